@@ -1,0 +1,1 @@
+"""Where files live: one module for each kind of place."""

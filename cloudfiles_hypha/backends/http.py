@@ -1,0 +1,182 @@
+"""``http(s)://host/prefix``: plain web servers, read-only. Also how any answer to a GET is read and checked.
+
+``read_body`` is the one place that decides whether the bytes that arrived are the bytes that were asked for;
+the Hypha backend uses it for what its S3 answers.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+
+from ..errors import (
+    AccessDenied,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ServerError,
+    TooManyRequests,
+    TransferError,
+    TransferTimeout,
+)
+from ..integrity import check_md5, etag_of, md5_in
+from ..models import Fetched, GetRequest, ObjectInfo
+from ..paths import quote_path
+from ..transports import HttpRequest, HttpResponse, Transport
+from .base import Backend, Ticket, slice_of
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_SIZE = re.compile(r"bytes \*/(\d+)")
+
+
+def retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds of a ``Retry-After`` header in its numeric form (RFC 9110, 10.2.3), capped at an hour.
+
+    The form that is a date is read against the same answer's ``Date``: the local clock is not trusted.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isdigit():
+        return float(min(int(value), 3600))
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), 3600.0)
+
+
+def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError:
+    """The exception that an HTTP status stands for (RFC 9110, 15); ``said`` is the server's explanation."""
+    status = response.status
+    text = f"HTTP {status}{f' ({said})' if said else ''}"
+    if status in (404, 410):
+        return ObjectNotFound(f"not found: {text}", path=path, status=status)
+    if status in (401, 403, 407):
+        return AccessDenied(f"access denied: {text}", path=path, status=status)
+    if status == 408:
+        return TransferTimeout(f"the server gave up waiting: {text}", path=path, status=status)
+    if status == 412:
+        return PreconditionFailed(f"the object has changed: {text}", path=path, status=status)
+    if status == 416:
+        size = _SIZE.fullmatch(response.headers.get("content-range", ""))
+        end = f"; the object has {size[1]} bytes" if size else ""
+        return RangeNotSatisfiable(f"no such bytes: {text}{end}", path=path, status=status)
+    if status in (429, 503):
+        pause = retry_after(response.headers)
+        return TooManyRequests(f"the server is busy: {text}", path=path, status=status, retry_after=pause)
+    if status >= 500:
+        return ServerError(f"the server failed: {text}", path=path, status=status)
+    return InvalidRequest(f"unexpected answer: {text}", path=path, status=status)
+
+
+def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
+    """The headers that ask for a request's bytes; HTTP's ranges include their last byte (RFC 9110, 14.2)."""
+    if request.whole:
+        return ()
+    last = "" if request.end is None else request.end - 1
+    return (("Range", f"bytes={request.start or 0}-{last}"),)
+
+
+def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> Fetched:
+    """Read one request's bytes from ``url`` and make sure that they are the right ones.
+
+    Some servers ignore a range and send the whole object, some send only the slice, both as 200. Where length
+    alone cannot tell which it was, the whole object is fetched and cut: the wrong bytes are never returned.
+    ``md5`` compares a whole object with its ETag where that is an MD5.
+    """
+    response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True))
+    start, end = request.start or 0, request.end
+    if response.status == 200 and start and (end is None or len(response.body) <= end - start):
+        response = transport.send(HttpRequest("GET", url, follow=True))
+    return read_body(request, response, md5=md5)
+
+
+def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetched:
+    """Check an answer to ``request`` and cut it to what was asked for. Raises when they do not agree.
+
+    A 200 is taken for the whole object; a 206 must say which bytes it has, and they must be the ones asked for.
+    An empty object, and the very end of any other, have no bytes to give: that is ``b""``, not an error.
+    """
+    status, content, headers = response.status, response.body, response.headers
+    start, end = request.start or 0, request.end
+    if status == 200:
+        size = len(content)
+        verified = check_md5(content, md5_in(headers) if md5 else None)
+        if not request.whole:
+            content = slice_of(content, start, end)
+    elif status == 206:
+        first, last, size = _content_range(headers)
+        wanted = size if end is None else min(end, size)
+        if (first, last + 1) != (start, wanted):
+            raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
+        if len(content) != wanted - start:
+            raise IntegrityError(f"expected {wanted - start} bytes, got {len(content)}", status=206)
+        verified = "length"
+    elif status == 416 and (match := _SIZE.fullmatch(headers.get("content-range", "").strip())):
+        size, verified = int(match[1]), "length"
+        content = slice_of(b"", start, end, size)
+    else:
+        raise error_of(response, request.path)
+    return Fetched(content, size, etag_of(headers), headers.get("content-type"), verified)
+
+
+def _content_range(headers: dict[str, str]) -> tuple[int, int, int]:
+    match = _RANGE.fullmatch(headers.get("content-range", "").strip())
+    if match is None:
+        raise IntegrityError("the server sent part of the object and does not say which part", status=206)
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+class HttpBackend(Backend):
+    """Objects below a base URL, read with GET and HEAD; redirects are followed."""
+
+    scheme = "http"
+
+    def __init__(self, base: str, transport: Transport) -> None:
+        self._base = base
+        self._transport = transport
+
+    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+        """Read the bytes of one request."""
+        url = self._base + quote_path(request.path)
+        return fetch(self._transport, url, request, md5=False)
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object without reading it; asks for one byte where HEAD is not allowed."""
+        url = self._base + quote_path(path)
+        response = self._transport.send(HttpRequest("HEAD", url, follow=True))
+        if response.status in (403, 405, 501):
+            return first_byte(url, path, self._transport)
+        if response.status != 200:
+            raise error_of(response, path)
+        length = response.headers.get("content-length")
+        return _info(path, response, int(length) if length is not None and length.isdigit() else None)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()
+
+
+def first_byte(url: str, path: str, transport: Transport) -> ObjectInfo:
+    """Size, ETag and type of an object, learnt from a GET for its first byte."""
+    response = transport.send(HttpRequest("GET", url, (("Range", "bytes=0-0"),), follow=True))
+    headers = response.headers
+    if response.status == 416 and headers.get("content-range", "bytes */0").strip() == "bytes */0":
+        return _info(path, response, 0)  # any range of an empty object is past its end
+    if response.status == 200:
+        return _info(path, response, len(response.body))
+    if response.status != 206:
+        raise error_of(response, path)
+    return _info(path, response, _content_range(headers)[2])
+
+
+def _info(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
+    headers = response.headers
+    try:
+        modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        modified = None
+    return ObjectInfo(path, size, etag_of(headers), headers.get("content-type"), modified, dict(headers))

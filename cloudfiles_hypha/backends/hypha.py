@@ -1,0 +1,155 @@
+"""``hypha://workspace/alias``: an artifact's files, through the URLs that a Hypha server signs for its S3.
+
+Every call to the server is expensive and every transfer from the S3 is cheap, so names are signed in batches
+(``signing``), URLs are kept while they live, and nothing is asked that an answer will tell anyway. Writes need
+the artifact to be staged and committed: ``staging`` does that. Bytes never pass through the server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from ..errors import (
+    AccessDenied,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    ServerError,
+    TransferError,
+    TransferTimeout,
+)
+from ..integrity import content_md5, etag_of, md5_in, md5_of
+from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Stored
+from ..paths import CloudPath
+from ..plan import BatchSizes, cheaper_to_list
+from ..transports import HttpRequest, HttpResponse, Transport
+from .base import Backend, Control, StaleTicket, Ticket
+from .http import error_of, fetch, first_byte
+from .listing import Listing
+from .manager import ArtifactManager
+from .signing import CALL, EACH, ReadSigner, folder_of
+from .staging import Staging
+
+_CODE = re.compile(rb"<Code>([^<]{1,80})</Code>")
+_LARGEST_PUT = 5 * 1024**3
+
+
+class HyphaBackend(Backend):
+    """Files of one artifact. Safe to share between threads."""
+
+    scheme = "hypha"
+    batched = True
+
+    def __init__(
+        self, path: CloudPath, workspace: str, server: str, token: str | None, transport: Transport, *, create: bool
+    ) -> None:
+        self.artifact = f"{workspace}/{path.alias}"
+        self._transport = transport
+        self._manager = ArtifactManager(server, token, transport)
+        self._listing = Listing(self._manager, self.artifact)
+        self._reads = ReadSigner(self._manager, self.artifact, path.version, self._listing)
+        self.version = path.version
+        self.staging = Staging(self._manager, self.artifact, self._listing, self._reads, create=create)
+
+    def __repr__(self) -> str:
+        return f"<HyphaBackend {self.artifact} on {self._manager.server}>"
+
+    def sizes(self, verb: str) -> BatchSizes:
+        """Batch sizes for one run of ``prepare``."""
+        return BatchSizes()
+
+    def prepare(self, verb: str, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """A signed URL for each path, in order; an exception in its place where that path cannot be had."""
+        if verb == "put":
+            return self.staging.sign(paths, control, sizes)
+        return self._reads.sign(paths, control, sizes)
+
+    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+        """Read the bytes of one request."""
+        with self._store_errors(request.path, ticket):
+            return fetch(self._transport, str(ticket), request, md5=True)
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object; a URL signed for GET allows no HEAD, so its first byte is read."""
+        with self._store_errors(path, ticket):
+            return first_byte(str(ticket), path, self._transport)
+
+    @contextmanager
+    def _store_errors(self, path: str, ticket: Ticket) -> Iterator[None]:
+        """Tell a URL that has expired from a refusal: both are 403, so the URL is signed anew once."""
+        try:
+            yield
+        except AccessDenied as error:
+            self._reads.expired(path)
+            raise StaleTicket(str(error), path=path, status=error.status) from None
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object; the S3 compares its MD5 with what arrives."""
+        if request.size > _LARGEST_PUT:
+            raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
+        digest = md5_of(request.body)
+        headers = [("Content-MD5", content_md5(digest))]
+        for name, value in (
+            ("Content-Type", request.content_type),
+            ("Cache-Control", request.cache_control),
+            ("Content-Encoding", request.content_encoding),
+        ):
+            if value:
+                headers.append((name, value))
+        response = self._transport.send(HttpRequest("PUT", str(ticket), tuple(headers), request.body))
+        if response.status not in (200, 201, 204):
+            raise self._refusal(response, request.path)
+        stored = md5_in(response.headers)
+        if stored is not None and stored != digest.hexdigest():
+            raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
+        return Stored(request.size, etag_of(response.headers), "md5")  # Content-MD5 was accepted
+
+    def _refusal(self, response: HttpResponse, path: str) -> TransferError:
+        found = _CODE.search(response.body)
+        code = found[1].decode("ascii", "replace") if found else ""
+        if response.status == 403:
+            return StaleTicket(f"access denied: HTTP 403 {code}", path=path, status=403)
+        if code in ("BadDigest", "InvalidDigest", "IncompleteBody"):
+            return IntegrityError(f"the upload was damaged on its way ({code})", path=path, status=response.status)
+        if code == "RequestTimeout":
+            return TransferTimeout("the store gave up waiting for the upload", path=path, status=response.status)
+        if response.status == 409:
+            return ServerError(f"the store is busy with this object ({code})", path=path, status=409)
+        return error_of(response, path, code)
+
+    def delete(self, path: str) -> None:
+        """Stage the removal of one file; one that is not there counts as removed."""
+        self.staging.remove(path)
+
+    def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
+        """Whether each path is there: by listing their folders where that takes fewer calls than signing."""
+        folders = {folder_of(path) for path in paths}
+        if len(paths) > 1 and cheaper_to_list(len(paths), len(folders), call=CALL, each=EACH):
+            present = {name for folder in folders for name in self._listing.files(folder, self.version, control)}
+            return {path: path in present for path in paths}
+        found: dict[str, bool] = {}
+        sizes = self.sizes("get")
+        while len(found) < len(paths):
+            batch = paths[len(found) : len(found) + sizes.next()]
+            for path, ticket in zip(batch, self.prepare("get", batch, control, sizes), strict=True):
+                if isinstance(ticket, Exception) and not isinstance(ticket, ObjectNotFound):
+                    raise ticket
+                found[path] = isinstance(ticket, str)
+        return found
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``, folder by folder."""
+        return self._listing.walk(prefix, self.version, flat=flat, control=control)
+
+    def writing(
+        self, control: Control, lock: Callable[[str], AbstractContextManager[Any]]
+    ) -> AbstractContextManager[Staging]:
+        """Stage, let the caller write, commit; inside ``staged()`` leave both to it."""
+        return self.staging.around(control, lock)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()

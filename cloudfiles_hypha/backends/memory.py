@@ -1,0 +1,78 @@
+"""``mem://bucket``: files in this process's memory, gone with it. For tests, and as the simplest backend."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+from ..errors import ObjectNotFound
+from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Stored
+from .base import Backend, Control, Ticket, flat_listing, slice_of
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    content: bytes
+    etag: str
+    content_type: str | None
+    modified: float
+
+
+_buckets: dict[str, dict[str, _Object]] = {}
+_lock = Lock()  # guards the dictionaries; objects never change
+
+
+class MemoryBackend(Backend):
+    """Objects by name in a dictionary that all users of the bucket name share."""
+
+    scheme = "mem"
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def _find(self, path: str) -> _Object:
+        found = _buckets.get(self._bucket, {}).get(path)
+        if found is None:
+            raise ObjectNotFound("no such object", path=path)
+        return found
+
+    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+        """Read the bytes of one request."""
+        found = self._find(request.path)
+        content = found.content
+        if not request.whole:
+            content = slice_of(content, request.start or 0, request.end)
+        return Fetched(content, len(found.content), found.etag, found.content_type, "length")
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object without reading it."""
+        found = self._find(path)
+        return ObjectInfo(path, len(found.content), found.etag, found.content_type, found.modified)
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``, in order."""
+        with _lock:
+            names = sorted(_buckets.get(self._bucket, {}))
+        return flat_listing(names, prefix, flat=flat)
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object."""
+        if isinstance(request.body, Body):
+            with request.body.open() as reader:
+                content = reader.read()
+        else:
+            content = bytes(request.body)
+        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        with _lock:
+            _buckets.setdefault(self._bucket, {})[request.path] = _Object(
+                content, etag, request.content_type, time.time()
+            )
+        return Stored(len(content), etag, "length")
+
+    def delete(self, path: str) -> None:
+        """Remove one object; one that is not there counts as removed."""
+        with _lock:
+            _buckets.get(self._bucket, {}).pop(path, None)

@@ -1,0 +1,373 @@
+"""Staging and committing an artifact around batches of writes, so that neither a failed upload nor a lost
+answer can spoil what is committed.
+
+What the server does, and what follows from it (measured against Hypha 0.21; see ``docs/hypha.md``):
+
+- A name is registered when its URL is signed, before any byte is sent, and a commit fails if one registered
+  name has no object. So names whose upload failed are withdrawn first, but only where there really is no
+  object: ``remove_file`` on a name that was overwritten would delete the committed file.
+- Staging an artifact that has a version edits that version in place; a new version holds only what is uploaded
+  to it, and a removal staged with it would delete from the version before. So that is refused here.
+- A name whose removal is staged stays marked for removal when it is uploaded again. So the mark is lifted first,
+  after the server has made its backup of the committed file.
+- Two writers on one artifact overwrite each other's list of staged names. So the calls of this process that
+  change it are made one at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from ..errors import (
+    ArtifactExists,
+    ArtifactNotFound,
+    InvalidRequest,
+    NotStaged,
+    ObjectNotFound,
+    StagedWarning,
+    TransferError,
+    TransferTimeout,
+    WithdrawnWarning,
+)
+from ..plan import BatchSizes, halves
+from .base import Control, Ticket
+from .listing import Listing
+from .manager import ArtifactManager
+from .signing import ReadSigner, answered, call_or_split, folder_of
+
+_LIFETIME = 3600
+_log = logging.getLogger("cloudfiles_hypha")
+
+Lock = Callable[[str], AbstractContextManager[Any]]
+
+
+class _Open:
+    """One period of staging, as this process takes part in it."""
+
+    def __init__(
+        self, control: Control, lock: Lock, *, ours: bool, new_version: bool, entries: Sequence[dict[str, Any]]
+    ) -> None:
+        self.control = control
+        self.lock = lock
+        self.ours = ours  # opened here, so committed here
+        self.new_version = new_version
+        self.staged, self.removed = _names(entries)
+        self.unsure: set[str] = set()  # removals whose answer was lost
+        self.failures: set[str] = set()
+        self.changes = 0
+
+
+class Staging:
+    """Opens, fills and closes the staging of one artifact. Thread-safe."""
+
+    def __init__(
+        self, manager: ArtifactManager, artifact: str, listing: Listing, reads: ReadSigner, *, create: bool
+    ) -> None:
+        self._manager = manager
+        self._artifact = artifact
+        self._listing = listing
+        self._reads = reads
+        self._create = create
+        self._open: _Open | None = None  # set while a batch or a ``staged()`` block writes
+        self._explicit = False
+
+    # -- around a batch ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def around(self, control: Control, lock: Lock) -> Iterator[Staging]:
+        """Stage before the first write, commit after the last; inside ``staged()`` do neither.
+
+        When the body raises, what was uploaded stays staged.
+        """
+        if self._explicit:
+            yield self
+            return
+        with lock(f"write {self._artifact}"):
+            self._open = self._begin(control, lock, None)
+            try:
+                yield self
+                self._end(self._open, control, version=None, comment=None)
+            finally:
+                self._open = None
+
+    @contextmanager
+    def explicitly(self, control: Control, lock: Lock, *, version: str | None, comment: str | None) -> Iterator[None]:
+        """``staged()``: stage now, commit at the end if staging was opened here and the body did not raise.
+
+        ``version`` None edits the latest version in place, "new" begins the next one, any other name begins the
+        next one and gives it that name.
+        """
+        if self._explicit:
+            raise InvalidRequest("staged() is already in effect for this object", path=self._artifact)
+        with lock(f"write {self._artifact}"):
+            self._open = self._begin(control, lock, version)
+            self._explicit = True
+        try:
+            yield
+            with lock(f"write {self._artifact}"):
+                self._end(self._open, control, version=version, comment=comment)
+        finally:
+            self._open, self._explicit = None, False
+
+    def _begin(self, control: Control, lock: Lock, version: str | None) -> _Open:
+        entries = self._entries(control)
+        if entries is None:
+            intent = {} if version is None else {"version": "new"}
+            self._change(control, "edit", stage=True, **intent)
+            return _Open(control, lock, ours=True, new_version=version is not None, entries=())
+        is_new = any(entry.get("_intent") == "new_version" for entry in entries)
+        if version is not None and not is_new and not any("path" in entry for entry in entries):
+            self._change(control, "edit", stage=True, version="new")  # nothing is staged yet: the intent may change
+            is_new = True
+        elif version is not None and not is_new:
+            raise InvalidRequest(
+                "the artifact is already staged for editing its latest version; commit() or discard() that first",
+                path=self._artifact,
+            )
+        return _Open(control, lock, ours=self._created(entries), new_version=is_new, entries=entries)
+
+    def _created(self, entries: Sequence[dict[str, Any]]) -> bool:
+        return any(entry.get("_created_here") for entry in entries)
+
+    def _entries(self, control: Control) -> list[dict[str, Any]] | None:
+        """What is staged now; None if the artifact is not staged. Creates it if that was asked for."""
+        try:
+            data = control.retry(
+                lambda: self._manager.call("read", artifact_id=self._artifact, version="stage", silent=True)
+            )
+        except ArtifactNotFound as error:
+            if not self._create:
+                raise ArtifactNotFound(
+                    "there is no such artifact; pass create=True to make it", path=self._artifact, status=error.status
+                ) from None
+            return self._make(control)
+        staging = data.get("staging") if isinstance(data, dict) else None
+        if isinstance(staging, dict):  # the form it is stored in; `read` gives a list
+            staging = [*staging.get("files", []), {"_intent": staging.get("_intent")}]
+        return staging
+
+    def _make(self, control: Control) -> list[dict[str, Any]] | None:
+        workspace, _, alias = self._artifact.partition("/")
+        try:
+            manifest = {"name": alias}  # the server refuses to commit an artifact whose manifest is empty
+            self._change(
+                control, "create", workspace=workspace, alias=alias, type="generic", manifest=manifest, stage=True
+            )
+        except ArtifactExists:
+            return self._entries(control)  # somebody was faster, or the answer to the first attempt was lost
+        return [{"_intent": "new_version", "_created_here": True}]
+
+    def _change(self, control: Control, method: str, **arguments: Any) -> Any:
+        """A call that changes what is staged: one at a time, repeated until it succeeds."""
+        if method != "create":
+            arguments["artifact_id"] = self._artifact
+        return control.retry(lambda: self._manager.call(method, **arguments))
+
+    # -- within a batch ---------------------------------------------------------------------------------------
+
+    def sign(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """Register names and get the URLs to upload them to; in order, an exception where there is none."""
+        staging = self._require()
+        try:
+            found: dict[str, Ticket] = {}
+            todo = [list(dict.fromkeys(paths))]
+            while todo:
+                batch = todo.pop()
+                began = time.monotonic()
+                try:
+                    found.update(self._register(batch, staging, control))
+                except TransferTimeout as error:
+                    # the names may be registered all the same; registering them again does no harm
+                    if error.status != 504 or len(batch) == 1:
+                        raise
+                    sizes.failed(len(batch))
+                    todo.extend(reversed(halves(batch)))
+                else:
+                    sizes.took(len(batch), time.monotonic() - began)
+        except TransferError as error:
+            return [error] * len(paths)
+        return [found[path] for path in paths]
+
+    def _register(self, batch: list[str], staging: _Open, control: Control) -> dict[str, Ticket]:
+        arguments = {"artifact_id": self._artifact, "file_path": batch, "expires_in": _LIFETIME}
+        with staging.lock(f"call {self._artifact}"):
+            try:
+                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
+            except NotStaged:
+                if not staging.ours:
+                    raise
+                # Somebody else has committed what was staged here so far; go on with what is left.
+                _log.warning("%s: committed by somebody else during a batch; staging again", self._artifact)
+                self._change(control, "edit", stage=True)
+                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
+            marked = [path for path in batch if path in staging.removed]
+            for path in marked:
+                self._change(control, "remove_file", file_path=path)
+                staging.removed.discard(path)
+            if marked:
+                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
+        staging.staged.update(batch)
+        return answered(batch, answer, "put_file")
+
+    def remove(self, path: str) -> None:
+        """Stage the removal of one file (one attempt; safe to repeat)."""
+        staging = self._require()
+        if path in staging.removed:
+            return
+        if staging.new_version and path not in staging.staged:
+            raise InvalidRequest(
+                "a new version holds only what is uploaded to it, and this was not; nothing to delete", path=path
+            )
+        with staging.lock(f"call {self._artifact}"):
+            if path in staging.unsure and any(
+                entry.get("path") == path and entry.get("_remove") for entry in self._entries(staging.control) or ()
+            ):
+                staging.removed.add(path)  # the earlier attempt did it; a second removal would undo the mark
+                return
+            try:
+                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
+            except TransferError:
+                staging.unsure.add(path)
+                raise
+        if path in staging.staged:
+            staging.staged.discard(path)
+        else:
+            staging.removed.add(path)
+
+    def failed(self, path: str) -> None:
+        """The upload of ``path`` has failed for good."""
+        self._require().failures.add(path)
+
+    def succeeded(self) -> None:
+        """A write went through."""
+        self._require().changes += 1
+
+    def _require(self) -> _Open:
+        if self._open is None:
+            raise NotStaged("nothing is being written", path=self._artifact)
+        return self._open
+
+    # -- after a batch ----------------------------------------------------------------------------------------
+
+    def _end(self, staging: _Open, control: Control, *, version: str | None, comment: str | None) -> None:
+        if staging.ours and not staging.changes:
+            self.discard(control)
+            return
+        if staging.failures:
+            self._withdraw(staging.failures & staging.staged, control)
+        if staging.ours:
+            self.commit(control, version=None if version == "new" else version, comment=comment)
+        elif staging.changes:
+            warnings.warn(
+                f"{self._artifact} was already staged: what was written is not published before commit()",
+                StagedWarning,
+                stacklevel=2,
+            )
+
+    def _withdraw(self, paths: set[str], control: Control) -> list[str]:
+        """Take back the names among ``paths`` that have no object; returns them."""
+        present: set[str] = set()
+        for folder in sorted({folder_of(path) for path in paths}):
+            present.update(self._listing.files(folder, "stage", control))
+        gone = sorted(paths - present)
+        for path in gone:
+            self._change(control, "remove_file", file_path=path)
+        return gone
+
+    def commit(self, control: Control, *, version: str | None = None, comment: str | None = None) -> str:
+        """Publish what is staged; the name of the version that holds it now.
+
+        Names that were registered and never uploaded, by whoever it was, would make it fail: they are withdrawn,
+        with a ``WithdrawnWarning`` that names them.
+        """
+        arguments: dict[str, Any] = {"artifact_id": self._artifact}
+        if version is not None:
+            arguments["version"] = version
+        if comment is not None:
+            arguments["comment"] = comment
+        withdrawn = False
+        while True:
+            try:
+                data = self._commit_once(arguments, control)
+                break
+            except ArtifactNotFound:
+                raise
+            except ObjectNotFound:
+                if withdrawn:
+                    raise
+                withdrawn = True
+                self._withdraw_leftovers(control)
+        self._reads.forget()
+        versions = data.get("versions") or [{}]
+        return str(versions[-1].get("version", ""))
+
+    def _commit_once(self, arguments: dict[str, Any], control: Control) -> dict[str, Any]:
+        """Commit; where the answer was lost, or the server took longer than it lets itself, find out what it did."""
+        lost = False
+
+        def attempt() -> dict[str, Any]:
+            nonlocal lost
+            try:
+                answer = self._manager.call("commit", **arguments)
+                return answer if isinstance(answer, dict) else {}
+            except NotStaged:
+                if not lost:
+                    raise
+                return self._data()  # an earlier attempt went through, or is about to be seen to have failed
+            except TransferError as error:
+                lost = lost or error.retryable
+                raise
+
+        return control.retry(attempt)
+
+    def _withdraw_leftovers(self, control: Control) -> None:
+        entries = self._entries(control) or []
+        gone = self._withdraw(_names(entries)[0], control)
+        if gone:
+            shown = ", ".join(map(repr, gone[:5])) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+            warnings.warn(
+                f"{self._artifact}: registered but never uploaded, and so not committed: {shown}",
+                WithdrawnWarning,
+                stacklevel=2,
+            )
+
+    def discard(self, control: Control) -> bool:
+        """Drop what is staged and restore what it had overwritten; False if nothing was staged.
+
+        The method is ``discard``; ``discard_changes`` forgets the list of staged names but restores nothing.
+        """
+        try:
+            self._change(control, "discard")
+        except NotStaged:
+            return False
+        self._reads.forget()
+        return True
+
+    def status(self, control: Control) -> dict[str, Any]:
+        """What is staged, and which versions there are."""
+        data = control.retry(self._data)
+        entries = self._entries(control)
+        files, removed = _names(entries or ())
+        return {
+            "artifact": self._artifact,
+            "versions": [version.get("version") for version in data.get("versions") or ()],
+            "staged": entries is not None,
+            "new_version": any(entry.get("_intent") == "new_version" for entry in entries or ()),
+            "files": sorted(files),
+            "removed": sorted(removed),
+        }
+
+    def _data(self) -> dict[str, Any]:
+        data = self._manager.call("read", artifact_id=self._artifact, silent=True)
+        return data if isinstance(data, dict) else {}
+
+
+def _names(entries: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
+    """From the server's list of what is staged: the names to upload, and those to remove."""
+    named = [(entry["path"], bool(entry.get("_remove"))) for entry in entries if "path" in entry]
+    return {path for path, remove in named if not remove}, {path for path, remove in named if remove}

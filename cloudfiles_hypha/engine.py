@@ -1,0 +1,491 @@
+"""The pool: runs one function over many items, in threads, in greenlets, or in the caller itself.
+
+Only this module knows which of the three it is. It reads its input no further ahead than a window, resolves
+items in batches where the backend wants that (``Prepare``), lets every worker wait when a server asks for it,
+and leaves nothing behind: when ``run`` ends, however it ends, its workers are gone. What is done to an item,
+and what counts as an error, is the caller's business (``files``).
+
+Threads that wait do so in ``SimpleQueue.get``; nothing polls.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from .errors import Cancelled, TransferError
+from .plan import BatchSizes
+from .transports import Transport
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+# Items read ahead of the workers where nothing is prepared in batches, for each worker.
+_AHEAD = 8
+# Bytes of input, and bytes of results not yet taken, beyond which no more work is begun.
+_MOST_BYTES = 256 * 1024 * 1024
+# Seconds granted to broken-off workers. Only one that is looking up a host name can need longer.
+_GRACE = 5.0
+
+
+class AgainType:
+    """The type of ``AGAIN``."""
+
+    def __repr__(self) -> str:
+        return "AGAIN"
+
+
+AGAIN = AgainType()
+"""What ``work`` returns for an item whose preparation has gone stale: it is prepared once more."""
+
+
+@dataclass(frozen=True)
+class Prepare(Generic[J]):
+    """How to resolve items before they are worked on.
+
+    ``resolve`` is given one batch at a time, of the length that ``sizes`` says, and keeps what it finds out
+    in the items; it tells the sizes what the call took. It must not raise for an item's sake.
+    """
+
+    resolve: Callable[[Sequence[J], Run, BatchSizes], None]
+    sizes: Callable[[], BatchSizes]
+
+
+class Pace:
+    """One pool's common pause and its present width, as servers ask for it.
+
+    A ``Retry-After`` makes every worker wait, once; each such answer halves how many workers go on, and every
+    full round of successes lets one more in. Costs one attribute look-up while no server has complained.
+    """
+
+    def __init__(self, width: int, sleep: Callable[[float], None], gate: Callable[[], Any]) -> None:
+        self.width = width
+        self.allowed = width
+        self.calm = True
+        self._sleep = sleep
+        self._gate = gate  # makes a queue to park on
+        self._parked: dict[int, Any] = {}  # by the worker's number
+        self._until = 0.0
+        self._halved_at = 0.0
+        self._successes = 0
+        self._lock = threading.Lock()  # guards all of the above; never held while waiting
+
+    def complaint(self, error: TransferError) -> None:
+        """Take note of an answer that asks for a slower pace."""
+        if error.status not in (429, 503):
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._until = max(self._until, now + (error.retry_after or 0.0))
+            if now >= self._halved_at:  # the others' answers to the same congestion are echoes
+                self.allowed = max(1, self.allowed // 2)
+                self._halved_at = max(self._until, now + 0.1)
+            self._successes = 0
+            self.calm = False
+
+    def success(self) -> None:
+        """Take note that an item went through; call only while not ``calm``."""
+        with self._lock:
+            self._successes += 1
+            if self._successes < self.allowed:
+                return
+            self._successes = 0
+            self.allowed += 1
+            gate = self._parked.pop(self.allowed, None)
+            self.calm = self.allowed >= self.width and time.monotonic() >= self._until
+        if gate is not None:
+            gate.put(None)
+
+    def wait(self) -> None:
+        """Sit out the common pause."""
+        while (left := self._until - time.monotonic()) > 0:
+            self._sleep(left)
+
+    def park(self, number: int) -> None:
+        """Wait while fewer than ``number`` workers may be at work; the caller is the ``number``-th (from 1)."""
+        with self._lock:
+            if number <= self.allowed:
+                return
+            gate = self._parked[number] = self._gate()
+        gate.get()
+
+    def release(self) -> None:
+        """Let every parked worker go (the run is over)."""
+        with self._lock:
+            self.allowed = self.width
+            parked, self._parked = self._parked, {}
+        for gate in parked.values():
+            gate.put(None)
+
+
+class Kit(Protocol):
+    """What threads and greenlets have in common, under one set of names."""
+
+    name: str
+
+    def queue(self) -> Any:
+        """An unbounded queue with ``put`` and a blocking ``get``."""
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """A mutual exclusion lock that other workers of the kind may wait for."""
+
+    def event(self) -> Any:
+        """A flag with ``set``, ``is_set`` and ``wait(seconds)``."""
+
+    def spawn(self, target: Callable[[], None]) -> Any:
+        """Start a worker."""
+
+    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
+        """Wait until the workers have ended; with ``abort``, break off what they are doing first."""
+
+
+class ThreadKit:
+    """Preemptive threads."""
+
+    name = "threads"
+
+    def queue(self) -> Any:
+        return queue.SimpleQueue()
+
+    def lock(self) -> AbstractContextManager[Any]:
+        return threading.RLock()
+
+    def event(self) -> Any:
+        return threading.Event()
+
+    def spawn(self, target: Callable[[], None]) -> Any:
+        # daemons: a name look-up that hangs must not keep the interpreter from exiting
+        thread = threading.Thread(target=target, name="cloudfiles-hypha", daemon=True)
+        thread.start()
+        return thread
+
+    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
+        if not abort or transport is None:
+            for thread in workers:
+                thread.join(None if not abort else _GRACE)
+            return
+        with transport.aborting([thread.ident for thread in workers]):
+            deadline = time.monotonic() + _GRACE
+            for thread in workers:
+                thread.join(max(0.0, deadline - time.monotonic()))
+
+
+class GreenKit:
+    """Greenlets on gevent's hub; nothing needs to be patched."""
+
+    name = "green"
+
+    def __init__(self) -> None:
+        import gevent
+        import gevent.event
+        import gevent.lock
+        import gevent.queue
+
+        self._gevent = gevent
+
+    def queue(self) -> Any:
+        return self._gevent.queue.SimpleQueue()
+
+    def lock(self) -> AbstractContextManager[Any]:
+        lock: AbstractContextManager[Any] = self._gevent.lock.RLock()
+        return lock
+
+    def event(self) -> Any:
+        return self._gevent.event.Event()
+
+    def spawn(self, target: Callable[[], None]) -> Any:
+        return self._gevent.spawn(target)
+
+    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
+        if abort:
+            self._gevent.killall(list(workers), block=True)
+        else:
+            self._gevent.joinall(list(workers))
+
+
+def sockets_are_patched() -> bool:
+    """True when gevent has patched sockets, so that a blocking call would stop every greenlet."""
+    import sys
+
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("socket"))
+
+
+class Engine:
+    """Runs work over items with ``width`` workers of one kind; 0 runs it in the caller. Thread-safe."""
+
+    def __init__(self, width: int, *, green: bool) -> None:
+        self.width = width
+        self.green = green
+        self.kit: Kit = GreenKit() if green else ThreadKit()
+
+    @property
+    def name(self) -> str:
+        """Which kind of worker: "inline", "threads" or "green"."""
+        return self.kit.name if self.width else "inline"
+
+    def __repr__(self) -> str:
+        return f"<Engine {self.name} width={self.width}>"
+
+    def run(
+        self,
+        items: Iterable[J],
+        work: Callable[[J, Run], R | AgainType],
+        *,
+        transport: Transport | None = None,
+        prepare: Prepare[J] | None = None,
+        weigh_item: Callable[[J], int] = lambda item: 0,
+        weigh_result: Callable[[R], int] = lambda result: 0,
+    ) -> Iterator[tuple[J, R]]:
+        """Yield each item with ``work(item, run)``, as they are done, in whatever order that is.
+
+        ``work`` must not raise for an item's sake. ``items`` is read in the calling thread, at most a window
+        ahead; what it raises is raised here, after the workers have been stopped. Closing the iterator stops
+        them too.
+        """
+        run: Run = Run(self, transport)
+        if self.width == 0:
+            yield from _inline(run, items, work, prepare)
+        else:
+            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result)
+
+
+class Run:
+    """One run of the engine, as ``work`` sees it: how to wait, and whom to tell that a server complains."""
+
+    def __init__(self, engine: Engine, transport: Transport | None) -> None:
+        self.engine = engine
+        self.kit = engine.kit
+        self.transport = transport
+        self.cancelled = self.kit.event()
+        self.pace = Pace(max(1, engine.width), self.sleep, self.kit.queue)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, or raise ``Cancelled`` as soon as the run is given up."""
+        if self.cancelled.wait(seconds):
+            raise Cancelled("the batch was given up")
+
+    def check(self) -> None:
+        """Call before each attempt: sits out a common pause, raises ``Cancelled`` when the run is given up."""
+        if not self.pace.calm:
+            self.pace.wait()
+        if self.cancelled.is_set():
+            raise Cancelled("the batch was given up")
+
+
+def _inline(
+    run: Run, items: Iterable[J], work: Callable[[J, Run], R | AgainType], prepare: Prepare[J] | None
+) -> Iterator[tuple[J, R]]:
+    source = iter(items)
+    sizes = prepare.sizes() if prepare else None
+    exhausted = False
+    while not exhausted:
+        batch: list[J] = []
+        wanted = sizes.next() if sizes else 1
+        for item in source:
+            batch.append(item)
+            if len(batch) >= wanted:
+                break
+        else:
+            exhausted = True
+        while batch:
+            if prepare and sizes:
+                prepare.resolve(batch, run, sizes)
+            stale = []
+            for item in batch:
+                result = work(item, run)
+                if isinstance(result, AgainType):
+                    stale.append(item)
+                else:
+                    if not run.pace.calm:
+                        run.pace.success()
+                    yield item, result
+            batch = stale
+
+
+class _Backlog:
+    """Bytes of results that nobody has taken yet; workers wait while there are too many."""
+
+    def __init__(self, gate: Callable[[], Any]) -> None:
+        self._gate = gate
+        self._bytes = 0
+        self._waiting: list[Any] = []
+        self._open = False
+        self._lock = threading.Lock()  # guards the three above; never held while waiting
+
+    @property
+    def full(self) -> bool:
+        """True while workers should not begin anything; read without the lock, a moment's error is harmless."""
+        return self._bytes >= _MOST_BYTES and not self._open
+
+    def add(self, weight: int) -> None:
+        with self._lock:
+            self._bytes += weight
+
+    def take(self, weight: int) -> None:
+        with self._lock:
+            self._bytes -= weight
+            gates, self._waiting = ([], self._waiting) if self.full else (self._waiting, [])
+        for gate in gates:
+            gate.put(None)
+
+    def wait(self) -> None:
+        while True:
+            with self._lock:
+                if not self.full:
+                    return
+                gate = self._gate()
+                self._waiting.append(gate)
+            gate.get()
+
+    def release(self) -> None:
+        with self._lock:
+            self._open = True
+            gates, self._waiting = self._waiting, []
+        for gate in gates:
+            gate.put(None)
+
+
+_STOP: Any = object()
+_CALL: Any = object()
+# Seconds the resolver lets the reader get ahead before it settles for a smaller batch than it may take.
+_LINGER = 0.01
+
+
+@dataclass(frozen=True)
+class _Crash:
+    """An exception that escaped from a worker: a defect, or the interpreter's own trouble."""
+
+    error: BaseException
+
+
+class _Resolver(Generic[J]):
+    """The one worker that prepares batches: takes what is pending, resolves it, hands it to the others."""
+
+    def __init__(self, run: Run, prepare: Prepare[J], todo: Any, done: Any) -> None:
+        self._run = run
+        self._prepare = prepare
+        self._todo = todo
+        self._done = done
+        self._pending: deque[J] = deque()
+        self._calls = run.kit.queue()
+        self.sizes = prepare.sizes()
+        self.complete = False  # the reader has come to the end of its input
+
+    def add(self, item: J) -> None:
+        """Have one more item prepared."""
+        self._pending.append(item)
+        self._calls.put(_CALL)
+
+    def stop(self) -> None:
+        self._calls.put(_STOP)
+
+    def loop(self) -> None:
+        pending = self._pending
+        while self._calls.get() is not _STOP:
+            while pending and not self._run.cancelled.is_set():
+                if not self.complete and len(pending) < self.sizes.next():
+                    self._run.cancelled.wait(_LINGER)
+                count = self.sizes.next(len(pending) if self.complete else None)
+                batch = [pending.popleft() for _ in range(min(count, len(pending)))]
+                try:
+                    self._prepare.resolve(batch, self._run, self.sizes)
+                except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
+                    self._done.put(_Crash(error))
+                    return
+                for item in batch:
+                    self._todo.put(item)
+
+
+def _pooled(
+    run: Run,
+    items: Iterable[J],
+    work: Callable[[J, Run], R | AgainType],
+    prepare: Prepare[J] | None,
+    weigh_item: Callable[[J], int],
+    weigh_result: Callable[[R], int],
+) -> Iterator[tuple[J, R]]:
+    kit, pace, cancelled, width = run.kit, run.pace, run.cancelled, run.engine.width
+    todo, done = kit.queue(), kit.queue()
+    backlog = _Backlog(kit.queue)
+    resolver = _Resolver(run, prepare, todo, done) if prepare else None
+    workers: list[Any] = []
+
+    def worker(number: int) -> None:
+        try:
+            while True:
+                if not pace.calm:
+                    pace.park(number)
+                if backlog.full:
+                    backlog.wait()
+                item = todo.get()
+                if item is _STOP or cancelled.is_set():
+                    return
+                result = work(item, run)
+                if result is AGAIN and resolver:
+                    resolver.add(item)
+                    continue
+                weight = weigh_result(result)  # type: ignore[arg-type]
+                if weight:
+                    backlog.add(weight)
+                if not pace.calm:
+                    pace.success()
+                done.put((item, weight, result))
+        except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
+            done.put(_Crash(error))
+
+    give = resolver.add if resolver else todo.put
+    window = 2 * resolver.sizes.limit if resolver else max(_AHEAD * width, 64)
+    source = iter(items)
+    in_flight = item_bytes = 0
+    more, finished = True, False
+    try:
+        while True:
+            if more and in_flight < window and (item_bytes < _MOST_BYTES or not in_flight):
+                try:
+                    outcome = done.get_nowait()
+                except queue.Empty:
+                    item = next(source, _STOP)
+                    if item is _STOP:
+                        more = False
+                        if resolver:
+                            resolver.complete = True
+                        continue
+                    if resolver and not workers:
+                        workers.append(kit.spawn(resolver.loop))
+                    in_flight += 1
+                    item_bytes += weigh_item(item)
+                    if len(workers) - (resolver is not None) < min(width, in_flight):
+                        workers.append(kit.spawn(partial(worker, len(workers) + (resolver is None))))
+                    give(item)
+                    continue
+            elif in_flight:
+                outcome = done.get()
+            else:
+                break
+            if isinstance(outcome, _Crash):
+                raise outcome.error
+            item, weight, result = outcome
+            in_flight -= 1
+            item_bytes -= weigh_item(item)
+            if weight:
+                backlog.take(weight)
+            yield item, result
+        finished = True
+    finally:
+        if not finished:
+            cancelled.set()
+        pace.release()
+        backlog.release()
+        if resolver:
+            resolver.stop()
+        for _ in workers:
+            todo.put(_STOP)
+        kit.join(workers, run.transport, abort=not finished)

@@ -1,0 +1,168 @@
+"""What can go wrong with one item or one batch, as exceptions Python code already knows how to catch.
+
+Nothing here touches the network. Transports and backends raise these; ``retry`` reads ``retryable`` and
+``retry_after``; users catch ``TransferError`` or the builtin each leaf also is. No message ever holds a token
+or a presigned query string: whoever raises names the path, never the URL it was reached by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models import Result
+
+
+class TransferError(OSError):
+    """Base of everything raised for an item: ``path`` names it, ``status`` is the HTTP code if there was one.
+
+    ``retryable`` says whether the same request may succeed later; ``retry_after`` (seconds) is the pause the
+    server asked for; ``attempts`` how many tries it took to give up. Survives pickling.
+    """
+
+    retryable = False
+
+    def __init__(
+        self, message: str, *, path: str = "", status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)  # one positional argument, so that the error survives pickling
+        self.path = path
+        self.status = status
+        self.retry_after = retry_after
+        self.attempts = 0
+
+    def about(self, path: str) -> TransferError:
+        """Name the item this error belongs to, where that was not yet known; returns itself."""
+        if path and not self.path:
+            self.path = path
+        return self
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{self.path}: {message}" if self.path else message
+
+
+class ObjectNotFound(TransferError, FileNotFoundError):
+    """The server answered, and there is no such object."""
+
+
+class ArtifactNotFound(ObjectNotFound, KeyError):
+    """The server answered, and there is no such artifact (or not the version that was named)."""
+
+
+class AccessDenied(TransferError, PermissionError):
+    """The server knows who asks and refuses, or wants to know who asks."""
+
+
+class InvalidRequest(TransferError, ValueError):
+    """The server understood the request and calls it wrong; trying again would not help."""
+
+
+class NotStaged(InvalidRequest):
+    """A write needs the artifact to be staged, and it is not."""
+
+
+class ArtifactExists(TransferError, FileExistsError):
+    """The artifact that was to be created is there already."""
+
+
+class PreconditionFailed(TransferError):
+    """The object is not the one the request was pinned to (its ETag has changed)."""
+
+
+class RangeNotSatisfiable(TransferError, ValueError):
+    """The requested bytes begin at or after the end of the object."""
+
+
+class ReadOnly(TransferError, PermissionError):
+    """The backend can be read from only."""
+
+
+class IntegrityError(TransferError):
+    """Bytes arrived that are not the bytes that were sent; fetching or sending them again may help."""
+
+    retryable = True
+
+
+class ConnectionFailed(TransferError, ConnectionError):
+    """The server could not be reached, or the connection broke."""
+
+    retryable = True
+
+
+class TruncatedBody(ConnectionFailed, EOFError):
+    """The connection ended before the body did."""
+
+
+class TransferTimeout(TransferError, TimeoutError):
+    """The server did not answer, or not fast enough."""
+
+    retryable = True
+
+
+class CertificateError(TransferError):
+    """The server's TLS certificate is not to be trusted; no retry changes that."""
+
+
+class ServerError(TransferError):
+    """The server failed to do what it was asked (5xx)."""
+
+    retryable = True
+
+
+class TooManyRequests(ServerError):
+    """The server asks for a slower pace (429, or 503); ``retry_after`` is how many seconds it wants."""
+
+
+class Cancelled(TransferError, InterruptedError):
+    """The batch this item belonged to was given up before the item was done."""
+
+
+class InvalidContent(TransferError, ValueError):
+    """The bytes arrived as they are stored, and are not what they should be (not JSON, say)."""
+
+
+class BatchError(TransferError):
+    """Some items of a batch failed; the others are done.
+
+    ``results`` holds every result in input order, ``errors`` those that have an error. Raised after the whole
+    batch has run, so nothing that succeeded is lost.
+    """
+
+    def __init__(self, message: str, results: Sequence[Result] = ()) -> None:
+        super().__init__(message)
+        self.results: list[Result] = list(results)
+
+    @property
+    def errors(self) -> list[Result]:
+        """The results that have an error, in input order."""
+        return [result for result in self.results if result["error"] is not None]
+
+    @classmethod
+    def from_results(cls, verb: str, results: Sequence[Result], *, of: int | None = None) -> BatchError:
+        """Describe what failed: how many (of ``of`` items, or of these), and the first few by name."""
+        failed = [result for result in results if result["error"] is not None]
+        shown = "; ".join(str(result["error"]) for result in failed[:3])
+        more = f"; and {len(failed) - 3} more" if len(failed) > 3 else ""
+        error = cls(
+            f"{verb}: {len(failed)} of {len(results) if of is None else of} items failed: {shown}{more}", results
+        )
+        statuses = {getattr(result["error"], "status", None) for result in failed}
+        error.status = statuses.pop() if len(statuses) == 1 else None
+        return error
+
+
+class CommitError(BatchError):
+    """The files of a batch were uploaded, but the commit that would publish them failed.
+
+    They are kept staged: ``commit()`` publishes them, ``discard()`` drops them. The reason is ``__cause__``.
+    """
+
+
+class StagedWarning(UserWarning):
+    """Files went into a staging that was already open, so they are not published before somebody commits."""
+
+
+class WithdrawnWarning(UserWarning):
+    """Names that had been registered for upload, but whose bytes never arrived, were dropped by a commit."""

@@ -1,0 +1,854 @@
+"""``ArtifactFiles``: the batch API. Turns what users write into requests, runs them, and gives results back.
+
+Scalar in, scalar out; iterable in, list of result dicts out, in input order. How bytes move is the transports'
+business, where they live the backends', who carries them the engine's.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar, cast, overload
+
+from .backends.base import Backend, Control, StaleTicket, Ticket
+from .backends.hypha import HyphaBackend
+from .content import Content, as_body
+from .credentials import Secrets, resolve_access
+from .engine import AGAIN, AgainType, Engine, Prepare, Run, sockets_are_patched
+from .errors import (
+    AccessDenied,
+    BatchError,
+    CommitError,
+    InvalidContent,
+    ObjectNotFound,
+    TransferError,
+)
+from .locks import named_lock
+from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Result, Stored, Timeouts
+from .paths import check_name, parse_cloudpath
+from .plan import BatchSizes
+from .progress import Progress, ProgressOption
+from .retry import RetryPolicy
+from .transports import Transport, open_transport
+
+T = TypeVar("T")
+Results = list[Result]
+Source = str | Mapping[str, Any]
+"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "tags": ...}``."""
+
+_GET_KEYS = frozenset({"path", "start", "end", "tags"})
+_PUT_KEYS = frozenset({"path", "content", "content_type", "cache_control", "content_encoding", "tags"})
+# How often an item's URL is signed anew before the store's refusal is believed.
+_FRESH_TICKETS = 2
+
+
+class _Job:
+    """One item on its way through the engine."""
+
+    __slots__ = ("index", "name", "request", "stale", "ticket")
+
+    def __init__(self, index: int, name: str, request: GetRequest | PutRequest) -> None:
+        self.index = index
+        self.name = name  # as the user wrote it, without the prefix
+        self.request = request
+        self.ticket: Ticket = None
+        self.stale = 0
+
+
+class _RunControl:
+    """``Control`` over one run: the policy's retries, the run's pauses."""
+
+    def __init__(self, policy: RetryPolicy, run: Run) -> None:
+        self._policy = policy
+        self._run = run
+
+    def retry(self, attempt: Callable[[], T]) -> T:
+        def checked() -> T:
+            self._run.check()
+            return attempt()
+
+        return self._policy.run(checked, self._run.sleep, self._run.pace.complaint)[0]
+
+    def check(self) -> None:
+        self._run.check()
+
+
+class ArtifactFiles:
+    """Read and write many files at once, at one cloudpath.
+
+    ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
+    ``mem://bucket[/prefix]``, or an ``http(s)://`` base URL (read-only); every path is relative to it.
+
+    ``token``, ``secrets`` and ``server_url`` say how to reach a Hypha server; left out, they come from the
+    environment (see ``credentials``). ``num_threads`` is how many transfers run at once; 0 runs them one by one in
+    the caller. ``green`` runs them in greenlets instead of threads (no monkey-patching needed); None does so if
+    gevent has patched sockets. ``progress`` is True, a description, or a bar of your own with ``update(n)``.
+    ``retry`` is a ``RetryPolicy``; ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
+    ``transport`` is "auto", "curl" or "urllib3". ``create`` makes the artifact on the first write if there is none.
+
+    Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
+    (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
+    """
+
+    def __init__(
+        self,
+        cloudpath: str,
+        *,
+        token: str | None = None,
+        secrets: Secrets | None = None,
+        server_url: str | None = None,
+        num_threads: int = 20,
+        green: bool | None = None,
+        progress: ProgressOption = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | Timeouts | None = None,
+        transport: str = "auto",
+        create: bool = False,
+    ) -> None:
+        if not isinstance(num_threads, int) or isinstance(num_threads, bool) or num_threads < 0:
+            raise ValueError(f"num_threads={num_threads!r}: expected 0 or a positive whole number")
+        if transport not in ("auto", "curl", "urllib3"):
+            raise ValueError(f"transport={transport!r}: choose 'auto', 'curl' or 'urllib3'")
+        self._settings: dict[str, Any] = {
+            "token": token,
+            "secrets": secrets,
+            "server_url": server_url,
+            "num_threads": num_threads,
+            "green": green,
+            "progress": progress,
+            "retry": retry,
+            "timeout": timeout,
+            "transport": transport,
+            "create": create,
+        }
+        self.cloudpath = cloudpath
+        self._path = parse_cloudpath(cloudpath)
+        self._prefix = self._path.prefix
+        self._progress = progress
+        self._retry = retry or RetryPolicy()
+        self._engine = Engine(num_threads, green=sockets_are_patched() if green is None else green)
+        self._inline = Engine(0, green=self._engine.green)
+        timeouts = timeout if isinstance(timeout, Timeouts) else _timeouts(timeout)
+        self._transport: Transport = open_transport(transport, timeouts, green=self._engine.green)
+        self._backend = self._open_backend()
+
+    def _open_backend(self) -> Backend:
+        path, settings = self._path, self._settings
+        if path.scheme == "mem":
+            from .backends.memory import MemoryBackend
+
+            return MemoryBackend(path.bucket)
+        if path.scheme in ("http", "https"):
+            from .backends.http import HttpBackend
+
+            return HttpBackend(path.base, self._transport)
+        access = resolve_access(
+            path, token=settings["token"], secrets=settings["secrets"], server=settings["server_url"]
+        )
+        return HyphaBackend(
+            path, access.workspace, access.server, access.token, self._transport, create=settings["create"]
+        )
+
+    def __repr__(self) -> str:
+        return f"<ArtifactFiles {self.cloudpath!r} {self._engine.name}={self._engine.width}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        progress = self._settings["progress"]
+        kept = progress if isinstance(progress, bool | str | None) else None  # somebody's bar stays where it is
+        return {"cloudpath": self.cloudpath, **self._settings, "progress": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]
+
+    def __enter__(self) -> ArtifactFiles:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections. The object may be used again, and opens new ones."""
+        self._transport.close()
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    @overload
+    def get(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too, but is one path here
+        self, paths: Source, total: int | None = ..., raise_errors: bool = ...
+    ) -> bytes: ...
+    @overload
+    def get(self, paths: Iterable[Source], total: int | None = ..., raise_errors: bool = ...) -> Results: ...
+    @overload
+    def get(
+        self,
+        paths: Source | Iterable[Source],
+        total: int | None = ...,
+        raise_errors: bool = ...,
+        return_dict: bool = ...,
+        progress: ProgressOption = ...,
+    ) -> Any: ...
+    def get(
+        self,
+        paths: Source | Iterable[Source],
+        total: int | None = None,
+        raise_errors: bool = True,
+        return_dict: bool = False,
+        progress: ProgressOption = None,
+    ) -> Any:
+        """Read files or byte ranges.
+
+        A path gives its bytes; ``{"path": p, "start": 0, "end": 1024}`` gives that half-open range. An iterable
+        of either gives a list of ``Result`` dicts in input order, or with ``return_dict`` a dict of path to
+        content. ``total`` sizes the progress bar of a generator.
+
+        A scalar that fails raises. Of an iterable everything is tried; then, if anything failed, ``BatchError``
+        carries every result, or with ``raise_errors=False`` the results are returned, each with its ``error``.
+        An empty object, and the very end of any other, give ``b""``; a range that begins beyond is an error.
+        """
+        return self._get(paths, total, raise_errors, return_dict, progress, _as_is)
+
+    def get_json(
+        self,
+        paths: Source | Iterable[Source],
+        total: int | None = None,
+        raise_errors: bool = True,
+        return_dict: bool = False,
+        progress: ProgressOption = None,
+    ) -> Any:
+        """Like ``get``, with each content parsed as UTF-8 JSON; what cannot be parsed is an ``InvalidContent``."""
+        return self._get(paths, total, raise_errors, return_dict, progress, _parse_json)
+
+    def _get(
+        self,
+        paths: Source | Iterable[Source],
+        total: int | None,
+        raise_errors: bool,
+        return_dict: bool,
+        progress: ProgressOption,
+        decode: Callable[[bytes, str], Any],
+    ) -> Any:
+        if _is_scalar(paths):
+            (result,) = self._collect(
+                "get", self._get_jobs([cast(Source, paths)]), self._getter(decode), None, self._inline
+            )
+            if result["error"] is not None:
+                raise result["error"]
+            return {result["path"]: result["content"]} if return_dict else result["content"]
+        sources, total = _counted(paths, total, cast("Callable[[Any], Any]", self._read_request))
+        bar = Progress(self._progress if progress is None else progress, "get", total=total)
+        results = self._collect("get", self._get_jobs(sources), self._getter(decode), bar)
+        if raise_errors:
+            _raise_failures("get", results)
+        if return_dict:
+            if len({result["path"] for result in results}) < len(results):
+                raise ValueError("return_dict=True needs each path once; several ranges of one path need the list")
+            return {result["path"]: result["content"] for result in results if result["error"] is None}
+        return results
+
+    def iget(
+        self,
+        paths: Iterable[Source],
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+    ) -> Iterator[Result]:
+        """Like ``get`` on an iterable, but yields each result as soon as it is done, in any order.
+
+        Memory stays bounded: ``paths`` is read about two batches ahead, and no more is fetched while 256 MiB of
+        results wait to be taken. If anything failed, the end is a ``BatchError`` with the failed results only.
+        Closing the iterator, as ``break`` in a loop does, stops what is under way.
+        """
+        if _is_scalar(paths):
+            raise TypeError(f"iget takes an iterable of paths, not one path: {paths!r:.60}")
+        sources, total = _counted(paths, total, cast("Callable[[Any], Any]", self._read_request))
+        bar = Progress(self._progress if progress is None else progress, "get", total=total)
+        return self._stream(sources, bar, raise_errors)
+
+    def _stream(self, sources: Iterable[Source], bar: Progress, raise_errors: bool) -> Iterator[Result]:
+        failed: Results = []
+        count = 0
+        try:
+            for _, result in self._run("get", self._get_jobs(sources), self._getter(_as_is), self._engine):
+                bar.add(_content_size(result))
+                count += 1
+                if result["error"] is not None:
+                    failed.append(result)
+                yield result
+        finally:
+            bar.close()
+        if failed and raise_errors:
+            raise BatchError.from_results("get", failed, of=count)
+
+    def _get_jobs(self, sources: Iterable[Source]) -> Iterator[_Job]:
+        for index, source in enumerate(sources):
+            request = self._read_request(source)
+            yield _Job(index, request.path[len(self._prefix) :], request)
+
+    def _read_request(self, source: Source) -> GetRequest:
+        """The request that ``source`` means, or an error that names what is wrong with it."""
+        if isinstance(source, str):
+            return GetRequest(self._prefix + check_name(source))
+        path = _path_in(source, "get", _GET_KEYS)
+        start, end = source.get("start"), source.get("end")
+        for name, value in (("start", start), ("end", end)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+                raise ValueError(f"{path!r}: {name}={value!r}: expected a whole number of bytes from the beginning")
+        if end is not None and end < (start or 0):
+            raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
+        return GetRequest(self._prefix + path, start, end, source.get("tags"))
+
+    def _getter(self, decode: Callable[[bytes, str], Any]) -> Callable[[_Job, Run], Result | AgainType]:
+        backend_get = self._backend.get
+
+        def work(job: _Job, run: Run) -> Result | AgainType:
+            request = cast(GetRequest, job.request)
+            if request.empty:
+                return _result(job, Fetched(b"", verified="length"), b"", 0)
+            outcome = self._attempt(job, run, partial(backend_get, request, job.ticket))
+            if not isinstance(outcome, tuple):
+                return outcome
+            fetched, attempts = outcome
+            try:
+                return _result(job, fetched, decode(fetched.content, job.name), attempts)
+            except InvalidContent as error:
+                return _failure(job, error, attempts)
+
+        return work
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def put(
+        self,
+        path: str,
+        content: Content,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        content_encoding: str | None = None,
+    ) -> Result:
+        """Store one file, and on Hypha commit it (unless the artifact is already staged).
+
+        ``content`` is bytes or anything with a buffer, text (stored as UTF-8), an open binary file (from where
+        it stands; also a pipe), or a ``Path``. Overwrites. Raises if it fails.
+        """
+        item = {"path": path, "content": content}
+        options = _put_options(content_type, cache_control, content_encoding)
+        (result,) = self._write("put", self._put_jobs([item], options), self._putter, None, self._inline)
+        if result["error"] is not None:
+            raise result["error"]
+        return result
+
+    def puts(
+        self,
+        files: Iterable[tuple[str, Content] | Mapping[str, Any]],
+        content_type: str | None = None,
+        cache_control: str | None = None,
+        content_encoding: str | None = None,
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+    ) -> Results:
+        """Store many files, and on Hypha commit them together at the end (unless the artifact is already staged).
+
+        ``files`` gives ``(path, content)`` pairs or dicts with ``path`` and ``content`` (and ``content_type``,
+        ``cache_control``, ``content_encoding``, ``tags``, which override the call's); results of ``get`` fit too.
+        A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
+        left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
+        so far stays staged: ``commit()`` or ``discard()`` it.
+        """
+        if isinstance(files, str | bytes | Mapping):
+            raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
+        options = _put_options(content_type, cache_control, content_encoding)
+        return self._puts(files, options, None, total, raise_errors, progress)
+
+    def put_json(self, path: str, content: Any, cache_control: str | None = None) -> Result:
+        """Store one object as UTF-8 JSON, with content type application/json."""
+        return self.put(path, _to_json(content, path), "application/json", cache_control)
+
+    def put_jsons(
+        self,
+        files: Iterable[tuple[str, Any] | Mapping[str, Any]],
+        cache_control: str | None = None,
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+    ) -> Results:
+        """Store many objects as JSON; otherwise like ``puts``."""
+        options = _put_options("application/json", cache_control, None)
+        return self._puts(files, options, _to_json, total, raise_errors, progress)
+
+    def _puts(
+        self,
+        files: Iterable[tuple[str, Any] | Mapping[str, Any]],
+        options: dict[str, str | None],
+        encode: Callable[[Any, str], bytes] | None,
+        total: int | None,
+        raise_errors: bool,
+        progress: ProgressOption,
+    ) -> Results:
+        total_bytes = None
+        if isinstance(files, Sequence):  # known whole: refuse what is wrong with it before anything is sent
+            jobs = list(self._put_jobs(files, options, encode))
+            total, total_bytes = len(jobs), sum(cast(PutRequest, job.request).size for job in jobs)
+            source: Iterable[_Job] = jobs
+        else:
+            source = self._put_jobs(files, options, encode)
+        bar = Progress(self._progress if progress is None else progress, "put", total=total, total_bytes=total_bytes)
+        results = self._write("puts", source, self._putter, bar, self._engine)
+        if raise_errors:
+            _raise_failures("puts", results)
+        return results
+
+    def _put_jobs(
+        self,
+        files: Iterable[Any],
+        options: Mapping[str, str | None],
+        encode: Callable[[Any, str], bytes] | None = None,
+    ) -> Iterator[_Job]:
+        seen: set[str] = set()
+        for index, item in enumerate(files):
+            fields = _put_fields(item)
+            path = fields["path"]
+            if path in seen:
+                raise ValueError(f"{path!r}: given twice; which content should win?")
+            seen.add(path)
+            content = fields["content"]
+            body = encode(content, path) if encode is not None else as_body(content, path)
+            settings = {name: fields.get(name) or default for name, default in options.items()}
+            yield _Job(index, path, PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings))
+
+    def _putter(self, job: _Job, run: Run) -> Result | AgainType:
+        request = cast(PutRequest, job.request)
+        outcome = self._attempt(job, run, partial(self._backend.put, request, job.ticket))
+        if not isinstance(outcome, tuple):
+            return outcome
+        stored, attempts = outcome
+        return _result(job, stored, None, attempts)
+
+    def delete(
+        self,
+        paths: str | Iterable[str],
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+    ) -> Results | None:
+        """Remove files, and on Hypha commit that; what is not there counts as removed.
+
+        A path gives None or raises; an iterable gives results, with errors as for ``get``. A Hypha server
+        removes one file a call, about five a second.
+        """
+        if _is_scalar(paths):
+            (result,) = self._write("delete", self._delete_jobs([cast(str, paths)]), self._deleter, None, self._inline)
+            if result["error"] is not None:
+                raise result["error"]
+            return None
+        names, total = _counted(paths, total, check_name)
+        bar = Progress(self._progress if progress is None else progress, "delete", total=total)
+        results = self._write("delete", self._delete_jobs(names), self._deleter, bar, self._engine)
+        if raise_errors:
+            _raise_failures("delete", results)
+        return results
+
+    def _delete_jobs(self, paths: Iterable[str]) -> Iterator[_Job]:
+        for index, path in enumerate(paths):
+            yield _Job(index, path, GetRequest(self._prefix + check_name(path)))
+
+    def _deleter(self, job: _Job, run: Run) -> Result | AgainType:
+        outcome = self._attempt(job, run, partial(self._backend.delete, job.request.path))
+        return _result(job, Fetched(b""), None, outcome[1]) if isinstance(outcome, tuple) else outcome
+
+    def touch(self, paths: str | Iterable[str]) -> None:
+        """Make empty files where there are none; what is there is left as it is."""
+        names = [cast(str, paths)] if _is_scalar(paths) else list(dict.fromkeys(paths))
+        there = self.exists(names)
+        missing = [(name, b"") for name in names if not there[name]]
+        if missing:
+            self.puts(missing)
+
+    # -- asking -----------------------------------------------------------------------------------------------
+
+    @overload
+    def exists(self, paths: str) -> bool: ...  # type: ignore[overload-overlap]
+    @overload
+    def exists(self, paths: Iterable[str]) -> dict[str, bool]: ...
+    def exists(self, paths: str | Iterable[str]) -> bool | dict[str, bool]:
+        """Whether files are there: a bool for a path, a dict of path to bool for an iterable.
+
+        False means that the server said "not there"; being refused or out of reach raises.
+        """
+        scalar = _is_scalar(paths)
+        names = [check_name(path) for path in ([cast(str, paths)] if scalar else dict.fromkeys(paths))]
+        there = self._exists(names) if names else {}
+        return there[cast(str, paths)] if scalar else there
+
+    def _exists(self, names: list[str]) -> dict[str, bool]:
+        full = [self._prefix + name for name in names]
+        try:
+            known = self._backend.exists(full, self._control())
+        except ObjectNotFound:  # the artifact itself is not there, so nothing in it is
+            return dict.fromkeys(names, False)
+        if known is not None:
+            return {name: known[path] for name, path in zip(names, full, strict=True)}
+        results = self._collect("get", self._get_jobs(names), self._header, None)
+        failed = [r for r in results if r["error"] is not None and not isinstance(r["error"], ObjectNotFound)]
+        if failed:
+            raise (
+                cast(Exception, failed[0]["error"]) if len(names) == 1 else BatchError.from_results("exists", failed)
+            )
+        return {result["path"]: result["error"] is None for result in results}
+
+    @overload
+    def head(self, paths: str) -> ObjectInfo: ...  # type: ignore[overload-overlap]
+    @overload
+    def head(self, paths: Iterable[str]) -> dict[str, ObjectInfo]: ...
+    def head(self, paths: str | Iterable[str]) -> ObjectInfo | dict[str, ObjectInfo]:
+        """Size, ETag, content type and headers of files, without their bytes; for an iterable a dict by path."""
+        scalar = _is_scalar(paths)
+        names = [cast(str, paths)] if scalar else list(dict.fromkeys(paths))
+        engine = self._inline if scalar else self._engine
+        results = self._collect("get", self._get_jobs(names), self._header, None, engine)
+        if scalar and results[0]["error"] is not None:
+            raise results[0]["error"]
+        _raise_failures("head", results)
+        infos: dict[str, ObjectInfo] = {result["path"]: result["content"] for result in results}
+        return infos[cast(str, paths)] if scalar else infos
+
+    @overload
+    def size(self, paths: str) -> int: ...  # type: ignore[overload-overlap]
+    @overload
+    def size(self, paths: Iterable[str]) -> dict[str, int]: ...
+    def size(self, paths: str | Iterable[str]) -> Any:
+        """Size in bytes; for an iterable a dict by path."""
+        if _is_scalar(paths):
+            return self.head(cast(str, paths)).size
+        return {path: info.size for path, info in self.head(paths).items()}
+
+    def _header(self, job: _Job, run: Run) -> Result | AgainType:
+        outcome = self._attempt(job, run, partial(self._backend.head, job.request.path, job.ticket))
+        if not isinstance(outcome, tuple):
+            return outcome
+        info, attempts = outcome
+        return _result(job, Fetched(b"", info.size, info.etag, info.content_type), info, attempts)
+
+    def list(self, prefix: str = "", flat: bool = False) -> Iterator[str]:
+        """Yield the paths that begin with ``prefix``, which need not be a folder.
+
+        With ``flat`` only one level is listed, and folders appear once, with a slash at the end. Either
+        everything is listed or an error is raised. A plain web server cannot be listed.
+        """
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix is a string, not {type(prefix).__name__}")
+        if prefix.startswith("/") or ".." in prefix.split("/"):
+            raise ValueError(f"prefix={prefix!r}: must not begin with a slash or contain '..'")
+        skip = len(self._prefix)
+        for path in self._backend.list(self._prefix + prefix, flat=flat, control=self._control()):
+            yield path[skip:]
+
+    def isdir(self, prefix: str) -> bool:
+        """Whether anything is in the folder ``prefix``."""
+        folder = prefix.strip("/")
+        return next(self.list(f"{folder}/" if folder else "", flat=True), None) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return self.list()
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, str) and self.exists(path)
+
+    def __getitem__(self, key: Any) -> Any:
+        """``cf[path]``, ``cf[path, 0:30]``, or ``cf[[path, ...]]``."""
+        if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], slice):
+            path, wanted = key
+            if wanted.step not in (None, 1):
+                raise ValueError(f"{path!r}: a slice of bytes has no step")
+            return self.get({"path": path, "start": wanted.start, "end": wanted.stop})
+        return self.get(key)
+
+    def __setitem__(self, path: str, content: Content) -> None:
+        self.put(path, content)
+
+    def __delitem__(self, path: str) -> None:
+        self.delete(path)
+
+    # -- staging ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def staged(self, comment: str | None = None, version: str | None = None) -> Iterator[ArtifactFiles]:
+        """Write several batches into one commit: stage now, commit when the block ends.
+
+        ``version=None`` edits the latest version in place (readers see each file as soon as it is stored);
+        ``version="new"`` begins the next version, which holds only what is uploaded to it; any other name does
+        that too and gives it the name. If the block raises, what was stored stays staged, unpublished:
+        ``commit()`` or ``discard()`` it. An artifact that was already staged is left for its owner to commit.
+        """
+        staging = self._hypha("staged").staging
+        with staging.explicitly(self._control(), self._lock, version=version, comment=comment):
+            yield self
+
+    def commit(self, comment: str | None = None, version: str | None = None) -> str:
+        """Publish what is staged; returns the version that holds it now. Raises ``NotStaged`` if nothing is.
+
+        ``version`` names a new version. Names that were registered and never uploaded (by an upload that was
+        interrupted) are left out, with a ``WithdrawnWarning``.
+        """
+        return self._hypha("commit").staging.commit(self._control(), version=version, comment=comment)
+
+    def discard(self) -> bool:
+        """Drop what is staged and restore what it had overwritten; False if nothing was staged."""
+        return self._hypha("discard").staging.discard(self._control())
+
+    def status(self) -> dict[str, Any]:
+        """``artifact``, ``versions`` (names, oldest first), ``staged``, ``new_version``, and the ``files`` and
+        ``removed`` that are staged."""
+        return self._hypha("status").staging.status(self._control())
+
+    def _hypha(self, verb: str) -> HyphaBackend:
+        if not isinstance(self._backend, HyphaBackend):
+            raise TypeError(f"{verb}() is for Hypha artifacts; {self.cloudpath!r} has no versions")
+        return self._backend
+
+    # -- running ----------------------------------------------------------------------------------------------
+
+    def _control(self) -> Control:
+        return _RunControl(self._retry, Run(self._inline, self._transport))
+
+    def _lock(self, name: str) -> Any:
+        return named_lock(self._engine.kit, name)
+
+    def _attempt(self, job: _Job, run: Run, call: Callable[[], T]) -> tuple[T, int] | Result | AgainType:
+        """Carry out one item within the retry policy: its value and the attempts, or what became of it instead."""
+        ticket = job.ticket
+        if isinstance(ticket, Exception):
+            return _failure(job, ticket, 0)
+
+        def attempt() -> T:
+            run.check()
+            return call()
+
+        try:
+            return self._retry.run(attempt, run.sleep, run.pace.complaint)
+        except StaleTicket as error:
+            job.stale += 1
+            if job.stale <= _FRESH_TICKETS:
+                return AGAIN
+            return _failure(job, AccessDenied(str(error.args[0]), status=error.status), job.stale)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is this item's, and is reported with it
+            return _failure(job, error, getattr(error, "attempts", 1))
+
+    def _run(
+        self,
+        verb: str,
+        jobs: Iterable[_Job],
+        work: Callable[[_Job, Run], Result | AgainType],
+        engine: Engine,
+    ) -> Iterator[tuple[_Job, Result]]:
+        """Each job with what ``work`` made of it, as they are done."""
+        prepare = None
+        if self._backend.batched and verb in ("get", "put"):
+
+            def resolve(batch: Sequence[_Job], run: Run, sizes: BatchSizes) -> None:
+                control = _RunControl(self._retry, run)
+                paths = [job.request.path for job in batch]
+                for job, ticket in zip(batch, self._backend.prepare(verb, paths, control, sizes), strict=True):
+                    job.ticket = ticket
+
+            prepare = Prepare(resolve, lambda: self._backend.sizes(verb))
+        return engine.run(
+            jobs, work, transport=self._transport, prepare=prepare, weigh_item=_job_size, weigh_result=_result_size
+        )
+
+    def _collect(
+        self,
+        verb: str,
+        jobs: Iterable[_Job],
+        work: Callable[[_Job, Run], Result | AgainType],
+        bar: Progress | None,
+        engine: Engine | None = None,
+    ) -> Results:
+        """All results, in input order."""
+        results: list[Result | None] = []
+        try:
+            for job, result in self._run(verb, jobs, work, engine or self._engine):
+                if job.index >= len(results):
+                    results.extend([None] * (job.index + 1 - len(results)))
+                results[job.index] = result
+                if bar is not None:
+                    bar.add(_content_size(result))
+        finally:
+            if bar is not None:
+                bar.close()
+        return cast("Results", results)
+
+    def _write(
+        self,
+        verb: str,
+        jobs: Iterable[_Job],
+        work: Callable[[_Job, Run], Result | AgainType],
+        bar: Progress | None,
+        engine: Engine,
+    ) -> Results:
+        """Carry out writes within a write session of the backend; all results, in input order."""
+        results: Results = []
+        ended = False
+        try:
+            with self._backend.writing(self._control(), self._lock) as session:
+                results = self._collect("put" if verb.startswith("put") else verb, jobs, work, bar, engine)
+                for result in results:
+                    if result["error"] is None:
+                        session.succeeded()
+                    else:
+                        session.failed(self._prefix + result["path"])
+                ended = True
+        except TransferError as error:
+            if not ended:
+                raise
+            if any(result["error"] is None for result in results):
+                raise CommitError(
+                    f"{verb}: the files are uploaded and staged, but not committed: {error}", results
+                ) from error
+            raise
+        return results
+
+
+def _timeouts(timeout: float | None) -> Timeouts:
+    if timeout is None:
+        return Timeouts()
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
+        raise ValueError(f"timeout={timeout!r}: expected a positive number of seconds")
+    return Timeouts(connect=min(timeout, Timeouts().connect), idle=timeout)
+
+
+def _is_scalar(paths: object) -> bool:
+    """Whether one item was given; what is neither one nor an iterable of items is an error at once."""
+    if isinstance(paths, str | Mapping):
+        return True
+    if isinstance(paths, bytes | bytearray | memoryview):
+        raise TypeError(f"a path is a string, not {type(paths).__name__}: {bytes(paths[:60])!r}")
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"expected a path, a dict with a 'path', or an iterable of them, not {type(paths).__name__}")
+    return False
+
+
+def _counted(items: Iterable[T], total: int | None, check: Callable[[T], object]) -> tuple[Iterable[T], int | None]:
+    """Items and how many there are, if that is known; what is known whole is checked before anything is sent."""
+    if isinstance(items, Sequence | set | frozenset | dict):
+        for item in items:
+            check(item)
+        return items, len(items)
+    return items, total
+
+
+def _path_in(item: Mapping[str, Any], verb: str, allowed: frozenset[str]) -> str:
+    if "path" not in item:
+        raise ValueError(f"{verb}: a dict needs a 'path'; this has {sorted(map(str, item))}")
+    path = check_name(item["path"])
+    if not allowed.issuperset(item):
+        unknown = sorted(str(key) for key in item if key not in allowed)
+        raise ValueError(f"{path!r}: {verb} knows no {', '.join(map(repr, unknown))}; it takes {sorted(allowed)}")
+    return path
+
+
+def _put_fields(item: Any) -> Mapping[str, Any]:
+    """The fields of one item to store: a pair, a dict, or a result of ``get``."""
+    if isinstance(item, Mapping):
+        if Result.__required_keys__.issubset(item):
+            if item["error"] is not None or item["byte_range"] != (None, None):
+                raise ValueError(f"{item['path']!r}: a result that failed, or is only a range, cannot be stored")
+            return {name: item[name] for name in ("path", "content", "content_type", "tags")}
+        path = _path_in(item, "puts", _PUT_KEYS)
+        if "content" not in item:
+            raise ValueError(f"{path!r}: a dict to store needs a 'content'")
+        return item
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return {"path": check_name(item[0]), "content": item[1]}
+    raise TypeError(f"puts takes (path, content) pairs or dicts, not {type(item).__name__}: {item!r:.60}")
+
+
+def _put_options(
+    content_type: str | None, cache_control: str | None, content_encoding: str | None
+) -> dict[str, str | None]:
+    options = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, str) or not value.isprintable() or not value.isascii()):
+            raise ValueError(f"{name}={value!r}: expected printable ASCII text")
+    return options
+
+
+def _as_is(content: bytes, path: str) -> bytes:
+    return content
+
+
+def _parse_json(content: bytes, path: str) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError as error:
+        raise InvalidContent(f"not JSON: {error}", path=path) from None
+
+
+def _to_json(content: Any, path: str) -> bytes:
+    try:
+        return json.dumps(content, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path!r}: cannot be written as JSON: {error}") from None
+
+
+def _result(job: _Job, done: Fetched | Stored, content: Any, attempts: int) -> Result:
+    request = job.request
+    return {
+        "path": job.name,
+        "content": content,
+        "byte_range": (request.start, request.end) if isinstance(request, GetRequest) else (None, None),
+        "error": None,
+        "size": done.size,
+        "etag": done.etag,
+        "content_type": done.content_type if isinstance(done, Fetched) else cast(PutRequest, request).content_type,
+        "attempts": attempts,
+        "verified": done.verified,
+        "compress": None,
+        "raw": False,
+        "tags": request.tags,
+    }
+
+
+def _failure(job: _Job, error: Exception, attempts: int) -> Result:
+    request = job.request
+    if isinstance(error, TransferError) and error.path != job.name:
+        error = copy.copy(error)  # one answer can be the end of a whole batch: each item gets its own
+        error.path = job.name
+        error.__cause__ = None
+    return {
+        "path": job.name,
+        "content": None,
+        "byte_range": (request.start, request.end) if isinstance(request, GetRequest) else (None, None),
+        "error": error,
+        "size": None,
+        "etag": None,
+        "content_type": None,
+        "attempts": attempts,
+        "verified": None,
+        "compress": None,
+        "raw": False,
+        "tags": request.tags,
+    }
+
+
+def _raise_failures(verb: str, results: Sequence[Result]) -> None:
+    if any(result["error"] is not None for result in results):
+        raise BatchError.from_results(verb, results)
+
+
+def _job_size(job: _Job) -> int:
+    return job.request.size if isinstance(job.request, PutRequest) and not isinstance(job.request.body, Body) else 0
+
+
+def _result_size(result: Result | AgainType) -> int:
+    """What an untaken result keeps in memory; small ones are bounded by their number already."""
+    content = result["content"] if isinstance(result, dict) else None
+    return len(content) if isinstance(content, bytes) and len(content) > 65536 else 0
+
+
+def _content_size(result: Result) -> int | None:
+    content = result["content"]
+    return len(content) if isinstance(content, bytes) else result["size"]

@@ -1,0 +1,121 @@
+"""The values that travel between the layers: requests, results, settings. No I/O.
+
+Byte ranges are half-open, like slices; times are seconds. ``files`` builds these from what the user wrote,
+backends and transports read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any, Protocol, TypedDict, runtime_checkable
+
+
+class Result(TypedDict):
+    """What became of one item; always these keys.
+
+    ``content`` is None for an item that failed and for verbs that return no bytes. ``byte_range`` is the
+    ``(start, end)`` that was asked for. ``size`` is the whole object's size in bytes where it is known,
+    ``etag`` as the server gave it (without quotes), ``attempts`` how many times the transfer was tried,
+    ``verified`` what was compared besides the length ("md5", or "length" where no checksum was to be had).
+    """
+
+    path: str
+    content: Any
+    byte_range: tuple[int | None, int | None]
+    error: Exception | None
+    size: int | None
+    etag: str | None
+    content_type: str | None
+    attempts: int
+    verified: str | None
+    compress: str | None
+    raw: bool
+    tags: object
+
+
+@dataclass(frozen=True, slots=True)
+class GetRequest:
+    """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end."""
+
+    path: str
+    start: int | None = None
+    end: int | None = None
+    tags: object = None
+
+    @property
+    def whole(self) -> bool:
+        """True when the whole object is wanted, which is also what ``start=0`` says."""
+        return not self.start and self.end is None
+
+    @property
+    def empty(self) -> bool:
+        """True when no byte is wanted (``start == end``)."""
+        return self.end is not None and self.end == (self.start or 0)
+
+
+@runtime_checkable
+class Body(Protocol):
+    """A body to upload that is too large, or not meant, to be held in memory: bytes by offset."""
+
+    size: int
+
+    def open(self) -> IO[bytes]:
+        """A fresh reader at the first byte; each attempt opens its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutRequest:
+    """One write. ``body`` is bytes-like, or a ``Body`` that can be opened again for each attempt."""
+
+    path: str
+    body: bytes | memoryview | Body
+    content_type: str | None = None
+    cache_control: str | None = None
+    content_encoding: str | None = None
+    tags: object = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that will be sent."""
+        return self.body.size if isinstance(self.body, Body) else len(self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What is known of one object (``head``) without its bytes; None where the backend does not say."""
+
+    path: str
+    size: int | None = None
+    etag: str | None = None
+    content_type: str | None = None
+    last_modified: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The bytes of one read, and what came with them."""
+
+    content: bytes
+    size: int | None = None
+    etag: str | None = None
+    content_type: str | None = None
+    verified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store said of one write."""
+
+    size: int
+    etag: str | None = None
+    verified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. ``connect`` bounds reaching the server; ``idle`` how long it may send (or take) almost nothing."""
+
+    connect: float = 20.0
+    idle: float = 60.0

@@ -1,0 +1,77 @@
+"""Progress bars: ours (tqdm) or the caller's own. Decides when to be quiet; knows nothing of transfers."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class Bar(Protocol):
+    """What a caller's own bar must have: ``update(n)`` adds n items (n bytes, if its ``unit`` is "B")."""
+
+    def update(self, n: int, /) -> object:
+        """Advance by ``n``."""
+
+
+ProgressOption = bool | str | Bar | None
+"""None or False: no bar. True or a description: a bar, if the output is a terminal or a notebook. Or a bar."""
+
+
+class Progress:
+    """One batch's bar. Used from the thread that runs the batch."""
+
+    def __init__(self, option: ProgressOption, verb: str, *, total: int | None, total_bytes: int | None = None) -> None:
+        self._own: Any = None
+        self._theirs: Bar | None = None
+        self._in_bytes = False
+        self._bytes = self._items = 0
+        self._total = total
+        if option is None or option is False:
+            return
+        if option is True or isinstance(option, str):
+            self._in_bytes = bool(total_bytes)
+            self._own = _tqdm(option if isinstance(option, str) else verb, total, total_bytes)
+        elif isinstance(option, Bar):
+            self._theirs = option
+            self._in_bytes = getattr(option, "unit", None) == "B"
+        else:
+            raise TypeError(f"progress={option!r}: expected a bool, a description, or an object with update(n)")
+
+    def add(self, size: int | None) -> None:
+        """One more item is done, of ``size`` bytes where that is known."""
+        self._items += 1
+        self._bytes += size or 0
+        step = (size or 0) if self._in_bytes else 1
+        if self._theirs is not None:
+            self._theirs.update(step)
+        elif self._own is not None and not self._own.disable:
+            if self._in_bytes:
+                of = "" if self._total is None else f"/{self._total}"
+                self._own.set_postfix_str(f"{self._items}{of} files", refresh=False)
+            else:
+                self._own.set_postfix_str(_human(self._bytes), refresh=False)
+            self._own.update(step)
+
+    def close(self) -> None:
+        """Leave the bar as it stands; a caller's own bar is the caller's to close."""
+        if self._own is not None:
+            self._own.close()
+
+
+def _tqdm(description: str, total: int | None, total_bytes: int | None) -> Any:
+    from tqdm.auto import tqdm
+
+    # In a notebook the output is no terminal, and a bar is wanted all the same.
+    in_notebook = "notebook" in tqdm.__module__ or any("notebook" in base.__module__ for base in tqdm.__mro__)
+    options: dict[str, Any] = {"desc": description, "disable": False if in_notebook else None, "mininterval": 0.2}
+    if total_bytes:
+        return tqdm(total=total_bytes, unit="B", unit_scale=True, unit_divisor=1024, **options)
+    return tqdm(total=total, unit=" files", **options)
+
+
+def _human(size: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

