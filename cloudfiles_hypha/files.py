@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast, overload
@@ -232,14 +232,18 @@ class ArtifactFiles:
     ) -> Any:
         if _is_scalar(paths):
             (result,) = self._collect(
-                "get", self._get_jobs([cast(Source, paths)]), self._getter(decode), None, self._inline
+                "get",
+                self._get_jobs([self._read_request(cast(Source, paths))]),
+                self._getter(decode),
+                None,
+                self._inline,
             )
             if result["error"] is not None:
                 raise result["error"]
             return {result["path"]: result["content"]} if return_dict else result["content"]
-        sources, total = _counted(paths, total, cast("Callable[[Any], Any]", self._read_request))
+        requests, total = self._read_requests(paths, total)
         bar = Progress(self._progress if progress is None else progress, "get", total=total)
-        results = self._collect("get", self._get_jobs(sources), self._getter(decode), bar)
+        results = self._collect("get", self._get_jobs(requests), self._getter(decode), bar)
         if raise_errors:
             _raise_failures("get", results)
         if return_dict:
@@ -263,15 +267,15 @@ class ArtifactFiles:
         """
         if _is_scalar(paths):
             raise TypeError(f"iget takes an iterable of paths, not one path: {paths!r:.60}")
-        sources, total = _counted(paths, total, cast("Callable[[Any], Any]", self._read_request))
+        requests, total = self._read_requests(paths, total)
         bar = Progress(self._progress if progress is None else progress, "get", total=total)
-        return self._stream(sources, bar, raise_errors)
+        return self._stream(requests, bar, raise_errors)
 
-    def _stream(self, sources: Iterable[Source], bar: Progress, raise_errors: bool) -> Iterator[Result]:
+    def _stream(self, requests: Iterable[GetRequest], bar: Progress, raise_errors: bool) -> Iterator[Result]:
         failed: Results = []
         count = 0
         try:
-            for _, result in self._run("get", self._get_jobs(sources), self._getter(_as_is), self._engine):
+            for _, result in self._run("get", self._get_jobs(requests), self._getter(_as_is), self._engine, eager=True):
                 bar.add(_content_size(result))
                 count += 1
                 if result["error"] is not None:
@@ -282,10 +286,17 @@ class ArtifactFiles:
         if failed and raise_errors:
             raise BatchError.from_results("get", failed, of=count)
 
-    def _get_jobs(self, sources: Iterable[Source]) -> Iterator[_Job]:
-        for index, source in enumerate(sources):
-            request = self._read_request(source)
-            yield _Job(index, request.path[len(self._prefix) :], request)
+    def _read_requests(self, sources: Iterable[Source], total: int | None) -> tuple[Iterable[GetRequest], int | None]:
+        """Requests and how many there are, if that is known; what is known whole is checked before any is sent."""
+        if isinstance(sources, Sequence | Set | Mapping):
+            requests = [self._read_request(source) for source in sources]
+            return requests, len(requests)
+        return map(self._read_request, sources), total
+
+    def _get_jobs(self, requests: Iterable[GetRequest]) -> Iterator[_Job]:
+        skip = len(self._prefix)
+        for index, request in enumerate(requests):
+            yield _Job(index, request.path[skip:], request)
 
     def _read_request(self, source: Source) -> GetRequest:
         """The request that ``source`` means, or an error that names what is wrong with it."""
@@ -491,7 +502,7 @@ class ArtifactFiles:
             return dict.fromkeys(names, False)
         if known is not None:
             return {name: known[path] for name, path in zip(names, full, strict=True)}
-        results = self._collect("get", self._get_jobs(names), self._header, None)
+        results = self._collect("get", self._get_jobs(self._read_requests(names, None)[0]), self._header, None)
         failed = [r for r in results if r["error"] is not None and not isinstance(r["error"], ObjectNotFound)]
         if failed:
             raise (
@@ -508,7 +519,7 @@ class ArtifactFiles:
         scalar = _is_scalar(paths)
         names = [cast(str, paths)] if scalar else list(dict.fromkeys(paths))
         engine = self._inline if scalar else self._engine
-        results = self._collect("get", self._get_jobs(names), self._header, None, engine)
+        results = self._collect("get", self._get_jobs(self._read_requests(names, None)[0]), self._header, None, engine)
         if scalar and results[0]["error"] is not None:
             raise results[0]["error"]
         _raise_failures("head", results)
@@ -615,7 +626,7 @@ class ArtifactFiles:
         return _RunControl(self._retry, Run(self._inline, self._transport))
 
     def _lock(self, name: str) -> Any:
-        return named_lock(self._engine.kit, name)
+        return named_lock(self._engine, name)
 
     def _attempt(self, job: _Job, run: Run, call: Callable[[], T]) -> tuple[T, int] | Result | AgainType:
         """Carry out one item within the retry policy: its value and the attempts, or what became of it instead."""
@@ -643,6 +654,8 @@ class ArtifactFiles:
         jobs: Iterable[_Job],
         work: Callable[[_Job, Run], Result | AgainType],
         engine: Engine,
+        *,
+        eager: bool,
     ) -> Iterator[tuple[_Job, Result]]:
         """Each job with what ``work`` made of it, as they are done."""
         prepare = None
@@ -656,7 +669,14 @@ class ArtifactFiles:
 
             prepare = Prepare(resolve, lambda: self._backend.sizes(verb))
         return engine.run(
-            jobs, work, transport=self._transport, prepare=prepare, weigh_item=_job_size, weigh_result=_result_size
+            jobs,
+            work,
+            transport=self._transport,
+            blocking=verb == "delete" or not self._backend.remote,
+            prepare=prepare,
+            weigh_item=_job_size,
+            weigh_result=_result_size,
+            eager=eager,
         )
 
     def _collect(
@@ -670,7 +690,7 @@ class ArtifactFiles:
         """All results, in input order."""
         results: list[Result | None] = []
         try:
-            for job, result in self._run(verb, jobs, work, engine or self._engine):
+            for job, result in self._run(verb, jobs, work, engine or self._engine, eager=bar is not None and bar.shown):
                 if job.index >= len(results):
                     results.extend([None] * (job.index + 1 - len(results)))
                 results[job.index] = result
@@ -733,7 +753,7 @@ def _is_scalar(paths: object) -> bool:
 
 def _counted(items: Iterable[T], total: int | None, check: Callable[[T], object]) -> tuple[Iterable[T], int | None]:
     """Items and how many there are, if that is known; what is known whole is checked before anything is sent."""
-    if isinstance(items, Sequence | set | frozenset | dict):
+    if isinstance(items, Sequence | Set | Mapping):
         for item in items:
             check(item)
         return items, len(items)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
 from typing import Final
 
 from .errors import IntegrityError
 from .models import Body
+from .transports import HttpResponse
 
 _HEX: Final = frozenset("0123456789abcdef")
 _BLOCK = 1024 * 1024
@@ -33,21 +33,24 @@ def content_md5(digest: hashlib._Hash) -> str:
     return base64.b64encode(digest.digest()).decode("ascii")
 
 
-def etag_of(headers: Mapping[str, str]) -> str | None:
+def etag_of(response: HttpResponse) -> str | None:
     """The ETag without its quotes and without the mark of a weak one."""
-    etag = headers.get("etag")
+    etag = response.header("etag")
     return etag.removeprefix("W/").strip('"') if etag else None
 
 
-def md5_in(headers: Mapping[str, str]) -> str | None:
-    """The object's MD5 in hex if these S3 headers give it away, else None.
+def md5_in(response: HttpResponse) -> str | None:
+    """The object's MD5 in hex if an S3's answer gives it away, else None.
 
     An S3 ETag is the MD5 of the object unless the object was uploaded in parts (then it ends in ``-N``) or is
     encrypted with a key of KMS's or the customer's.
     """
-    etag = headers.get("etag", "")
-    encryption = headers.get("x-amz-server-side-encryption", "")
-    if etag.startswith("W/") or "kms" in encryption or "x-amz-server-side-encryption-customer-algorithm" in headers:
+    etag = response.header("etag") or ""
+    if (
+        etag.startswith("W/")
+        or "kms" in (response.header("x-amz-server-side-encryption") or "")
+        or response.header("x-amz-server-side-encryption-customer-algorithm") is not None
+    ):
         return None
     etag = etag.strip('"').lower()
     return etag if len(etag) == 32 and _HEX.issuperset(etag) else None

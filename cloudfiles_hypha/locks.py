@@ -7,18 +7,18 @@ from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any
 
-from .engine import Kit
+from .engine import Engine
 
-_named: dict[tuple[str, str], AbstractContextManager[Any]] = {}
+_named: dict[tuple[bool, str], AbstractContextManager[Any]] = {}
 _guard = Lock()
 
 
-def named_lock(kit: Kit, name: str) -> AbstractContextManager[Any]:
+def named_lock(engine: Engine, name: str) -> AbstractContextManager[Any]:
     """The lock of this name for this kind of worker; always the same one."""
     with _guard:
-        lock = _named.get((kit.name, name))
+        lock = _named.get((engine.green, name))
         if lock is None:
-            lock = _named[kit.name, name] = kit.lock()
+            lock = _named[engine.green, name] = engine.lock()
         return lock
 
 

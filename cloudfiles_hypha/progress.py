@@ -37,6 +37,11 @@ class Progress:
         else:
             raise TypeError(f"progress={option!r}: expected a bool, a description, or an object with update(n)")
 
+    @property
+    def shown(self) -> bool:
+        """Whether anybody watches."""
+        return self._theirs is not None or (self._own is not None and not self._own.disable)
+
     def add(self, size: int | None) -> None:
         """One more item is done, of ``size`` bytes where that is known."""
         self._items += 1

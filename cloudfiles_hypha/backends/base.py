@@ -63,6 +63,8 @@ class Backend:
 
     batched: ClassVar[bool] = False
     """Whether names are resolved by ``prepare`` before they are read or written."""
+    remote: ClassVar[bool] = True
+    """Whether reading and writing wait for the network, and for nothing else."""
     scheme: ClassVar[str] = ""
 
     def sizes(self, verb: str) -> BatchSizes:

@@ -100,31 +100,31 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     A 200 is taken for the whole object; a 206 must say which bytes it has, and they must be the ones asked for.
     An empty object, and the very end of any other, have no bytes to give: that is ``b""``, not an error.
     """
-    status, content, headers = response.status, response.body, response.headers
+    status, content = response.status, response.body
     start, end = request.start or 0, request.end
     if status == 200:
         size = len(content)
-        verified = check_md5(content, md5_in(headers) if md5 else None)
+        verified = check_md5(content, md5_in(response) if md5 else None)
         if not request.whole:
             content = slice_of(content, start, end)
     elif status == 206:
-        first, last, size = _content_range(headers)
+        first, last, size = _content_range(response)
         wanted = size if end is None else min(end, size)
         if (first, last + 1) != (start, wanted):
             raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
         if len(content) != wanted - start:
             raise IntegrityError(f"expected {wanted - start} bytes, got {len(content)}", status=206)
         verified = "length"
-    elif status == 416 and (match := _SIZE.fullmatch(headers.get("content-range", "").strip())):
+    elif status == 416 and (match := _SIZE.fullmatch(response.header("content-range") or "")):
         size, verified = int(match[1]), "length"
         content = slice_of(b"", start, end, size)
     else:
         raise error_of(response, request.path)
-    return Fetched(content, size, etag_of(headers), headers.get("content-type"), verified)
+    return Fetched(content, size, etag_of(response), response.header("content-type"), verified)
 
 
-def _content_range(headers: dict[str, str]) -> tuple[int, int, int]:
-    match = _RANGE.fullmatch(headers.get("content-range", "").strip())
+def _content_range(response: HttpResponse) -> tuple[int, int, int]:
+    match = _RANGE.fullmatch(response.header("content-range") or "")
     if match is None:
         raise IntegrityError("the server sent part of the object and does not say which part", status=206)
     return int(match[1]), int(match[2]), int(match[3])
@@ -170,7 +170,7 @@ def first_byte(url: str, path: str, transport: Transport) -> ObjectInfo:
         return _info(path, response, len(response.body))
     if response.status != 206:
         raise error_of(response, path)
-    return _info(path, response, _content_range(headers)[2])
+    return _info(path, response, _content_range(response)[2])
 
 
 def _info(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
@@ -179,4 +179,4 @@ def _info(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
         modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
     except (KeyError, TypeError, ValueError):
         modified = None
-    return ObjectInfo(path, size, etag_of(headers), headers.get("content-type"), modified, dict(headers))
+    return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers))

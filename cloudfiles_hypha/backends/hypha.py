@@ -84,7 +84,7 @@ class HyphaBackend(Backend):
             yield
         except AccessDenied as error:
             self._reads.expired(path)
-            raise StaleTicket(str(error), path=path, status=error.status) from None
+            raise StaleTicket(str(error.args[0]), path=path, status=error.status) from None
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object; the S3 compares its MD5 with what arrives."""
@@ -102,10 +102,10 @@ class HyphaBackend(Backend):
         response = self._transport.send(HttpRequest("PUT", str(ticket), tuple(headers), request.body))
         if response.status not in (200, 201, 204):
             raise self._refusal(response, request.path)
-        stored = md5_in(response.headers)
+        stored = md5_in(response)
         if stored is not None and stored != digest.hexdigest():
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
-        return Stored(request.size, etag_of(response.headers), "md5")  # Content-MD5 was accepted
+        return Stored(request.size, etag_of(response), "md5")  # Content-MD5 was accepted
 
     def _refusal(self, response: HttpResponse, path: str) -> TransferError:
         found = _CODE.search(response.body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,23 @@ class Listing:
 
     def entries(self, folder: str, version: str | None, control: Control) -> list[dict[str, Any]]:
         """All entries of one folder ("" or ending in a slash), sorted by name: everything, or an error."""
+        if version != "stage" or not folder:
+            return self._all_pages(folder, version, control)
+        # The server hides what is staged for removal by comparing names only: with the removal of ``x`` it hides
+        # ``folder/x`` too. Asked for the same files by number, it hides nothing.
+        data = control.retry(
+            partial(self._manager.call, "read", artifact_id=self._artifact, version=version, silent=True)
+        )
+        staged = staged_entries(data) or []
+        removed = {entry["path"] for entry in staged if entry.get("_remove")}
+        if all("/" in path for path in removed):
+            return self._all_pages(folder, version, control)
+        versions = len(data.get("versions") or ())
+        number = versions if is_new_version(staged) else max(0, versions - 1)
+        pages = self._all_pages(folder, number, control)
+        return [entry for entry in pages if folder + entry["name"] not in removed]
+
+    def _all_pages(self, folder: str, version: str | int | None, control: Control) -> list[dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
         offset = 0
         while True:
@@ -40,9 +57,10 @@ class Listing:
             offset += len(page)
             if not new:
                 break
+        found.pop("", None)  # the folder's own marker, where the store keeps one
         return [found[name] for name in sorted(found)]
 
-    def _page(self, folder: str, version: str | None, offset: int) -> list[dict[str, Any]]:
+    def _page(self, folder: str, version: str | int | None, offset: int) -> list[dict[str, Any]]:
         arguments: dict[str, Any] = {"artifact_id": self._artifact, "limit": _PAGE, "offset": offset}
         if folder:
             arguments["dir_path"] = folder.rstrip("/")
@@ -75,3 +93,16 @@ class Listing:
                 yield name + "/"
             else:
                 yield from self.walk(name + "/", version, flat=False, control=control)
+
+
+def staged_entries(data: object) -> list[dict[str, Any]] | None:
+    """What is staged, from the answer to ``read``; None if the artifact is not staged."""
+    staging = data.get("staging") if isinstance(data, dict) else None
+    if isinstance(staging, dict):  # the form it is stored in; `read` gives a list
+        return [*staging.get("files", []), {"_intent": staging.get("_intent")}]
+    return staging if isinstance(staging, list) else None
+
+
+def is_new_version(entries: Sequence[dict[str, Any]]) -> bool:
+    """Whether what is staged begins a new version."""
+    return any(entry.get("_intent") == "new_version" for entry in entries)

@@ -33,6 +33,8 @@ _PATIENCE = 90.0
 _TYPE = re.compile(r"(?:RemoteException: )*(\w+): (.*)", re.DOTALL)
 _NO_VERSION = re.compile(r"version .* does not exist", re.IGNORECASE)
 _NO_SERVICE = re.compile(r"service.*not (found|available|exist)|not ready", re.IGNORECASE | re.DOTALL)
+# Methods that do something else when they are called again: never repeated by the transport of its own accord.
+_ONCE = {"commit", "create", "discard", "put_file_complete_multipart", "remove_file"}
 # Python exception names that a repeated call would only raise again.
 _FINAL = {"AssertionError", "ValueError", "TypeError", "ValidationError", "AttributeError", "NotImplementedError"}
 
@@ -59,6 +61,7 @@ class ArtifactManager:
             tuple(headers),
             json.dumps(arguments).encode("utf-8"),
             idle=_PATIENCE,
+            once=method in _ONCE,
         )
         response = self._transport.send(request)
         try:

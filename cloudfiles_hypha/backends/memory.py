@@ -29,6 +29,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
+    remote = False
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket

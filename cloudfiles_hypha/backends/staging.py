@@ -10,6 +10,8 @@ What the server does, and what follows from it (measured against Hypha 0.21; see
   to it, and a removal staged with it would delete from the version before. So that is refused here.
 - A name whose removal is staged stays marked for removal when it is uploaded again. So the mark is lifted first,
   after the server has made its backup of the committed file.
+- ``remove_file`` called twice does the opposite of what it did: it drops a name that is listed, whatever for, and
+  lists one that is not for removal. So one whose answer was lost is repeated only if the list shows that it must be.
 - Two writers on one artifact overwrite each other's list of staged names. So the calls of this process that
   change it are made one at a time.
 """
@@ -36,7 +38,7 @@ from ..errors import (
 )
 from ..plan import BatchSizes, halves
 from .base import Control, Ticket
-from .listing import Listing
+from .listing import Listing, is_new_version, staged_entries
 from .manager import ArtifactManager
 from .signing import ReadSigner, answered, call_or_split, folder_of
 
@@ -82,18 +84,20 @@ class Staging:
     def around(self, control: Control, lock: Lock) -> Iterator[Staging]:
         """Stage before the first write, commit after the last; inside ``staged()`` do neither.
 
-        When the body raises, what was uploaded stays staged.
+        When the body raises, what was uploaded stays staged. A write within another of the same thread, as from
+        the generator that a batch reads, belongs to that one.
         """
-        if self._explicit:
-            yield self
-            return
-        with lock(f"write {self._artifact}"):
-            self._open = self._begin(control, lock, None)
-            try:
-                yield self
-                self._end(self._open, control, version=None, comment=None)
-            finally:
-                self._open = None
+        if not self._explicit:
+            with lock(f"write {self._artifact}"):
+                if self._open is None:  # else a block was begun while this waited, or this is within another write
+                    self._open = self._begin(control, lock, None)
+                    try:
+                        yield self
+                        self._end(self._open, control, version=None, comment=None)
+                    finally:
+                        self._open = None
+                    return
+        yield self
 
     @contextmanager
     def explicitly(self, control: Control, lock: Lock, *, version: str | None, comment: str | None) -> Iterator[None]:
@@ -102,9 +106,9 @@ class Staging:
         ``version`` None edits the latest version in place, "new" begins the next one, any other name begins the
         next one and gives it that name.
         """
-        if self._explicit:
-            raise InvalidRequest("staged() is already in effect for this object", path=self._artifact)
         with lock(f"write {self._artifact}"):
+            if self._open is not None:
+                raise InvalidRequest("staged() is already in effect for this object", path=self._artifact)
             self._open = self._begin(control, lock, version)
             self._explicit = True
         try:
@@ -120,7 +124,7 @@ class Staging:
             intent = {} if version is None else {"version": "new"}
             self._change(control, "edit", stage=True, **intent)
             return _Open(control, lock, ours=True, new_version=version is not None, entries=())
-        is_new = any(entry.get("_intent") == "new_version" for entry in entries)
+        is_new = is_new_version(entries)
         if version is not None and not is_new and not any("path" in entry for entry in entries):
             self._change(control, "edit", stage=True, version="new")  # nothing is staged yet: the intent may change
             is_new = True
@@ -146,27 +150,55 @@ class Staging:
                     "there is no such artifact; pass create=True to make it", path=self._artifact, status=error.status
                 ) from None
             return self._make(control)
-        staging = data.get("staging") if isinstance(data, dict) else None
-        if isinstance(staging, dict):  # the form it is stored in; `read` gives a list
-            staging = [*staging.get("files", []), {"_intent": staging.get("_intent")}]
-        return staging
+        return staged_entries(data)
 
     def _make(self, control: Control) -> list[dict[str, Any]] | None:
         workspace, _, alias = self._artifact.partition("/")
+        manifest = {"name": alias}  # the server refuses to commit an artifact whose manifest is empty
+        lost = False
+
+        def attempt() -> None:
+            nonlocal lost
+            try:
+                self._manager.call(
+                    "create", workspace=workspace, alias=alias, type="generic", manifest=manifest, stage=True
+                )
+            except TransferError as error:
+                lost = lost or error.retryable
+                raise
+
         try:
-            manifest = {"name": alias}  # the server refuses to commit an artifact whose manifest is empty
-            self._change(
-                control, "create", workspace=workspace, alias=alias, type="generic", manifest=manifest, stage=True
-            )
+            control.retry(attempt)
         except ArtifactExists:
-            return self._entries(control)  # somebody was faster, or the answer to the first attempt was lost
+            entries = self._entries(control)  # somebody was faster, or the answer to an earlier attempt was lost
+            if not lost or entries is None or any("path" in entry for entry in entries):
+                return entries
         return [{"_intent": "new_version", "_created_here": True}]
 
     def _change(self, control: Control, method: str, **arguments: Any) -> Any:
-        """A call that changes what is staged: one at a time, repeated until it succeeds."""
-        if method != "create":
-            arguments["artifact_id"] = self._artifact
-        return control.retry(lambda: self._manager.call(method, **arguments))
+        """A call that may be made twice, repeated until it succeeds."""
+        return control.retry(lambda: self._manager.call(method, artifact_id=self._artifact, **arguments))
+
+    def _unlist(self, path: str, control: Control) -> None:
+        """Drop a name from the server's list of what is staged, be it there for upload or for removal."""
+        unsure = False
+
+        def attempt() -> None:
+            nonlocal unsure
+            if unsure and not self._listed(path, control):
+                return  # an earlier attempt did it; a second one would stage the removal of the file
+            try:
+                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
+            except TransferError:
+                unsure = True
+                raise
+
+        control.retry(attempt)
+
+    def _listed(self, path: str, control: Control) -> str:
+        """What ``path`` is staged for now: "upload", "removal", or "" for nothing."""
+        uploads, removals = _names(self._entries(control) or ())
+        return "upload" if path in uploads else "removal" if path in removals else ""
 
     # -- within a batch ---------------------------------------------------------------------------------------
 
@@ -207,7 +239,7 @@ class Staging:
                 answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
             marked = [path for path in batch if path in staging.removed]
             for path in marked:
-                self._change(control, "remove_file", file_path=path)
+                self._unlist(path, control)
                 staging.removed.discard(path)
             if marked:
                 answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
@@ -224,16 +256,12 @@ class Staging:
                 "a new version holds only what is uploaded to it, and this was not; nothing to delete", path=path
             )
         with staging.lock(f"call {self._artifact}"):
-            if path in staging.unsure and any(
-                entry.get("path") == path and entry.get("_remove") for entry in self._entries(staging.control) or ()
-            ):
-                staging.removed.add(path)  # the earlier attempt did it; a second removal would undo the mark
-                return
-            try:
-                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
-            except TransferError:
+            done = "" if path in staging.staged else "removal"
+            # where an earlier attempt may have done it, a second would undo it
+            if path not in staging.unsure or self._listed(path, staging.control) != done:
                 staging.unsure.add(path)
-                raise
+                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
+            staging.unsure.discard(path)
         if path in staging.staged:
             staging.staged.discard(path)
         else:
@@ -255,12 +283,17 @@ class Staging:
     # -- after a batch ----------------------------------------------------------------------------------------
 
     def _end(self, staging: _Open, control: Control, *, version: str | None, comment: str | None) -> None:
-        if staging.ours and not staging.changes:
-            self.discard(control)
-            return
+        ours = staging.ours
+        if ours and not staging.changes:
+            uploads, removals = _names(self._entries(control) or ())
+            ours = (uploads | removals) <= (staging.staged | staging.failures)
+            if ours:
+                self.discard(control)
+                return
+            # somebody else has added to what was staged here, and was told that it is not published yet
         if staging.failures:
             self._withdraw(staging.failures & staging.staged, control)
-        if staging.ours:
+        if ours:
             self.commit(control, version=None if version == "new" else version, comment=comment)
         elif staging.changes:
             warnings.warn(
@@ -276,7 +309,7 @@ class Staging:
             present.update(self._listing.files(folder, "stage", control))
         gone = sorted(paths - present)
         for path in gone:
-            self._change(control, "remove_file", file_path=path)
+            self._unlist(path, control)
         return gone
 
     def commit(self, control: Control, *, version: str | None = None, comment: str | None = None) -> str:
@@ -341,8 +374,21 @@ class Staging:
 
         The method is ``discard``; ``discard_changes`` forgets the list of staged names but restores nothing.
         """
+        lost = False
+
+        def attempt() -> None:
+            nonlocal lost
+            try:
+                self._manager.call("discard", artifact_id=self._artifact)
+            except NotStaged:
+                if not lost:
+                    raise
+            except TransferError as error:
+                lost = lost or error.retryable
+                raise
+
         try:
-            self._change(control, "discard")
+            control.retry(attempt)
         except NotStaged:
             return False
         self._reads.forget()
@@ -357,7 +403,7 @@ class Staging:
             "artifact": self._artifact,
             "versions": [version.get("version") for version in data.get("versions") or ()],
             "staged": entries is not None,
-            "new_version": any(entry.get("_intent") == "new_version" for entry in entries or ()),
+            "new_version": is_new_version(entries or ()),
             "files": sorted(files),
             "removed": sorted(removed),
         }

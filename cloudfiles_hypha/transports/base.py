@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from ..errors import InvalidRequest, TransferError
 from ..models import Body
 
 USER_AGENT = "cloudfiles-hypha"
@@ -25,7 +26,8 @@ class HttpRequest:
     """One request.
 
     ``headers`` are sent as given; ``follow`` allows redirects (never with credentials); ``idle`` overrides the
-    transport's idle timeout, for servers that think long before they answer.
+    transport's idle timeout, for servers that think long before they answer; ``once`` is for what must not be
+    repeated unasked, not even on a kept connection that turned out to be closed.
     """
 
     method: str
@@ -34,6 +36,7 @@ class HttpRequest:
     body: bytes | memoryview | Body | None = None
     follow: bool = False
     idle: float | None = None
+    once: bool = False
 
 
 @dataclass(slots=True)
@@ -52,6 +55,19 @@ class HttpResponse:
             self._headers = parse_headers(self.header_lines)
         return self._headers
 
+    def header(self, name: str) -> str | None:
+        """One header by its lower-case name: cheaper than parsing them all where one or two are wanted."""
+        if self._headers is None:
+            start = name.encode("latin-1") + b":"
+            length = len(start)
+            for line in reversed(self.header_lines):  # after a redirect, the last response comes last
+                if line[:length].lower() == start:
+                    return line[length:].decode("latin-1").strip()
+                if line[:5] == b"HTTP/":
+                    return None
+            return None
+        return self._headers.get(name)
+
 
 class Transport(Protocol):
     """Carries out requests one at a time per worker. Safe to share between threads; not picklable."""
@@ -66,26 +82,66 @@ class Transport(Protocol):
         """Close idle connections. The transport may be used again, and opens new ones."""
 
 
+_HEADER = re.compile(r"^([^:\r\n]+):[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
+
+
 def parse_headers(lines: list[bytes]) -> dict[str, str]:
     """Headers of the last response among ``lines`` (redirects and 100 Continue put several into one list)."""
-    headers: dict[str, str] = {}
-    for line in lines:
-        if line.startswith(b"HTTP/"):
-            headers = {}
-            continue
-        name, colon, value = line.partition(b":")
-        if colon:
-            headers[name.decode("latin-1").strip().lower()] = value.decode("latin-1").strip()
-    return headers
+    first = max((n for n, line in enumerate(lines) if line[:5] == b"HTTP/"), default=0)
+    text = b"".join(lines[first:]).decode("latin-1")
+    return {name.lower(): value for name, value in _HEADER.findall(text)}
 
 
-@lru_cache(maxsize=1)
+_URL = re.compile(r"https?://[!-~]+")
+
+
+def check_url(url: str) -> str:
+    """``url`` itself if it is one that can be fetched: absolute, HTTP or HTTPS, percent-encoded."""
+    if _URL.fullmatch(url) is None:
+        raise InvalidRequest("not a URL that can be fetched: it must be http(s)://, in percent-encoded ASCII")
+    return url
+
+
+class Upload:
+    """A ``Body`` while it is being sent: gives as many bytes as were announced, neither more nor fewer.
+
+    A file may grow or shrink after it was measured; bytes beyond its announced length would be taken for the
+    beginning of the next request.
+    """
+
+    def __init__(self, body: Body) -> None:
+        self.size = self._left = body.size
+        self._reader = body.open()
+
+    def read(self, count: int) -> bytes:
+        """The next bytes, at most ``count``; ``b""`` at the end."""
+        block = self._reader.read(min(count, self._left))
+        if not block and self._left:
+            raise TransferError(f"the body is {self._left} bytes shorter than when it was measured; has it changed?")
+        self._left -= len(block)
+        return block
+
+    def rewind(self, offset: int = 0) -> None:
+        """Go on from ``offset``."""
+        self._reader.seek(offset)
+        self._left = self.size - offset
+
+    def close(self) -> None:
+        """Let go of the reader."""
+        self._reader.close()
+
+
 def ca_bundle() -> str:
     """The certificate authorities to trust: the usual environment variables first, else certifi's."""
     for name in ("CLOUDFILES_HYPHA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         path = os.environ.get(name)
         if path and os.path.isfile(path):
             return path
+    return _certifi()
+
+
+@lru_cache(maxsize=1)
+def _certifi() -> str:
     import certifi
 
     return certifi.where()

@@ -1,19 +1,18 @@
-"""libcurl, one easy handle per thread at a time: the default transport.
+"""libcurl through pycurl: the default transport.
 
-``CurlHandle`` turns a request into options and an outcome into a response or an error; ``green`` uses it too.
-A handle keeps its connection alive between requests, and handles are lent out last-in first-out, so as many
-connections exist as there were workers at once. Measured against the alternatives: see ``docs/benchmarks.md``.
+``CurlHandle`` turns a request into options and an outcome into a response or an error. ``CurlTransport`` lends
+handles out last-in first-out, so that as many connections exist as there were transfers at once, and waits:
+with its thread, or with a greenlet where a thread runs several (``green``).
 """
 
 from __future__ import annotations
 
-import io
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from threading import Lock, get_ident
-from typing import Any
+from threading import Lock, get_ident, local, main_thread
+from typing import TYPE_CHECKING, Protocol
 
 import pycurl
 
@@ -27,7 +26,10 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
-from .base import USER_AGENT, HttpRequest, HttpResponse, ca_bundle, host_of, without_secrets
+from .base import USER_AGENT, HttpRequest, HttpResponse, Upload, ca_bundle, check_url, host_of, without_secrets
+
+if TYPE_CHECKING:
+    from .multi import MultiLoop
 
 # A peer slower than this many bytes a second for the whole idle timeout counts as silent.
 _SLOWEST = 64
@@ -42,6 +44,7 @@ _CERTIFICATE = {
     pycurl.E_SSL_ISSUER_ERROR,
 }
 _MALFORMED = {pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_TOO_MANY_REDIRECTS}
+_NO_HTTP = "HTTP/0.9"  # what libcurl takes an answer for that is no HTTP at all
 
 
 def translate(code: int, message: str, url: str) -> TransferError:
@@ -53,9 +56,19 @@ def translate(code: int, message: str, url: str) -> TransferError:
         return TruncatedBody(f"the connection closed before the body was complete: {text}")
     if code in _CERTIFICATE:
         return CertificateError(f"the TLS certificate is not trusted: {text}")
-    if code in _MALFORMED:
+    if code in _MALFORMED and _NO_HTTP not in message:
         return InvalidRequest(f"not a URL that can be fetched: {text}")
     return ConnectionFailed(f"connection failed: {text}")
+
+
+def _upper_case_proxy() -> str | None:
+    """``HTTP_PROXY``, where that is what names the proxy for plain HTTP: libcurl looks at ``http_proxy`` only.
+
+    It does so because to a CGI program the upper-case name is a header of the request; hence the last condition.
+    """
+    if os.environ.get("http_proxy") or "REQUEST_METHOD" in os.environ:
+        return None
+    return os.environ.get("HTTP_PROXY") or None
 
 
 class CurlHandle:
@@ -67,9 +80,13 @@ class CurlHandle:
         self.header_lines: list[bytes] = []
         self.url = ""
         self.refused = False
+        self.opened: Callable[[int], None] | None = None  # told of each new socket
+        self.failure: BaseException | None = None  # what reading the body to be sent has raised
         self._timeouts = timeouts
         self._plain = False  # set up for a plain GET, so that only the URL needs to change
-        self._source: io.IOBase | Any = None
+        self._source: Upload | None = None
+        self._proxy: str | None = None
+        self._multi: pycurl.CurlMulti | None = None
         self._sockets: dict[int, int] = {}  # descriptor -> inode, of every socket this handle opened
 
     def load(self, request: HttpRequest) -> None:
@@ -77,7 +94,7 @@ class CurlHandle:
         curl = self.curl
         self.chunks.clear()
         self.header_lines.clear()
-        self.url = request.url
+        self.url = check_url(request.url)
         plain = request.method == "GET" and not request.headers and request.follow
         if not (plain and self._plain):
             self._reset()
@@ -87,17 +104,19 @@ class CurlHandle:
                 curl.setopt(pycurl.MAXREDIRS, _REDIRECTS)
             if not plain:
                 self._describe(request)
-        try:
-            curl.setopt(pycurl.URL, request.url)
-        except UnicodeEncodeError:
-            raise InvalidRequest("a URL must be percent-encoded ASCII") from None
+        if self._proxy is not None:
+            if request.url.startswith("http:"):
+                curl.setopt(pycurl.PROXY, self._proxy)
+            else:
+                curl.unsetopt(pycurl.PROXY)
+        curl.setopt(pycurl.URL, request.url)
 
     def _reset(self) -> None:
         curl = self.curl
         curl.reset()  # keeps the live connections
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
-        curl.setopt(pycurl.CONNECTTIMEOUT_MS, int(self._timeouts.connect * 1000))
+        curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(self._timeouts.connect * 1000)))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, _SLOWEST)
         curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._timeouts.idle)))
         curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
@@ -109,6 +128,7 @@ class CurlHandle:
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._opened)
         curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
         curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
+        self._proxy = _upper_case_proxy()
 
     def _describe(self, request: HttpRequest) -> None:
         curl, body = self.curl, request.body
@@ -116,17 +136,21 @@ class CurlHandle:
         headers = ["Expect:", *(f"{name}: {value}" if value else f"{name};" for name, value in request.headers)]
         if request.idle is not None:
             curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(request.idle)))
+        if request.once:
+            # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
+            curl.setopt(pycurl.FRESH_CONNECT, 1)
+            curl.setopt(pycurl.FORBID_REUSE, 1)
         named = {name.lower() for name, _ in request.headers}
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         elif body is None:
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         elif isinstance(body, Body):
-            self._source = body.open()
+            self._source = Upload(body)
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
             curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
-            curl.setopt(pycurl.READFUNCTION, self._source.read)
+            curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._rewind)
         else:
             # libcurl reads straight from these bytes, and rewinds by itself on a connection that had gone stale
@@ -136,16 +160,50 @@ class CurlHandle:
                 headers.append("Content-Type:")
         curl.setopt(pycurl.HTTPHEADER, headers)
 
-    def _rewind(self, offset: int, origin: int) -> int:
-        self._source.seek(offset, origin)
+    def _read(self, count: int) -> bytes | int:
+        try:
+            return self._source.read(count) if self._source else b""
+        except BaseException as error:  # noqa: BLE001 -- raised once libcurl has returned; it only knows "aborted"
+            self.failure = error
+            return int(pycurl.READFUNC_ABORT)
+
+    def _rewind(self, offset: int, origin: int) -> int:  # libcurl seeks from the beginning only
+        try:
+            if self._source:
+                self._source.rewind(offset)
+        except BaseException as error:  # noqa: BLE001 -- as above
+            self.failure = error
+            return int(pycurl.SEEKFUNC_FAIL)
         return int(pycurl.SEEKFUNC_OK)
 
     def _opened(self, descriptor: int, purpose: int) -> int:
         """Called by libcurl for each new socket, before it connects."""
         if self.refused:
             return int(pycurl.SOCKOPT_ERROR)
+        if self.opened is not None:
+            self.opened(descriptor)
         self._sockets[descriptor] = os.fstat(descriptor).st_ino
         return int(pycurl.SOCKOPT_OK)
+
+    def perform_interruptibly(self) -> tuple[int, str]:
+        """Run the transfer so that a signal handler, and so Ctrl-C, runs at once: for the main thread.
+
+        ``perform`` would come back to Python only when something arrives.
+        """
+        if self._multi is None:
+            self._multi = pycurl.CurlMulti()
+        multi = self._multi
+        multi.add_handle(self.curl)
+        try:
+            running = 1
+            while running:
+                _, running = multi.perform()
+                if running:
+                    multi.select(1.0)
+            _, _, failed = multi.info_read()
+            return (failed[0][1], failed[0][2]) if failed else (0, "")
+        finally:
+            multi.remove_handle(self.curl)
 
     def break_off(self) -> None:
         """Make a transfer under way in another thread fail at once, and refuse it a new connection.
@@ -175,16 +233,20 @@ class CurlHandle:
         return HttpResponse(self.curl.getinfo(pycurl.RESPONSE_CODE), body, self.header_lines.copy())
 
     def unload(self) -> None:
-        """Let go of the request's body; the connection stays."""
+        """Let go of what was sent and of what arrived; the connection stays."""
+        self.chunks.clear()
+        self.failure = None
         if self._source is not None:
             self._source.close()
             self._source = None
         if not self._plain:
-            self.curl.unsetopt(pycurl.HTTPHEADER)
+            self.curl.reset()
 
     def close(self) -> None:
         self.unload()
         self.curl.close()
+        if self._multi is not None:
+            self._multi.close()
 
 
 # Handles of a parent process. Closing them in a child would shut the parent's TLS sessions down.
@@ -224,37 +286,83 @@ class HandlePool:
             self.take().close()
 
 
+class Loop(Protocol):
+    """Where a greenlet waits for its transfer."""
+
+    def perform(self, handle: CurlHandle) -> tuple[int, str]:
+        """Run one transfer while other greenlets run; its libcurl code and message."""
+
+
 class CurlTransport:
-    """Blocking requests through libcurl, each thread on a handle of its own while it needs one."""
+    """Requests through libcurl. A thread waits for its answer, unless it carries greenlets (``carried_by``): then
+    the greenlet does, and the thread goes on with the others."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._pool = HandlePool(timeouts)
         self._busy: dict[int, CurlHandle] = {}
         self._aborted: set[int] = set()
+        self._here = local()  # .carrier: what this thread's greenlets wait in
+        self._idle_loops: list[MultiLoop] = []
+
+    def _loop(self) -> Loop | None:
+        return getattr(self._here, "carrier", None)
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
-        thread = get_ident()
+        loop = self._loop()
         handle = self._pool.take()
+        try:
+            handle.load(request)
+            code, message = self._perform(handle) if loop is None else loop.perform(handle)
+            if handle.failure is not None:
+                raise handle.failure
+            if code:
+                raise translate(code, message, request.url)
+            return handle.response()
+        finally:
+            self._pool.give_back(handle)
+
+    def _perform(self, handle: CurlHandle) -> tuple[int, str]:
+        thread = get_ident()
         self._busy[thread] = handle
         try:
-            if self._aborted and thread in self._aborted:
-                raise Cancelled("the batch was given up")
-            handle.load(request)
-            handle.curl.perform()
-            return handle.response()
+            if thread not in self._aborted:
+                if thread == main_thread().ident:
+                    return handle.perform_interruptibly()
+                handle.curl.perform()
+                return 0, ""
         except pycurl.error as error:
-            if self._aborted and thread in self._aborted:
-                raise Cancelled("the batch was given up") from None
-            code, message = error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
-            raise translate(code, message, request.url) from None
+            if thread not in self._aborted:
+                return error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
         finally:
             del self._busy[thread]
-            self._pool.give_back(handle)
+        raise Cancelled("the batch was given up")
+
+    @contextmanager
+    def carried_by(self, carrier: Loop) -> Iterator[MultiLoop]:
+        """While this lasts, ``send`` in this thread waits in ``carrier.perform``; gives the loop to run there.
+
+        Loops are kept for the next carrier, with their connections.
+        """
+        from .multi import MultiLoop, inherited
+
+        loop = None
+        while self._idle_loops and loop is None:
+            loop = self._idle_loops.pop()
+            if loop.pid != os.getpid():
+                inherited.append(loop)
+                loop = None
+        loop = loop or MultiLoop()
+        self._here.carrier = carrier
+        try:
+            yield loop
+        finally:
+            self._here.carrier = None
+            self._idle_loops.append(loop)
 
     @contextmanager
     def aborting(self, threads: Collection[int]) -> Iterator[None]:
-        """Break off whatever these threads have under way; while this lasts they start nothing new."""
+        """Break off whatever these threads wait for; while this lasts they start nothing new."""
         self._aborted.update(threads)
         try:
             for thread in threads:
@@ -267,4 +375,8 @@ class CurlTransport:
 
     def close(self) -> None:
         """Close idle connections."""
+        while self._idle_loops:
+            loop = self._idle_loops.pop()
+            if loop.pid == os.getpid():
+                loop.close()
         self._pool.close()

@@ -1,14 +1,13 @@
-"""libcurl's multi interface driven by gevent's hub: greenlets wait, nothing is monkey-patched.
+"""libcurl driven by gevent's hub: greenlets wait, nothing is monkey-patched.
 
-libcurl says which sockets to watch and when to wake it (``socket_action`` in its documentation); gevent's loop
-does the watching. Each hub, and so each thread that runs greenlets, has a multi handle of its own.
+Each hub, and so each thread that runs gevent's greenlets, has a ``MultiLoop``; the hub watches its one descriptor
+and keeps its time.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,131 +16,105 @@ import pycurl
 from gevent.hub import Waiter
 
 from ..models import Timeouts
-from .base import HttpRequest, HttpResponse
-from .curl import CurlHandle, HandlePool, translate
-
-_READ, _WRITE = 1, 2  # libev's event bits, which gevent's watchers take
+from .curl import CurlHandle, CurlTransport
+from .multi import MultiLoop, inherited
 
 
-class _Loop:
-    """One multi handle on one hub. Only ever touched from that hub's thread."""
+class HubLoop:
+    """A ``MultiLoop`` on one hub. Only ever touched from that hub's thread."""
 
     def __init__(self, hub: Any) -> None:
-        self.pid = os.getpid()
         self._hub = hub
+        self.loop = MultiLoop()
         self._waiting: dict[pycurl.Curl, Waiter[Any]] = {}
-        self._watchers: dict[int, Any] = {}
         self._timer: Any = None
-        self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
-        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._wake_in)
-        # The multi handle keeps the connections, not the easy ones; libcurl's own limit (four times the handles
-        # in use) would close idle ones as a batch runs out, only to open them for the next.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, 1024)
+        self._fires = 0.0  # when the timer does
+        self._kicked = False
+        self._watcher = hub.loop.io(self.loop.fileno(), 1)
 
     def perform(self, handle: CurlHandle) -> tuple[int, str]:
         """Run one transfer while other greenlets run; its libcurl code and message."""
         waiter: Waiter[Any] = Waiter(self._hub)
+        if not self._waiting:
+            self._watcher.start(self._turn)  # only while there is something to wait for: it keeps the hub alive
         self._waiting[handle.curl] = waiter
-        self._multi.add_handle(handle.curl)
+        self.loop.add(handle)
+        self._keep_time()
         try:
             outcome: tuple[int, str] = waiter.get()
             return outcome
         finally:
             # also when this greenlet was killed while it waited: the transfer ends with it
             self._waiting.pop(handle.curl, None)
-            self._multi.remove_handle(handle.curl)
+            self.loop.remove(handle)
+            if not self._waiting:
+                self._rest()
 
-    def _watch(self, what: int, descriptor: int, multi: object, data: object) -> None:
-        watcher = self._watchers.pop(descriptor, None)
-        if watcher is not None:
-            watcher.stop()
-            watcher.close()
-        if what == pycurl.POLL_REMOVE:
+    def _turn(self) -> None:
+        self._kicked = False
+        for curl, outcome in self.loop.turn(0):
+            waiter = self._waiting.pop(curl, None)
+            if waiter is not None:
+                waiter.switch(outcome)
+        self._keep_time()
+
+    def _keep_time(self) -> None:
+        """Be called again when libcurl wants it. It changes its mind several times a transfer, mostly to later:
+        a timer that fires too early does no harm, and is cheaper than replacing it each time."""
+        due = self.loop.due
+        if due is None:
             return
-        events = (_READ if what & pycurl.POLL_IN else 0) | (_WRITE if what & pycurl.POLL_OUT else 0)
-        watcher = self._watchers[descriptor] = self._hub.loop.io(descriptor, events)
-        watcher.start(self._ready, descriptor, pass_events=True)
+        if due <= monotonic():
+            if not self._kicked:  # once for all the transfers begun in this turn of the hub
+                self._kicked = True
+                self._hub.loop.run_callback(self._turn)
+        elif self._timer is None or due < self._fires:
+            self._stop_timer()
+            self._fires = due
+            self._timer = self._hub.loop.timer(due - monotonic())
+            self._timer.start(self._timed)
 
-    def _wake_in(self, milliseconds: int) -> None:
+    def _timed(self) -> None:
+        self._stop_timer()
+        self._turn()
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.stop()
             self._timer.close()
             self._timer = None
-        if milliseconds >= 0:
-            self._timer = self._hub.loop.timer(milliseconds / 1000)
-            self._timer.start(self._act, pycurl.SOCKET_TIMEOUT, 0)
 
-    def _ready(self, events: int, descriptor: int) -> None:
-        mask = (pycurl.CSELECT_IN if events & _READ else 0) | (pycurl.CSELECT_OUT if events & _WRITE else 0)
-        self._act(descriptor, mask)
-
-    def _act(self, descriptor: int, mask: int) -> None:
-        self._multi.socket_action(descriptor, mask)
-        left = 1
-        while left:
-            left, done, failed = self._multi.info_read()
-            for curl in done:
-                self._settle(curl, (0, ""))
-            for curl, code, message in failed:
-                self._settle(curl, (code, message))
-
-    def _settle(self, curl: pycurl.Curl, outcome: tuple[int, str]) -> None:
-        waiter = self._waiting.pop(curl, None)
-        if waiter is not None:
-            # not switched to from here: libcurl's answers are all read before any greenlet runs
-            self._hub.loop.run_callback(waiter.switch, outcome)
+    def _rest(self) -> None:
+        self._watcher.stop()
+        self._stop_timer()
 
     def close(self) -> None:
-        self._wake_in(-1)
-        for watcher in self._watchers.values():
-            watcher.stop()
-            watcher.close()
-        self._watchers.clear()
-        self._multi.close()
+        """Close the connections."""
+        self._rest()
+        self._watcher.close()
+        self.loop.close()
 
 
-# Loops of a parent process: kept, so that no destructor closes the parent's connections.
-_inherited: list[_Loop] = []
-
-
-class GreenTransport:
+class GreenTransport(CurlTransport):
     """Requests through libcurl that let other greenlets run while they wait."""
 
     def __init__(self, timeouts: Timeouts) -> None:
-        self._pool = HandlePool(timeouts)
-        self._loops: WeakKeyDictionary[Any, _Loop] = WeakKeyDictionary()
+        super().__init__(timeouts)
+        self._hubs: WeakKeyDictionary[Any, HubLoop] = WeakKeyDictionary()
 
-    def _loop(self) -> _Loop:
+    def _loop(self) -> HubLoop:
         hub = gevent.get_hub()
-        loop = self._loops.get(hub)
-        if loop is not None and loop.pid != os.getpid():
-            _inherited.append(loop)
-            loop = None
-        if loop is None:
-            loop = self._loops[hub] = _Loop(hub)
-        return loop
-
-    def send(self, request: HttpRequest) -> HttpResponse:
-        """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
-        handle = self._pool.take()
-        try:
-            handle.load(request)
-            code, message = self._loop().perform(handle)
-            if code:
-                raise translate(code, message, request.url)
-            return handle.response()
-        finally:
-            self._pool.give_back(handle)
-
-    @contextmanager
-    def aborting(self, threads: Collection[int]) -> Iterator[None]:
-        """Nothing to do: killing a greenlet that waits in ``send`` ends its transfer."""
-        yield
+        found = self._hubs.get(hub)
+        if found is not None and found.loop.pid != os.getpid():
+            inherited.append(found.loop)
+            found = None
+        if found is None:
+            found = self._hubs[hub] = HubLoop(hub)
+        return found
 
     def close(self) -> None:
         """Close idle connections of the calling thread's hub."""
-        loop = self._loops.pop(gevent.get_hub(), None)
-        if loop is not None and loop.pid == os.getpid():
-            loop.close()
-        self._pool.close()
+        found = self._hubs.pop(gevent.get_hub(), None)
+        if found is not None and found.loop.pid == os.getpid():
+            found.close()
+        super().close()

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock, get_ident
 from time import monotonic
-from typing import IO, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
@@ -26,24 +26,30 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
-from .base import USER_AGENT, HttpRequest, HttpResponse, ca_bundle, host_of, without_secrets
+from .base import USER_AGENT, HttpRequest, HttpResponse, Upload, ca_bundle, check_url, host_of, without_secrets
 
 _REDIRECTS = 5
+_CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _SLOWEST = 64  # bytes a second, as in ``curl``
 # The connection each thread is using, so that ``aborting`` can reach it. Thread ids are unique in a process.
 _busy: dict[int, urllib3.connection.HTTPConnection] = {}
+# "?" and the query of the request that each thread is about to make. urllib3 writes every URL that it is given to
+# the log, and a query may be a signature; so the query is put on only where the request line is written.
+_queries: dict[int, str] = {}
 
 
 class _Tracked(urllib3.connection.HTTPConnection):
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        _busy[get_ident()] = self
-        super().putrequest(*args, **kwargs)
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        thread = get_ident()
+        _busy[thread] = self
+        super().putrequest(method, url + _queries.get(thread, ""), *args, **kwargs)
 
 
 class _TrackedTls(urllib3.connection.HTTPSConnection):
-    def putrequest(self, *args: Any, **kwargs: Any) -> None:
-        _busy[get_ident()] = self
-        super().putrequest(*args, **kwargs)
+    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+        thread = get_ident()
+        _busy[thread] = self
+        super().putrequest(method, url + _queries.get(thread, ""), *args, **kwargs)
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -54,15 +60,32 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TrackedTls
 
 
-class _Source:
-    """A ``Body``'s reader as urllib3 takes it; remembers nothing, reads in blocks."""
+class _BodyFailed(Exception):
+    """Reading the body to be sent has raised ``reason``, which is no failure of the connection."""
 
-    def __init__(self, reader: IO[bytes]) -> None:
-        self._reader = reader
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class _Source:
+    """A ``Body`` as urllib3 takes it: reads in blocks, and keeps the body's failures apart."""
+
+    def __init__(self, body: Body) -> None:
+        try:
+            self._upload = Upload(body)
+        except Exception as error:
+            raise _BodyFailed(error) from None
 
     def __iter__(self) -> Iterator[bytes]:
-        while block := self._reader.read(256 * 1024):
-            yield block
+        try:
+            while block := self._upload.read(256 * 1024):
+                yield block
+        except Exception as error:
+            raise _BodyFailed(error) from None
+
+    def close(self) -> None:
+        self._upload.close()
 
 
 def _translate(error: BaseException, url: str) -> TransferError:
@@ -73,7 +96,10 @@ def _translate(error: BaseException, url: str) -> TransferError:
     text = f"{without_secrets(str(error))} ({where})"
     if isinstance(error, failures.SSLError | ssl.SSLError) and "certificate" in str(error).lower():
         return CertificateError(f"the TLS certificate is not trusted: {text}")
-    if isinstance(error, failures.TimeoutError | TimeoutError):
+    if isinstance(error, failures.NewConnectionError):  # which urllib3 counts among the timeouts
+        return ConnectionFailed(f"connection failed: {text}")
+    stalled = isinstance(error, failures.ProtocolError) and any(isinstance(arg, TimeoutError) for arg in error.args)
+    if stalled or isinstance(error, failures.TimeoutError | TimeoutError):
         return TransferTimeout(f"timed out: {text}")
     if isinstance(error, failures.IncompleteRead) or "IncompleteRead" in str(error) or "InvalidChunk" in str(error):
         return TruncatedBody(f"the connection closed before the body was complete: {text}")
@@ -90,7 +116,7 @@ class Urllib3Transport:
         self._aborted: set[int] = set()
         self._lock = Lock()  # guards the managers, and the change of process
         self._pid = os.getpid()
-        self._managers: dict[str, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         """The pools for this URL: direct, or through the proxy that the environment names for it."""
@@ -99,35 +125,39 @@ class Urllib3Transport:
         proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
         if proxy and parts.hostname and urllib.request.proxy_bypass(parts.hostname):
             proxy = ""
+        authorities = ca_bundle()
         with self._lock:
             if self._pid != os.getpid():
                 self._managers, self._pid = {}, os.getpid()
-            manager = self._managers.get(proxy)
+            manager = self._managers.get((proxy, authorities))
             if manager is None:
-                options: dict[str, Any] = {"num_pools": 32, "maxsize": 512, "ca_certs": ca_bundle()}
+                options: dict[str, Any] = {"num_pools": 32, "maxsize": 512, "ca_certs": authorities}
                 manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
                 manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
-                self._managers[proxy] = manager
+                self._managers[proxy, authorities] = manager
             return manager
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
         thread = get_ident()
-        url, redirects = request.url, _REDIRECTS if request.follow else 0
-        if not url.isascii():
-            raise InvalidRequest("a URL must be percent-encoded ASCII")
+        url, headers, redirects = check_url(request.url), dict(request.headers), _REDIRECTS
         try:
             while True:
                 if thread in self._aborted:
                     raise Cancelled("the batch was given up")
-                response = self._once(request, url)
+                response = self._once(request, url, headers)
                 location = response.headers.get("location")
                 if not (request.follow and location and response.status in (301, 302, 303, 307, 308)):
                     return response
                 if not redirects:
                     raise InvalidRequest(f"more than {_REDIRECTS} redirects ({host_of(request.url)})")
                 redirects -= 1
-                url = urljoin(url, location)
+                target = check_url(urljoin(url, location))
+                if host_of(target) != host_of(url):
+                    headers = {name: headers[name] for name in headers if name.lower() not in _CREDENTIALS}
+                url = target
+        except _BodyFailed as failed:
+            raise failed.reason from None
         except (failures.HTTPError, OSError) as error:
             if thread in self._aborted:
                 raise Cancelled("the batch was given up") from None
@@ -136,15 +166,17 @@ class Urllib3Transport:
             raise _translate(error, request.url) from None
         finally:
             _busy.pop(thread, None)
+            _queries.pop(thread, None)
 
-    def _once(self, request: HttpRequest, url: str) -> HttpResponse:
-        headers = {"User-Agent": USER_AGENT, "Accept": "*/*", **dict(request.headers)}
+    def _once(self, request: HttpRequest, url: str, headers: dict[str, str]) -> HttpResponse:
+        headers = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}
+        url, question, query = url.partition("?")
+        _queries[get_ident()] = question + query
         body: Any = request.body
-        source: IO[bytes] | None = None
+        source: _Source | None = None
         if isinstance(body, Body):
-            source = body.open()
             headers["Content-Length"] = str(body.size)
-            body = _Source(source)
+            body = source = _Source(body)
         elif body is not None:
             body = bytes(body)
         try:
