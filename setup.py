@@ -15,6 +15,7 @@ DEV = [
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
+    "requests>=2.31",
     "ruff>=0.6",
     "trustme>=1.1",
     "types-greenlet",

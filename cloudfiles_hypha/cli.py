@@ -11,6 +11,7 @@ version, to remove anything unless every listing it needs was complete, and to w
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import signal
@@ -26,11 +27,12 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import unquote
 
-from .errors import BatchError, ObjectNotFound, StagedWarning, TransferError, WithdrawnWarning
+from .errors import ArtifactNotFound, BatchError, ObjectNotFound, StagedWarning, TransferError, WithdrawnWarning
 from .files import ArtifactFiles, Results
 from .localdisk import check_targets, files_below, place_below, write_atomically
 from .models import ObjectInfo
-from .paths import check_local_name, check_name, parse_cloudpath
+from .paths import check_name, parse_cloudpath
+from .retry import RetryPolicy
 
 PROGRAM = "cloudfiles-hypha"
 OK, SOME_FAILED, NOT_BEGUN, BROKEN_PIPE, INTERRUPTED = 0, 1, 2, 141, 130
@@ -162,6 +164,7 @@ class Clients:
         self._options = {
             "server_url": options.server_url,
             "num_threads": options.num_threads,
+            "retry": RetryPolicy(elapsed=options.retry_for),
             "create": getattr(options, "create", False),
         }
         self._made: dict[str, ArtifactFiles] = {}
@@ -264,9 +267,16 @@ def _cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
                 if result["error"] is not None:
                     report.failed(result["path"], result["error"])
                 else:
-                    sys.stdout.buffer.write(result["content"])
+                    _write_out(result["content"])
     sys.stdout.buffer.flush()
     return report.code
+
+
+def _write_out(content: bytes) -> None:
+    """Write all of it to standard output, which may take part of it at a time (it does with PYTHONUNBUFFERED)."""
+    left = memoryview(content)
+    while left:
+        left = left[sys.stdout.buffer.write(left) :]
 
 
 def _exists_command(options: argparse.Namespace, clients: Clients, report: Report) -> int:
@@ -378,6 +388,10 @@ def _put(
     try:
         with session:
             report.results(cf.puts(files, total=total, raise_errors=False, progress=options.progress))
+    except ArtifactNotFound as error:
+        if options.create:
+            raise
+        raise UsageError(f"{target.root}: there is no such artifact; --create makes it") from error
     except KeyboardInterrupt:
         if target.scheme == "hypha":
             _complain(f"{target.root}: interrupted; what was uploaded so far stays staged, unpublished")
@@ -385,25 +399,20 @@ def _put(
     return report.code
 
 
-def _sources(
-    options: argparse.Namespace, clients: Clients, into_folder: bool
-) -> Iterator[tuple[Place, str, list[tuple[str, str]]]]:
-    """For each source: where it is, and the files in it, each by its key and by the name that it keeps.
-
-    The name is empty for the one file that takes the name of the target.
-    """
+def _sources(options: argparse.Namespace, clients: Clients, into_folder: bool) -> Iterator[tuple[Place, str, str]]:
+    """Where each file to copy is, its key there, and the name that it keeps: empty if it takes that of the target."""
     places = [locate(text) for text in options.sources]
     if not options.recursive:
         _file_names(places)
     for place in places:
+        prefix, keys = "", [place.name]
         if options.recursive and place.scheme not in ("http", "https"):
             prefix, keys = _names_below(clients(place), place)
-        else:
-            prefix, keys = "", [place.name]
-        if prefix == place.prefix and keys != [place.name]:
-            yield place, prefix, [(key, key[len(prefix) :]) for key in keys]
-        else:
-            yield place, "", [(place.name, place.name.rpartition("/")[2] if into_folder else "")]
+        for key in keys:
+            if prefix == place.prefix:  # found in a folder
+                yield place, key, key[len(prefix) :]
+            else:
+                yield place, key, key.rpartition("/")[2] if into_folder else ""
 
 
 def _download(options: argparse.Namespace, clients: Clients, report: Report) -> int:
@@ -411,20 +420,17 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     is_folder = options.destination.endswith(("/", os.sep)) or target.is_dir()
     into_folder = is_folder or options.recursive or len(options.sources) > 1
     plan: dict[Path, tuple[Place, str]] = {}  # complete before the first byte moves
-    for place, _, names in _sources(options, clients, into_folder):
-        for key, name in names:
-            try:
-                check_name(key)
-                # a file that was named may be reached through a link; names that come from elsewhere may not
-                landing = place_below(target, name) if name else Path(os.path.realpath(target))
-                if not name:
-                    check_local_name(landing.name)
-            except ValueError as error:
-                report.failed(key, error)
-                continue
-            if landing in plan:
-                raise UsageError(f"two sources would be written to {str(landing)!r}; nothing was copied")
-            plan[landing] = (place, key)
+    for place, key, name in _sources(options, clients, into_folder):
+        try:
+            check_name(key)
+            # a target that was named may be a link to the file to write; names that come from elsewhere may not
+            landing = place_below(target, name) if name else Path(os.path.realpath(target))
+        except ValueError as error:
+            report.failed(key, error)
+            continue
+        if landing in plan:
+            raise UsageError(f"two sources would be written to {str(landing)!r}; nothing was copied")
+        plan[landing] = (place, key)
     check_targets(list(plan))
     by_root: dict[str, list[dict[str, object]]] = {}
     at: dict[str, Place] = {}
@@ -453,14 +459,13 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
     """From one cloudpath to another, through memory."""
     into_folder = _into_folder(options, target, clients)
     plan: dict[str, tuple[Place, str]] = {}
-    for place, _, names in _sources(options, clients, into_folder):
-        for key, name in names:
-            new = target.prefix + name if name else target.name
-            if not _passes(check_name, key, report):
-                continue
-            if new in plan:
-                raise UsageError(f"two sources would become {new!r}; nothing was copied")
-            plan[new] = (place, key)
+    for place, key, name in _sources(options, clients, into_folder):
+        new = target.prefix + name if name else target.name
+        if not _passes(check_name, key, report):
+            continue
+        if new in plan:
+            raise UsageError(f"two sources would become {new!r}; nothing was copied")
+        plan[new] = (place, key)
     errors: list[tuple[str, BaseException]] = []
 
     def fetched() -> Iterator[dict[str, object]]:
@@ -525,6 +530,13 @@ def _parser() -> argparse.ArgumentParser:
     reach.add_argument(
         "--num-threads", type=_whole_number(0), default=20, metavar="N", help="transfers at once (default: 20)"
     )
+    reach.add_argument(
+        "--retry-for",
+        type=_whole_number(0),
+        default=300,
+        metavar="SECONDS",
+        help="how long a server may be out of reach before an item is given up (default: 300)",
+    )
     bars = argparse.ArgumentParser(add_help=False)
     bars.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
 
@@ -578,6 +590,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else NOT_BEGUN
     if argv is None:  # a program of our own, so what happens to its signals is ours to decide
         signal.signal(signal.SIGTERM, _terminated)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # names are in any script, terminals are not
     with warnings.catch_warnings():
         for category in (StagedWarning, WithdrawnWarning):
             warnings.simplefilter("always", category)
@@ -600,7 +614,8 @@ def _run(options: argparse.Namespace) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         with suppress(OSError, ValueError):  # whatever is still buffered has nobody to go to
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            output = sys.stdout.fileno()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
         return BROKEN_PIPE
     except BatchError as error:  # a commit that failed, say: the files are there, but not published
         _complain(_describe(error))

@@ -11,8 +11,10 @@ from __future__ import annotations
 class BatchSizes:
     """The sizes of the batches of one run.
 
-    Begins with ``first``, grows fourfold up to ``limit``, and keeps the predicted duration of a call below
-    ``longest`` seconds, going by what the latest call took for each path. Not thread-safe: one resolver owns it.
+    Begins with ``first``, so that transfers begin early, and goes on with up to ``limit``, so that the fixed cost
+    is shared; keeps the predicted duration of a call below ``longest`` seconds, going by what the latest call took
+    for each path. Once it is known how many remain, the last batch is a small one: its transfers are the only
+    ones that no signing overlaps. Not thread-safe: one resolver owns it.
     """
 
     def __init__(self, *, first: int = 64, limit: int = 1000, longest: float = 8.0) -> None:
@@ -20,6 +22,7 @@ class BatchSizes:
             raise ValueError(f"first={first}, limit={limit}: need 1 <= first <= limit")
         self.limit = limit
         self.calls = 0
+        self._first = first
         self._next = first
         self._longest = longest
         self._cap = limit
@@ -27,18 +30,22 @@ class BatchSizes:
     def next(self, remaining: int | None = None) -> int:
         """How many to take now; ``remaining`` is how many there are, once that is known."""
         size = min(self._next, self._cap)
-        # A last crumb would cost a whole call: take it along.
-        if remaining is not None and remaining <= min(size + size // 4, self._cap):
-            return remaining
+        if remaining is not None:
+            if remaining <= min(4 * self._first, self._cap):
+                return remaining  # not worth a second call
+            if remaining <= size:
+                return remaining - remaining // 5
         return size
 
     def took(self, count: int, seconds: float) -> None:
         """Learn from a call for ``count`` paths that took ``seconds``."""
         self.calls += 1
         if count > 0 and seconds > 0:
-            self._cap = max(1, min(self.limit, int(count * self._longest / seconds)))
+            # a short call is mostly its fixed cost, and says nothing about longer ones
+            slow = seconds > self._longest / 4
+            self._cap = max(1, min(self.limit, int(count * self._longest / seconds))) if slow else self.limit
         if count >= min(self._next, self._cap):
-            self._next = min(self.limit, max(1, count) * 4)
+            self._next = min(self.limit, max(1, count) * 16)
 
     def failed(self, count: int) -> None:
         """Learn that a call for ``count`` paths ran into the server's timeout."""

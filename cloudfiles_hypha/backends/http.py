@@ -103,10 +103,12 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     status, content = response.status, response.body
     start, end = request.start or 0, request.end
     if status == 200:
-        size = len(content)
+        size: int | None = len(content)
         verified = check_md5(content, md5_in(response) if md5 else None)
         if not request.whole:
             content = slice_of(content, start, end)
+            if not start and size == end and verified == "length":
+                size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
     elif status == 206:
         first, last, size = _content_range(response)
         wanted = size if end is None else min(end, size)
@@ -117,6 +119,8 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
         verified = "length"
     elif status == 416 and (match := _SIZE.fullmatch(response.header("content-range") or "")):
         size, verified = int(match[1]), "length"
+        if start < size:
+            raise IntegrityError(f"the server refuses bytes from {start} on, of {size} that it has", status=416)
         content = slice_of(b"", start, end, size)
     else:
         raise error_of(response, request.path)

@@ -126,14 +126,19 @@ class HyphaBackend(Backend):
 
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there: by listing their folders where that takes fewer calls than signing."""
+        found: dict[str, bool]
         folders = {folder_of(path) for path in paths}
         if len(paths) > 1 and cheaper_to_list(len(paths), len(folders), call=CALL, each=EACH):
-            present = {name for folder in folders for name in self._listing.files(folder, self.version, control)}
-            return {path: path in present for path in paths}
-        found: dict[str, bool] = {}
+            listed = self._reads.look(paths, control)
+            found = {path: listed.get(path) == "file" for path in paths}
+            paths = [path for path in paths if listed.get(path) == "directory"]  # a file may be hidden behind it
+        else:
+            found = {}
         sizes = self.sizes("get")
-        while len(found) < len(paths):
-            batch = paths[len(found) : len(found) + sizes.next()]
+        done = 0
+        while done < len(paths):
+            batch = paths[done : done + sizes.next()]
+            done += len(batch)
             for path, ticket in zip(batch, self.prepare("get", batch, control, sizes), strict=True):
                 if isinstance(ticket, Exception) and not isinstance(ticket, ObjectNotFound):
                     raise ticket

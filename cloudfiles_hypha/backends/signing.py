@@ -103,6 +103,7 @@ class ReadSigner:
         found: dict[str, Ticket] = {}
         todo = [paths]
         spent = 0.0
+        listed: dict[str, str] | None = None
         while todo:
             batch = todo.pop()
             try:
@@ -116,39 +117,72 @@ class ReadSigner:
                 raise
             except ObjectNotFound as error:
                 if len(batch) == 1:
-                    found[batch[0]] = error.about(batch[0])
+                    found[batch[0]] = self._not_there(batch[0], error, listed, control)
                     continue
                 named = _MISSING.search(str(error))
                 at = batch.index(named[1]) if named and named[1] in batch else -1
                 rest = [*batch, *(path for other in todo for path in other)]
                 folders = len({folder_of(path) for path in rest})
-                if at < 0 or cheaper_to_list(len(rest), folders, call=CALL, each=EACH) or spent > folders * CALL:
-                    missing = self._missing(rest, control)
-                    found.update((path, _not_found(path)) for path in missing)
-                    todo = [left] if (left := [path for path in rest if path not in missing]) else []
-                    if at < 0 and not missing:
-                        todo = [half for half in halves(rest) if half]
+                if listed is None and (
+                    at < 0 or cheaper_to_list(len(rest), folders, call=CALL, each=EACH) or spent > folders * CALL
+                ):
+                    listed = self.look(rest, control)
+                    missing = {path for path in rest if path not in listed}
+                    if missing:
+                        found.update((path, _not_found(path)) for path in missing)
+                        todo = [left] if (left := [path for path in rest if path not in missing]) else []
+                        continue
+                if at < 0:
+                    todo.extend(reversed(halves(batch)))
                     continue
                 # all before the one named are there: sign them apart from the rest, about which nothing is known
                 spent += CALL + EACH * at
-                found[batch[at]] = error.about(batch[at])
+                found[batch[at]] = self._not_there(batch[at], error, listed, control)
                 todo.extend(part for part in (batch[at + 1 :], batch[:at]) if part)
         return found
 
-    def _missing(self, paths: list[str], control: Control) -> set[str]:
-        present: set[str] = set()
-        for folder in sorted({folder_of(path) for path in paths}):
-            present.update(self._listing.files(folder, self._version, control))
-        return {path for path in paths if path not in present}
+    def _not_there(self, path: str, error: ObjectNotFound, listed: dict[str, str] | None, control: Control) -> Ticket:
+        """What the server's "does not exist" means for ``path``, given what its folder lists.
+
+        The server says it also when its S3 fails to answer: of a file that is listed it is not believed.
+        """
+        if listed is None or listed.get(path) != "file":
+            return error.about(path)
+
+        def again() -> Ticket:
+            try:
+                return self._call_once([path])[path]
+            except ObjectNotFound:
+                raise ServerError("the server lists this file, but does not find it", path=path) from None
+
+        try:
+            return control.retry(again)
+        except TransferError as failure:
+            return failure.about(path)
+
+    def look(self, paths: Sequence[str], control: Control) -> dict[str, str]:
+        """What the folders of ``paths`` hold: names with their types.
+
+        Some S3s do not list a file that has a folder of the same name beside it. So a name that is listed as a
+        folder is not known to be missing.
+        """
+        return {
+            folder + entry["name"].rstrip("/"): entry["type"]
+            for folder in sorted({folder_of(path) for path in paths})
+            for entry in self._listing.entries(folder, self._version, control)
+        }
 
     def _call(self, batch: list[str], control: Control) -> dict[str, Ticket]:
+        return control.retry(lambda: self._call_once(batch))
+
+    def _call_once(self, batch: list[str]) -> dict[str, Ticket]:
         arguments: dict[str, Any] = {"artifact_id": self._artifact, "file_path": batch, "expires_in": _LIFETIME}
         if self._version is not None:
             arguments["version"] = self._version
         if self._expired.issuperset(batch):
             arguments["silent"] = True
         asked = time.monotonic()
-        answer = control.retry(lambda: call_or_split(self._manager, "get_file", arguments, len(batch)))
+        answer = call_or_split(self._manager, "get_file", arguments, len(batch))
         urls = answered(batch, answer, "get_file")
         good = {path: (url, asked + _USE) for path, url in urls.items() if isinstance(url, str)}
         with self._lock:

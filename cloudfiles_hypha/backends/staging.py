@@ -12,6 +12,8 @@ What the server does, and what follows from it (measured against Hypha 0.21; see
   after the server has made its backup of the committed file.
 - ``remove_file`` called twice does the opposite of what it did: it drops a name that is listed, whatever for, and
   lists one that is not for removal. So one whose answer was lost is repeated only if the list shows that it must be.
+- A commit has the server look for every staged file. A new version that was uploaded here is published without
+  that; see ``_publish``.
 - Two writers on one artifact overwrite each other's list of staged names. So the calls of this process that
   change it are made one at a time.
 """
@@ -43,6 +45,10 @@ from .manager import ArtifactManager
 from .signing import ReadSigner, answered, call_or_split, folder_of
 
 _LIFETIME = 3600
+# Seconds to let a commit finish that the server has given up waiting for.
+_COMMIT_PAUSE = 10.0
+# From so many files on, three calls of 0.2 s cost less than a commit.
+_MANY = 250
 _log = logging.getLogger("cloudfiles_hypha")
 
 Lock = Callable[[str], AbstractContextManager[Any]]
@@ -77,6 +83,7 @@ class Staging:
         self._create = create
         self._open: _Open | None = None  # set while a batch or a ``staged()`` block writes
         self._explicit = False
+        self._has_parent = False  # as of the latest look
 
     # -- around a batch ---------------------------------------------------------------------------------------
 
@@ -150,6 +157,7 @@ class Staging:
                     "there is no such artifact; pass create=True to make it", path=self._artifact, status=error.status
                 ) from None
             return self._make(control)
+        self._has_parent = isinstance(data, dict) and bool(data.get("parent_id"))
         return staged_entries(data)
 
     def _make(self, control: Control) -> list[dict[str, Any]] | None:
@@ -291,6 +299,9 @@ class Staging:
                 self.discard(control)
                 return
             # somebody else has added to what was staged here, and was told that it is not published yet
+        if ours and version in (None, "new") and self._can_publish(staging, control):
+            self._publish(control, comment)
+            return
         if staging.failures:
             self._withdraw(staging.failures & staging.staged, control)
         if ours:
@@ -302,15 +313,51 @@ class Staging:
                 stacklevel=2,
             )
 
+    def _can_publish(self, staging: _Open, control: Control) -> bool:
+        """Whether ``_publish`` does what a commit would: a new version, all of it uploaded here, nothing removed,
+        and no collection above the artifact that has a say in it. Pays only where there are many files."""
+        if len(staging.staged) < _MANY or not staging.new_version or staging.removed or self._has_parent:
+            return False
+        uploads, removals = _names(self._entries(control) or ())
+        return not removals and uploads <= staging.staged and not self._has_parent
+
+    def _publish(self, control: Control, comment: str | None) -> None:
+        """Commit in three calls whose cost does not grow with the number of files.
+
+        ``commit`` has the server look for every staged file, 3.5 ms each; but the store has acknowledged each with
+        its MD5 a moment ago. ``edit`` without staging makes what is staged the new version and looks for none (and
+        so leaves out, without complaint, names whose upload failed); the empty commit that follows counts the files.
+        Each is harmless when repeated.
+        """
+        self._change(control, "edit", stage=False, **({} if comment is None else {"comment": comment}))
+        self._reads.forget()
+        try:
+            self._change(control, "edit", stage=True)
+            self._commit_once({"artifact_id": self._artifact}, control)
+        except TransferError as error:
+            # the files are published; only the number of files that the server shows is out of date
+            _log.warning("%s: published, but the server's count of files is not up to date: %s", self._artifact, error)
+            self.discard(control)
+
     def _withdraw(self, paths: set[str], control: Control) -> list[str]:
         """Take back the names among ``paths`` that have no object; returns them."""
         present: set[str] = set()
         for folder in sorted({folder_of(path) for path in paths}):
             present.update(self._listing.files(folder, "stage", control))
-        gone = sorted(paths - present)
+        # Withdrawing a name deletes what it holds, so the listing alone is not believed: some S3s leave out a file
+        # that has a folder of the same name beside it.
+        gone = [path for path in sorted(paths - present) if not self._is_stored(path, control)]
         for path in gone:
             self._unlist(path, control)
         return gone
+
+    def _is_stored(self, path: str, control: Control) -> bool:
+        arguments = {"artifact_id": self._artifact, "file_path": path, "version": "stage", "silent": True}
+        try:
+            control.retry(lambda: self._manager.call("get_file", **arguments))
+        except ObjectNotFound:
+            return False
+        return True
 
     def commit(self, control: Control, *, version: str | None = None, comment: str | None = None) -> str:
         """Publish what is staged; the name of the version that holds it now.
@@ -340,20 +387,24 @@ class Staging:
         return str(versions[-1].get("version", ""))
 
     def _commit_once(self, arguments: dict[str, Any], control: Control) -> dict[str, Any]:
-        """Commit; where the answer was lost, or the server took longer than it lets itself, find out what it did."""
+        """Commit; where the answer was lost, or the server took longer than it lets itself, find out what it did.
+
+        A commit that timed out may still be at work, and a second one would do all of it again beside the first:
+        so there is a pause, and then a look whether anything is still staged.
+        """
         lost = False
 
         def attempt() -> dict[str, Any]:
             nonlocal lost
+            if lost and self._entries(control) is None:
+                return self._data()
             try:
                 answer = self._manager.call("commit", **arguments)
                 return answer if isinstance(answer, dict) else {}
-            except NotStaged:
-                if not lost:
-                    raise
-                return self._data()  # an earlier attempt went through, or is about to be seen to have failed
             except TransferError as error:
                 lost = lost or error.retryable
+                if isinstance(error, TransferTimeout):
+                    error.retry_after = max(error.retry_after or 0.0, _COMMIT_PAUSE)
                 raise
 
         return control.retry(attempt)

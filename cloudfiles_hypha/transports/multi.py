@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import select
 import selectors
+import sys
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 import pycurl
 
@@ -59,13 +61,22 @@ def _to_events(mask: int) -> int:
     return (selectors.EVENT_READ if mask & READ else 0) | (selectors.EVENT_WRITE if mask & WRITE else 0)
 
 
+def _open_poll() -> Any:
+    """An epoll, also where gevent has hidden it from the program: what is asked of it here never blocks a hub."""
+    monkey = sys.modules.get("gevent.monkey")
+    try:
+        return (select.epoll if monkey is None else monkey.get_original("select", "epoll"))()
+    except AttributeError:
+        return _PortablePoll()
+
+
 class MultiLoop:
     """One multi handle, which keeps the connections, and what it waits for. Used by one thread at a time."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.due: float | None = None  # when libcurl wants to be woken (monotonic); 0: at once
-        self._poll = select.epoll() if hasattr(select, "epoll") else _PortablePoll()
+        self._poll = _open_poll()
         # Sockets stay registered when a transfer ends: the next one on the connection wants the same. An event on
         # one that nobody watches unregisters it.
         self._registered: dict[int, int] = {}
@@ -80,7 +91,7 @@ class MultiLoop:
 
     def fileno(self) -> int:
         """Readable when ``turn`` has something to do."""
-        return self._poll.fileno()
+        return int(self._poll.fileno())
 
     def watch_descriptor(self, descriptor: int, readable: Callable[[], object]) -> None:
         """Have ``turn`` call ``readable``, and return, when this one becomes readable."""

@@ -33,23 +33,39 @@ _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _SLOWEST = 64  # bytes a second, as in ``curl``
 # The connection each thread is using, so that ``aborting`` can reach it. Thread ids are unique in a process.
 _busy: dict[int, urllib3.connection.HTTPConnection] = {}
+# The threads that ``aborting`` lets start nothing new.
+_given_up: set[int] = set()
 # "?" and the query of the request that each thread is about to make. urllib3 writes every URL that it is given to
 # the log, and a query may be a signature; so the query is put on only where the request line is written.
 _queries: dict[int, str] = {}
 
 
+def _note(connection: urllib3.connection.HTTPConnection) -> None:
+    """Let ``aborting`` find the connection, or find that it has been called; either happens before it can wait."""
+    thread = get_ident()
+    _busy[thread] = connection
+    if thread in _given_up:
+        raise Cancelled("the batch was given up")
+
+
 class _Tracked(urllib3.connection.HTTPConnection):
+    def connect(self) -> None:
+        super().connect()
+        _note(self)
+
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        thread = get_ident()
-        _busy[thread] = self
-        super().putrequest(method, url + _queries.get(thread, ""), *args, **kwargs)
+        _note(self)
+        super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
 
 class _TrackedTls(urllib3.connection.HTTPSConnection):
+    def connect(self) -> None:
+        super().connect()
+        _note(self)
+
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        thread = get_ident()
-        _busy[thread] = self
-        super().putrequest(method, url + _queries.get(thread, ""), *args, **kwargs)
+        _note(self)
+        super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -74,14 +90,14 @@ class _Source:
     def __init__(self, body: Body) -> None:
         try:
             self._upload = Upload(body)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- raised again as it is, by ``send``
             raise _BodyFailed(error) from None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             while block := self._upload.read(256 * 1024):
                 yield block
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- as above
             raise _BodyFailed(error) from None
 
     def close(self) -> None:
@@ -113,7 +129,7 @@ class Urllib3Transport:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        self._aborted: set[int] = set()
+        self._aborted = _given_up
         self._lock = Lock()  # guards the managers, and the change of process
         self._pid = os.getpid()
         self._managers: dict[tuple[str, str], urllib3.PoolManager] = {}
@@ -238,4 +254,8 @@ class Urllib3Transport:
         with self._lock:
             if self._pid == os.getpid():
                 for manager in self._managers.values():
+                    for key in manager.pools.keys():  # noqa: SIM118 -- it cannot be iterated over
+                        pool = manager.pools.get(key)
+                        if pool is not None:
+                            pool.close()  # `clear` leaves that to the garbage collector
                     manager.clear()

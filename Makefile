@@ -1,0 +1,71 @@
+# From a bare clone, with Python and make only. Two environments: Hypha pins many of its dependencies, so the embedded
+# server has one of its own, and the package is tested with what its users get.
+
+PYTHON ?= python3
+VENV := .venv
+SERVER_VENV := .venv-server
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --disable-pip-version-check --quiet
+
+# Hypha runs on Python 3.11 and has not caught up with the newest ones.
+SERVER_PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c '' 2>/dev/null && echo python3.11 || echo $(PYTHON))
+
+COVERAGE_FLOOR ?= 85
+PYTEST_ARGS ?=
+FILES ?= 300
+SIZE ?= 16384
+
+export CLOUDFILES_HYPHA_SERVER_PYTHON := $(CURDIR)/$(SERVER_VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files on a real Hypha on this machine (FILES=, SIZE=)
+	$(BIN)/cloudfiles-hypha demo --files $(FILES) --size $(SIZE)
+
+test: lint $(SERVER_VENV)/installed  ## lint, type-check, run every test (PYTEST_ARGS=)
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+
+lint: $(VENV)/installed  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-bench $(SERVER_VENV)/installed  ## measure against other clients (needs nginx)
+	$(BIN)/python -m benchmarks.run
+
+clean:  ## remove what make has made
+	rm -rf $(VENV) $(SERVER_VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	    { echo "make: $(PYTHON) is not Python 3.10 or newer; name one that is: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are newer than what says which packages are wanted, so nothing is installed twice.
+$(VENV)/installed: setup.py requirements.txt | $(VENV)/bin/python
+	$(BIN)/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python $(PIP_INSTALL) --editable '.[bench]'
+	@touch $@
+
+$(SERVER_VENV)/bin/python:
+	@$(SERVER_PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	    { echo "make: the embedded server needs Python 3.11 (or 3.10, 3.12): make SERVER_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(SERVER_PYTHON) -m venv $(SERVER_VENV)
+
+# Only the packages of the extra "server", without this one: their list is in setup.py, and is read from what that made.
+$(SERVER_VENV)/installed: $(VENV)/installed | $(SERVER_VENV)/bin/python
+	$(BIN)/python -c '$(SERVER_PACKAGES)' > $(SERVER_VENV)/packages.txt
+	$(SERVER_VENV)/bin/python $(PIP_INSTALL) --requirement $(SERVER_VENV)/packages.txt
+	@touch $@
+
+define SERVER_PACKAGES :=
+import importlib.metadata as m; [print(r.split(";")[0]) for r in m.requires("cloudfiles_hypha") if r.endswith("extra == \"server\"")]
+endef

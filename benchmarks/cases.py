@@ -1,0 +1,325 @@
+"""The workloads: what is measured, in which order, and what is claimed of it.
+
+A case runs its clients one after the other, round after round (A B C A B C ...), so that whatever else the machine
+does falls on all of them alike. A ratio is taken within each round; the median of the rounds is what counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from . import servers
+from .clients import FOLDER, Access, Figures, MissingPeer, measure_in_child
+from .servers import SMALL, SMALL_SIZE, file_name, write_files
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a measure has to be."""
+
+    sense: Literal["at most", "at least"]
+    bound: float
+
+    def missed_by(self, value: float) -> float:
+        """The part of the bound by which ``value`` misses it; 0 or less if it does not."""
+        return (value / self.bound - 1) * (1 if self.sense == "at most" else -1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a measure in each round, or why there is none."""
+
+    case: str
+    measure: str
+    values: Sequence[float]
+    target: Target | None = None
+    unit: str = ""
+    note: str = ""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.values)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one client took in one round."""
+
+    case: str
+    client: str
+    round: int
+    figures: Figures
+
+
+@dataclass
+class Bench:
+    """One run: its settings, the servers it has started so far, and everything measured."""
+
+    repeat: int | None
+    quick: bool
+    stack: contextlib.ExitStack
+    measurements: list[Measurement] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    _started: dict[str, Any] = field(default_factory=dict)
+
+    def nginx(self) -> str:
+        return str(self._start("nginx", servers.nginx))
+
+    def delaying(self, delay: float) -> str:
+        return str(self._start(f"a server with {delay} s of delay", lambda: servers.delaying(delay)))
+
+    def hypha(self) -> Access:
+        from cloudfiles_hypha.devserver import DevServer
+
+        try:
+            server = self._start("Hypha", DevServer)
+        except RuntimeError as error:
+            raise servers.Unavailable(str(error)) from error
+        return Access(server.server_url, server.token, server.workspace)
+
+    def _start(self, name: str, opener: Callable[[], Any]) -> Any:
+        if name not in self._started:
+            log(f"starting {name}")
+            self._started[name] = self.stack.enter_context(opener())
+        return self._started[name]
+
+    def rounds(self, ordinary: int) -> int:
+        """How many rounds to measure, of a case that is ``ordinary``-ly measured so often."""
+        return self.repeat or min(ordinary, 2 if self.quick else ordinary)
+
+    def count(self, ordinary: int) -> int:
+        """How many items to use; a quick run takes a fifth."""
+        return ordinary // 5 if self.quick else ordinary
+
+    def interleave(
+        self, case: str, rounds: int, task: str, clients: Mapping[str, Callable[[int], dict[str, Any]]]
+    ) -> dict[str, list[Figures]]:
+        """Measure each client once a round. ``clients`` gives the task's arguments for a round's number."""
+        found: dict[str, list[Figures]] = {name: [] for name in clients}
+        missing: set[str] = set()
+        for number in range(rounds):
+            for name, arguments in clients.items():
+                if name in missing:
+                    continue
+                try:
+                    figures = measure_in_child(task, **arguments(number))
+                except MissingPeer as error:
+                    log(f"{case}: {name} is left out: {error}")
+                    missing.add(name)
+                    continue
+                log(f"{case} {number + 1}/{rounds} {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
+                found[name].append(figures)
+                self.measurements.append(Measurement(case, name, number, figures))
+        return found
+
+    def add(
+        self, case: str, measure: str, values: Sequence[float], target: Target | None = None, unit: str = ""
+    ) -> None:
+        """Put a row into the table; no values means that a peer was missing."""
+        self.rows.append(Row(case, measure, values, target, unit, "" if values else "a peer is not installed"))
+
+
+def log(text: str) -> None:
+    """Tell whoever waits how far it is; the table alone goes to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def at_most(bound: float) -> Target:
+    return Target("at most", bound)
+
+
+def at_least(bound: float) -> Target:
+    return Target("at least", bound)
+
+
+def ratios(one: Sequence[Figures], other: Sequence[Figures], figure: str = "seconds") -> list[float]:
+    """``one`` / ``other``, for each item, in each round."""
+    return [a[figure] / a["items"] / (b[figure] / b["items"]) for a, b in zip(one, other, strict=False)]
+
+
+# -- the cases --------------------------------------------------------------------------------------------------------
+
+
+def hypha_get(bench: Bench) -> None:
+    """Get 1,000 x 4 KiB from a Hypha artifact."""
+    case, count = "hypha-get", bench.count(1000)
+    access, alias = bench.hypha(), f"read-{uuid.uuid4().hex[:8]}"
+    names = [(f"{FOLDER}/{file_name(index)}", servers.payload(index, SMALL_SIZE)) for index in range(count)]
+    access.files(alias, create=True).puts(names)
+
+    def reading(client: str, many: int) -> Callable[[int], dict[str, Any]]:
+        return lambda number: {
+            "client": client, "access": vars(access), "alias": alias, "count": many, "size": SMALL_SIZE,
+        }  # fmt: skip
+
+    few = 6 if bench.quick else 30
+    counts = {
+        "raw get_file": count,
+        "ours": count,
+        "hypha-artifact, cat": few,
+        "hypha-artifact, get to disk": few,
+        "hypha-artifact, async gather": few // 3,
+    }
+    found = bench.interleave(
+        case, bench.rounds(3), "hypha-get", {client: reading(client, many) for client, many in counts.items()}
+    )
+    ours = found["ours"]
+    bench.add(case, "wall time / that of one raw `get_file` call", ratios(ours, found["raw get_file"]), at_most(1.25))
+    for client in list(counts)[2:]:
+        bench.add(
+            case,
+            f"seconds a file ({counts[client]} files), {client} / ours",
+            ratios(found[client], ours),
+            None if client.endswith("gather") else at_least(100),
+        )
+
+
+def hypha_put(bench: Bench) -> None:
+    """Make a Hypha artifact of 1,000 local files of 4 KiB: create, upload, commit."""
+    case, count = "hypha-put", bench.count(1000)
+    access = bench.hypha()
+    with tempfile.TemporaryDirectory(prefix="benchmark-put-") as directory:
+        source = Path(directory) / "files"
+        write_files(source, count, SMALL_SIZE)
+
+        def writing(client: str) -> Callable[[int], dict[str, Any]]:
+            return lambda number: {
+                "client": client, "access": vars(access), "alias": f"written-{uuid.uuid4().hex[:8]}",
+                "source": str(source), "count": count, "size": SMALL_SIZE,
+            }  # fmt: skip
+
+        clients = ("raw put_file + commit", "ours", "hypha-artifact")
+        found = bench.interleave(case, bench.rounds(3), "hypha-put", {client: writing(client) for client in clients})
+    ours = found["ours"]
+    bench.add(
+        case,
+        "wall time / that of one raw `put_file` and one raw `commit`",
+        ratios(ours, found["raw put_file + commit"]),
+        at_most(1.3),
+    )
+    bench.add(case, "wall time, `hypha-artifact` / ours", ratios(found["hypha-artifact"], ours), at_least(1.4))
+
+
+def http_small(bench: Bench) -> None:
+    """Get 10,000 x 4 KiB from nginx, 16 at a time."""
+    case, count, workers = "http-small", bench.count(SMALL), 16
+    found = _http(
+        bench,
+        case,
+        f"{bench.nginx()}/small",
+        (
+            "ours, threads",
+            "obstore, threads",
+            "ours, green",
+            "urllib3, threads",
+            "pycurl, bare threads",
+            "aiohttp",
+            "ours, inline",
+            "ours, urllib3 transport",
+        ),
+        count,
+        workers,
+        warm_up=count // 10,
+    )
+    ours = found["ours, threads"]
+    obstore, urllib3 = found["obstore, threads"], found["urllib3, threads"]
+    bench.add(case, "requests/s / those of obstore, 16 threads", ratios(obstore, ours), at_least(1.0))
+    bench.add(case, "requests/s / those of urllib3, 16 threads", ratios(urllib3, ours), at_least(4.0))
+    bench.add(case, "client CPU per item / that of obstore", ratios(ours, obstore, "cpu_seconds"), at_most(1.0))
+    bench.add(case, "requests/s, green / threads", ratios(ours, found["ours, green"]), at_least(0.8))
+    bench.add(case, "requests/s / those of bare pycurl threads", ratios(found["pycurl, bare threads"], ours))
+    bench.add(case, "requests/s / those of aiohttp", ratios(found["aiohttp"], ours))
+    bench.add(case, "requests/s, inline / threads", ratios(ours, found["ours, inline"]))
+    bench.add(
+        case, "requests/s, our urllib3 transport / bare urllib3", ratios(urllib3, found["ours, urllib3 transport"])
+    )
+
+
+def latency(bench: Bench) -> None:
+    """Get 5,120 x 4 KiB from a server that takes 50 ms for each, 256 at a time."""
+    case, count, workers, delay = "latency", 5120, 256, 0.05
+    base = bench.delaying(delay)
+    clients = (
+        "ours, threads",
+        "ours, green",
+        "raw sockets",
+        "pycurl, bare threads",
+        "obstore, threads",
+        "aiohttp",
+        "urllib3, threads",
+    )
+    found = _http(bench, case, f"{base}/later", clients, count, workers, warm_up=2 * workers)
+    ideal = count / workers * delay
+    for client, figures in found.items():
+        target = at_least(0.9) if client in ("ours, threads", "ours, green") else None
+        bench.add(case, f"part of the ideal speed, {client}", [ideal / each["seconds"] for each in figures], target)
+    ceiling = _http(bench, "latency-server", f"{base}/now", ("raw sockets",), count, workers, warm_up=workers)
+    speeds = [each["items"] / each["seconds"] for each in ceiling["raw sockets"]]
+    bench.add(case, f"what the server can do without delay (needed: {workers / delay:,.0f})", speeds, unit="requests/s")
+
+
+def two_items(bench: Bench) -> None:
+    """Get two files of 4 KiB from nginx in one call."""
+    case, base = "two-items", f"{bench.nginx()}/small"
+    found = bench.interleave(case, bench.rounds(5), case, {"ours, threads": lambda number: {"base": base, "calls": 51}})
+    ours = found["ours, threads"]
+    bench.add(case, "first call of a process", [each["first"] for each in ours], unit="ms")
+    bench.add(case, "later calls, median of 50", [each["later"] for each in ours], at_most(20), unit="ms")
+    bench.add(case, "later calls, slowest of 50", [each["slowest later"] for each in ours], unit="ms")
+
+
+def memory(bench: Bench) -> None:
+    """A generator of 200,000 items: through `iget` from nginx (100 bytes each), and through `puts` to `mem://`."""
+    case, count = "memory", bench.count(200_000)
+    base = f"{bench.nginx()}/tiny"
+    rounds = bench.rounds(1)
+    read = bench.interleave(case, rounds, "iget-memory", {"ours, iget": lambda number: {"base": base, "count": count}})
+    written = bench.interleave(case, rounds, "puts-memory", {"ours, puts to mem": lambda number: {"count": count}})
+    measure = f"growth of peak memory, `{{}}` of {count:,} items"
+    bench.add(case, measure.format("iget"), [each["growth"] for each in read["ours, iget"]], at_most(100), unit="MB")
+    bench.add(
+        case,
+        measure.format("puts to mem:// (which keeps them)"),
+        [each["growth"] for each in written["ours, puts to mem"]],
+        unit="MB",
+    )
+
+
+def _http(
+    bench: Bench, case: str, base: str, clients: Sequence[str], count: int, workers: int, *, warm_up: int
+) -> dict[str, list[Figures]]:
+    def reading(client: str) -> Callable[[int], dict[str, Any]]:
+        return lambda number: {
+            "client": client, "base": base, "workers": workers, "count": count, "size": SMALL_SIZE, "warm_up": warm_up,
+        }  # fmt: skip
+
+    return bench.interleave(case, bench.rounds(5), "http", {client: reading(client) for client in clients})
+
+
+CASES: dict[str, Callable[[Bench], None]] = {
+    "hypha-get": hypha_get,
+    "hypha-put": hypha_put,
+    "http-small": http_small,
+    "latency": latency,
+    "two-items": two_items,
+    "memory": memory,
+}
+
+
+def allow_many_sockets() -> None:
+    """256 connections at both ends fit into no soft limit of 256; children inherit ours."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if os.name == "posix" and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

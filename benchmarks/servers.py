@@ -1,0 +1,191 @@
+"""The servers that the cases run against, and the bytes they serve.
+
+``nginx`` serves generated files from a temporary directory with one worker process. ``delaying``
+starts a server that answers each request only after some time; it is this module, run as a process of its own.
+A real Hypha with a real S3 is the package's own ``DevServer``. All listen on 127.0.0.1 only.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import hashlib
+import os
+import selectors
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HOST = "127.0.0.1"
+NGINX_ADVICE = "nginx is not installed (Debian and Ubuntu: apt-get install nginx-light)"
+
+SMALL, SMALL_SIZE = 10_000, 4096
+TINY, TINY_SIZE = 1_000, 100
+
+_NGINX = """
+{user}
+worker_processes 1;
+daemon off;
+pid {home}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 4096; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nodelay on;
+    keepalive_requests 100000000;
+    keepalive_timeout 300s;
+    open_file_cache max=20000 inactive=1h;
+    open_file_cache_valid 1h;
+    default_type application/octet-stream;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {{
+        listen {host}:{port} backlog=1024;
+        root {home}/files;
+    }}
+}}
+"""
+
+
+class Unavailable(RuntimeError):
+    """A case cannot be measured here; the message says what is missing and how to get it."""
+
+
+def payload(index: int, size: int) -> bytes:
+    """The content of file ``index``: text, and different for each."""
+    return hashlib.shake_128(str(index).encode()).hexdigest(size // 2).encode()
+
+
+def file_name(index: int) -> str:
+    """The name of file ``index``."""
+    return f"{index:06d}.bin"
+
+
+def find_nginx() -> str:
+    """The nginx binary, also where it is not on an ordinary user's PATH."""
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/bin")
+    if found is None:
+        raise Unavailable(NGINX_ADVICE)
+    return found
+
+
+@contextlib.contextmanager
+def nginx() -> Iterator[str]:
+    """Serve ``small/`` (10,000 x 4 KiB) and ``tiny/`` (1,000 x 100 bytes); yields the base URL."""
+    binary = find_nginx()
+    with tempfile.TemporaryDirectory(prefix="benchmark-nginx-") as directory:
+        home = Path(directory)
+        write_files(home / "files" / "small", SMALL, SMALL_SIZE)
+        write_files(home / "files" / "tiny", TINY, TINY_SIZE)
+        port = _free_port()
+        user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not enter the directory
+        config = home / "nginx.conf"
+        config.write_text(_NGINX.format(home=home, host=HOST, port=port, user=user), encoding="ascii")
+        process = subprocess.Popen([binary, "-p", directory, "-e", "stderr", "-c", str(config)])
+        try:
+            _wait_for(port, process)
+            yield f"http://{HOST}:{port}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@contextlib.contextmanager
+def delaying(delay: float) -> Iterator[str]:
+    """``serve_delayed`` in a process of its own; yields the base URL."""
+    port = _free_port()
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.servers", str(port), str(delay)], cwd=ROOT)
+    try:
+        _wait_for(port, process)
+        yield f"http://{HOST}:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def serve_delayed(port: int, delay: float) -> None:
+    """Answer ``GET /later/NAME`` after ``delay`` seconds and ``GET /now/NAME`` at once; no more HTTP than that needs.
+
+    Asks little of the processor, of which the client under test is to have the most: one loop over the sockets, and
+    as all delays are the same, a plain queue of what is due.
+    """
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n" % SMALL_SIZE
+    answers = {file_name(index).encode(): head + payload(index, SMALL_SIZE) for index in range(SMALL)}
+    due: collections.deque[tuple[float, socket.socket, bytes]] = collections.deque()
+    selector = selectors.DefaultSelector()
+    listener = socket.create_server((HOST, port), backlog=1024)
+    selector.register(listener, selectors.EVENT_READ, None)
+
+    def receive(connection: socket.socket, request: bytearray) -> None:
+        try:
+            data = connection.recv(65536)
+        except OSError:
+            data = b""
+        if not data:
+            selector.unregister(connection)
+            connection.close()
+            return
+        request += data
+        if request.endswith(b"\r\n\r\n"):
+            _, when, name = bytes(request).split(b" ", 2)[1].split(b"/", 2)
+            request.clear()
+            if when == b"later":
+                due.append((time.monotonic() + delay, connection, answers[name]))
+            else:
+                send(connection, answers[name])
+
+    def send(connection: socket.socket, answer: bytes) -> None:
+        with contextlib.suppress(OSError):  # the client has gone
+            connection.sendall(answer)
+
+    while True:
+        for key, _ in selector.select(max(0.0, due[0][0] - time.monotonic()) if due else None):
+            if key.data is None:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                selector.register(connection, selectors.EVENT_READ, bytearray())
+            else:
+                receive(key.fileobj, key.data)  # type: ignore[arg-type]
+        while due and due[0][0] <= time.monotonic():
+            _, connection, answer = due.popleft()
+            send(connection, answer)
+
+
+def write_files(folder: Path, count: int, size: int) -> None:
+    """Make ``folder`` with the generated files 0 to ``count`` in it."""
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / file_name(index)).write_bytes(payload(index, size))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with exit code {process.returncode}")
+        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+            return
+        time.sleep(0.02)
+    raise RuntimeError(f"{process.args!r} does not listen on its port after 20 s")
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt):
+        serve_delayed(int(sys.argv[1]), float(sys.argv[2]))

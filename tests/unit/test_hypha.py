@@ -1,0 +1,425 @@
+"""The Hypha backend against a server that fails: listings, restarts, busy servers, refusals; what stays secret."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    ArtifactNotFound,
+    BatchError,
+    ConnectionFailed,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    ServerError,
+    TooManyRequests,
+    TransferError,
+)
+from cloudfiles_hypha.backends import hypha as hypha_backend
+from cloudfiles_hypha.backends import listing
+from tests.support.clients import PATIENT, QUICK, connect
+from tests.support.fake_hypha import Answer, FakeHypha, RemoteError, ShortPage, Status429
+from tests.support.object_server import Always, Corrupt, Drop, DropRequest, Hang, NoAnswer, Redirect, ShortBody, Status
+
+FILES = {"a": b"aaaa", "b": b"", "dir/c": b"c", "dir/sub/d": b"d", "dir2/e": b"e"}
+TOKEN = "very-secret-token-0123456789"
+
+
+@pytest.fixture
+def hypha() -> Iterator[FakeHypha]:
+    with FakeHypha(token=TOKEN) as hypha:
+        hypha.add_artifact("ws/a", FILES)
+        yield hypha
+
+
+@pytest.fixture(params=["threads", "green", "inline"])
+def cf(request: pytest.FixtureRequest, hypha: FakeHypha) -> Iterator[ArtifactFiles]:
+    options = {"threads": {"num_threads": 8}, "green": {"num_threads": 8, "green": True}, "inline": {"num_threads": 0}}
+    with connect(hypha, **options[request.param]) as files:
+        yield files
+
+
+@pytest.fixture
+def files(hypha: FakeHypha) -> Iterator[ArtifactFiles]:
+    """Like ``cf``, for what does not depend on who does the work."""
+    with connect(hypha, num_threads=4) as files:
+        yield files
+
+
+# --- Reading and writing, where the store fails ----------------------------------------------------------------------
+
+
+def test_what_was_put_comes_back(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    written = {"x": b"x", "empty": b"", "dir/ü #?%20+&": b"odd", "big": bytes(range(256)) * 2000}
+    results = cf.puts(list(written.items()))
+    assert [result["verified"] for result in results] == ["md5"] * 4
+    assert cf.get([*FILES, *written], return_dict=True) == FILES | written
+    assert cf.get({"path": "big", "start": 10, "end": 20}) == written["big"][10:20]
+    assert {path: info.size for path, info in cf.head(["big", "empty"]).items()} == {"big": 512000, "empty": 0}
+
+
+def test_a_transfer_that_breaks_is_made_again(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    body = bytes(range(256)) * 400
+    for fault in (DropRequest(1000), Status(500), Corrupt()):
+        hypha.fault_file("ws/a", "x", fault, method="PUT")
+    result = cf.put("x", body)
+    assert result["attempts"] in (3, 4)  # Corrupt touches answers with a body only
+    for fault in (Drop(after_bytes=1000, rst=True), Corrupt(5), Status(500)):
+        hypha.fault_file("ws/a", "x", fault, method="GET")
+    (result,) = cf.get(["x"])
+    assert (result["content"], result["attempts"]) == (body, 4)
+
+
+def test_damage_that_does_not_pass_is_an_error_and_never_content(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.fault_file("ws/a", "a", Always(Corrupt(1)), method="GET")
+    hypha.fault_file("ws/a", "dir/c", Always(ShortBody(1)), method="GET")
+    results = cf.get(["a", "b", "dir/c"], raise_errors=False)
+    assert [type(result["error"]) for result in results] == [IntegrityError, type(None), IntegrityError]
+    assert [result["content"] for result in results] == [None, b"", None]
+    assert hypha.store.count() == 1 + 2 * QUICK.attempts
+
+
+def test_an_upload_that_is_too_large_for_one_request_is_refused(
+    files: ArtifactFiles, hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hypha_backend, "_LARGEST_PUT", 10)
+    with pytest.raises(InvalidRequest):
+        files.put("x", b"x" * 11)
+    assert hypha.files("ws/a") == FILES
+
+
+# --- Listings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_walks_every_folder_in_order(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    assert list(cf.list()) == sorted(FILES)
+    assert list(cf.list("dir")) == ["dir/c", "dir/sub/d", "dir2/e"]
+    assert list(cf.list("dir/")) == ["dir/c", "dir/sub/d"]
+    assert list(cf.list("dir/s")) == ["dir/sub/d"]
+    assert list(cf.list(flat=True)) == ["a", "b", "dir/", "dir2/"]
+    assert list(cf.list("nothing/")) == []
+
+
+def test_a_listing_longer_than_a_page_is_complete(
+    hypha: FakeHypha, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_PAGE", 200)
+    names = [f"many/n{number:04}" for number in range(1000)]
+    hypha.add_artifact("ws/a", dict.fromkeys(names, b""))
+    assert list(cf.list("many/")) == names
+    assert hypha.count("list_files") <= 7
+
+
+def test_a_page_that_comes_back_short_loses_nothing(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    names = [f"many/n{number:04}" for number in range(500)]
+    hypha.add_artifact("ws/a", dict.fromkeys(names, b""))
+    hypha.fault("list_files", ShortPage(150), ShortPage(120))
+    assert list(cf.list("many/")) == names
+
+
+def test_a_listing_that_fails_half_way_is_an_error(
+    hypha: FakeHypha, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_PAGE", 200)
+    hypha.add_artifact("ws/a", dict.fromkeys([f"many/n{number:04}" for number in range(500)], b""))
+    got = []
+    hypha.fault("list_files", ShortPage(200), Always(RemoteError("OSError", "the store is gone")))
+    with pytest.raises(ServerError):
+        got.extend(cf.list("many/"))
+    assert got == []  # a folder is given whole or not at all
+
+
+def test_a_listing_whose_second_folder_fails_is_an_error(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.fault("list_files", ShortPage(100), Always(Status(502)))
+    with pytest.raises(ServerError):
+        list(cf.list())
+
+
+def test_a_listing_that_fails_in_passing_is_complete(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.fault("list_files", Status(502), ShortPage(100), NoAnswer(), RemoteError("OSError", "again"))
+    assert list(cf.list()) == sorted(FILES)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, {}, "x", [1], [{"type": "file"}], [{"name": 3, "type": "file"}], [{"name": "x"}]]
+)
+def test_a_listing_that_is_none_is_an_error(hypha: FakeHypha, files: ArtifactFiles, answer: object) -> None:
+    hypha.fault("list_files", Always(Answer(answer)))
+    with pytest.raises(ServerError):
+        list(files.list())
+    with pytest.raises(ServerError):
+        files.exists(["a", "b", "c"])
+
+
+# --- Whether something is there --------------------------------------------------------------------------------------
+
+
+def test_exists_is_false_for_what_is_not_there(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    assert cf.exists(["a", "dir/c", "no", "dir/no", "none/at/all"]) == {
+        "a": True,
+        "dir/c": True,
+        "no": False,
+        "dir/no": False,
+        "none/at/all": False,
+    }
+    assert (cf.exists("a"), cf.exists("no"), "a" in cf, "dir" in cf) == (True, False, True, False)
+    assert hypha.store.requests == []  # nothing is fetched to find that out
+
+
+def test_exists_of_a_thousand_names_takes_few_calls(hypha: FakeHypha, files: ArtifactFiles) -> None:
+    there = files.exists([f"dir/n{number}" for number in range(1000)] + ["dir/c"])
+    assert [path for path, is_there in there.items() if is_there] == ["dir/c"]
+    assert hypha.count() <= 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (RemoteError("PermissionError", "not you"), AccessDenied),
+        (RemoteError("OSError", "disk full"), ServerError),
+        (Status429(0), TooManyRequests),
+        (Drop(), ConnectionFailed),
+    ],
+    ids=repr,
+)
+def test_exists_raises_for_every_answer_but_not_there(
+    hypha: FakeHypha, cf: ArtifactFiles, fault: object, kind: type[Exception]
+) -> None:
+    hypha.fault_all(Always(fault))
+    for paths in ("a", ["a", "b"], ["a", "x/y", "z/y", "w/y"]):
+        with pytest.raises(kind):
+            cf.exists(paths)
+
+
+def test_exists_raises_where_nobody_answers(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.pause()
+    for paths in ("a", ["a", "b"]):
+        with pytest.raises(ConnectionFailed):
+            cf.exists(paths)
+    hypha.resume()
+    assert cf.exists("a")
+
+
+def test_in_an_artifact_that_is_not_there_nothing_exists(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/none", num_threads=2) as files:
+        assert files.exists(["a", "b"]) == {"a": False, "b": False}
+        assert files.exists("a") is False
+
+
+# --- Who may ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_artifact_is_both_a_key_error_and_a_file_not_found_error(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/none", num_threads=2) as files:
+        for kind in (KeyError, FileNotFoundError, TransferError, ArtifactNotFound):
+            with pytest.raises(kind):
+                files.get("a")
+            with pytest.raises(kind):
+                list(files.list())
+        with pytest.raises(BatchError) as caught:
+            files.get(["a", "b"])
+        assert all(isinstance(result["error"], KeyError) for result in caught.value.results)
+
+
+def test_a_missing_file_is_no_key_error(files: ArtifactFiles) -> None:
+    with pytest.raises(ObjectNotFound) as caught:
+        files.get("no")
+    assert not isinstance(caught.value, KeyError)
+    assert (caught.value.path, caught.value.status) == ("no", 404)
+
+
+def test_a_version_that_is_not_there_is_told(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/a@v9", num_threads=2) as files, pytest.raises(ArtifactNotFound, match="v9"):
+        files.get("a")
+
+
+def test_a_wrong_token_is_refused_at_once(hypha: FakeHypha) -> None:
+    with connect(hypha, token="wrong", num_threads=2) as files:
+        for act in (lambda: files.get("a"), lambda: files.put("x", b""), lambda: list(files.list())):
+            hypha.forget_requests()
+            with pytest.raises(AccessDenied) as caught:
+                act()
+            assert isinstance(caught.value, PermissionError)
+            assert (caught.value.status, len(hypha.requests)) == (401, 1)
+    assert hypha.files("ws/a") == FILES
+
+
+def test_a_public_artifact_is_read_without_a_token(hypha: FakeHypha) -> None:
+    hypha.add_artifact("ws/open", FILES, public=True)
+    with connect(hypha, "ws/open", token=None, num_threads=2) as files:
+        assert files.get(list(FILES), return_dict=True) == FILES
+        assert list(files.list()) == sorted(FILES)
+        with pytest.raises(AccessDenied):
+            files.put("x", b"x")
+    assert not any("authorization" in request.headers for request in hypha.requests)
+
+
+def test_a_private_artifact_is_not_read_without_a_token(hypha: FakeHypha) -> None:
+    with connect(hypha, token=None, num_threads=2) as files, pytest.raises(AccessDenied):
+        files.get("a")
+
+
+# --- What must stay secret -------------------------------------------------------------------------------------------
+
+
+def test_the_token_goes_to_the_hypha_server_and_nowhere_else(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    with FakeHypha(token=TOKEN) as elsewhere:
+        hypha.fault_file("ws/a", "a", Redirect(f"{elsewhere.url}/somewhere", 307), method="GET")
+        hypha.fault("read", Redirect(f"{elsewhere.url}/elsewhere", 307), method="POST")
+        with pytest.raises(InvalidRequest):
+            cf.get("a")
+        cf.get(["a", "dir/c"], raise_errors=False)
+        cf.put("x", b"x")
+        cf.delete("x")
+        assert [request.path for request in elsewhere.requests] == ["somewhere"]
+        assert not any("authorization" in request.headers for request in elsewhere.requests)
+    assert hypha.store.count("PUT") == 1  # it answers 400 to a request with a token, and did not
+    assert not any("authorization" in request.headers for request in hypha.store.requests)
+    assert all(request.headers["authorization"] == f"Bearer {TOKEN}" for request in hypha.requests)
+
+
+def test_no_secret_is_in_any_message_log_repr_or_traceback(
+    hypha: FakeHypha, cf: ArtifactFiles, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    said: list[str] = []
+
+    def attempt(act: Callable[[], object]) -> None:
+        try:
+            said.append(repr(act()))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it must keep the secret
+            said.extend([repr(error), str(error), repr(vars(error)), "".join(traceback.format_exception(error))])
+            said.append(repr(pickle.loads(pickle.dumps(error))))
+
+    everything = [*FILES, "no"]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for fault in (Status(403), Status(500), Drop(1), NoAnswer(rst=True), Corrupt(), Redirect("nonsense://x")):
+            hypha.store.fault_all(*[fault] * 3)
+            attempt(lambda: cf.get(everything, progress=True))
+            hypha.store.fault_all(*[fault] * 3)
+            attempt(lambda: cf.puts([("x", b"x"), ("y", b"y")], progress=True))
+            hypha.store.clear_faults()
+        for method in ("read", "get_file", "put_file", "commit", "list_files"):
+            for fault in (Status(401), Status(500), RemoteError("OSError", f"Bearer {TOKEN} at http://s3/?sig=1")):
+                hypha.fault(method, *[fault] * 5)
+                attempt(lambda: cf.get(["a"]))
+                attempt(lambda: cf.put("x", b"x"))
+                attempt(lambda: list(cf.list()))
+                hypha.clear_faults()
+        hypha.pause()
+        attempt(lambda: cf.get(["a"]))
+        attempt(lambda: cf.put("x", b"x"))
+        hypha.resume()
+    said += [repr(cf), repr(cf._backend), repr(cf._engine), repr(cf._transport)]
+    said += [str(warning.message) for warning in warned]
+    said += [record.getMessage() for record in caplog.records]
+    said += [*capfd.readouterr()]
+    assert len(said) > 100
+    for text in said:
+        assert TOKEN not in text
+        assert "X-Amz" not in text
+        for signature in hypha.store.grants:
+            assert signature not in text
+
+
+# --- Busy servers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["read", "get_file"])
+def test_a_busy_server_is_given_the_time_it_asks_for(hypha: FakeHypha, cf: ArtifactFiles, method: str) -> None:
+    hypha.fault(method, Status429(retry_after=1))
+    assert cf.get(["a", "dir/c"], return_dict=True) == {"a": b"aaaa", "dir/c": b"c"}
+    first, second = (seen.time for seen in hypha.requests if seen.path.endswith(f"/{method}"))
+    assert second - first >= 0.95
+    assert hypha.count() == 3
+
+
+def test_a_busy_server_is_given_its_time_in_a_write_too(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.fault("put_file", Status(503, {"Retry-After": "1"}))
+    cf.puts([("x", b"x"), ("y", b"y")])
+    first, second = (seen.time for seen in hypha.requests if seen.path.endswith("/put_file"))
+    assert second - first >= 0.95
+    assert [call.method for call in hypha.calls] == ["read", "edit", "put_file", "put_file", "commit"]
+
+
+def test_a_busy_store_is_left_alone_by_every_worker(hypha: FakeHypha) -> None:
+    names = [f"n{number}" for number in range(60)]
+    hypha.add_artifact("ws/a", {name: name.encode() for name in names})
+    hypha.store.latency = 0.02
+    hypha.store.fault_all(Status(503, {"Retry-After": "1"}))
+    with connect(hypha, num_threads=8) as files:
+        assert len(files.get(names)) == 60
+    times = [seen.time - hypha.store.requests[0].time for seen in hypha.store.requests]
+    assert len(times) == 61
+    assert not [t for t in times if 0.3 < t < 0.9]  # those under way may end; nothing is begun
+    assert sum(t >= 0.9 for t in times) >= 40
+
+
+def test_a_server_that_stays_busy_is_an_error_of_its_own(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    hypha.fault("get_file", Always(Status429(retry_after=None)))
+    results = cf.get(["a", "b"], raise_errors=False)
+    assert [type(result["error"]) for result in results] == [TooManyRequests] * 2
+    assert hypha.count("get_file") == QUICK.attempts
+
+
+# --- Restarts --------------------------------------------------------------------------------------------------------
+
+
+def restarted(hypha: FakeHypha, *, store: bool, after: int) -> threading.Thread:
+    """Start a thread that makes the server, or its store, go away for a while after so many transfers."""
+
+    def restart() -> None:
+        hypha.store.wait_for_requests(after, 20)
+        server = hypha.store if store else hypha
+        server.pause()
+        time.sleep(0.3)
+        server.resume()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["hypha", "store"])
+@pytest.mark.parametrize("green", [False, True], ids=["threads", "green"])
+def test_a_thousand_files_survive_a_restart_while_they_are_read(hypha: FakeHypha, store: bool, green: bool) -> None:
+    contents = {f"n{number:04}": b"%d" % number for number in range(1000)}
+    hypha.add_artifact("ws/a", contents)
+    hypha.slow("get_file", per_call=0.05)
+    with connect(hypha, num_threads=8, green=green, retry=PATIENT) as files:
+        thread = restarted(hypha, store=store, after=40)
+        assert files.get(list(contents), return_dict=True) == contents
+        thread.join()
+
+
+@pytest.mark.parametrize("store", [False, True], ids=["hypha", "store"])
+@pytest.mark.parametrize("green", [False, True], ids=["threads", "green"])
+def test_a_thousand_files_survive_a_restart_while_they_are_written(hypha: FakeHypha, store: bool, green: bool) -> None:
+    contents = {f"n{number:04}": b"%d" % number for number in range(1000)}
+    hypha.slow("put_file", per_call=0.05)
+    with connect(hypha, num_threads=8, green=green, retry=PATIENT) as files:
+        thread = restarted(hypha, store=store, after=40)
+        results = files.puts(list(contents.items()))
+        thread.join()
+    assert [result["error"] for result in results] == [None] * 1000
+    assert hypha.files("ws/a") == FILES | contents
+    assert hypha.artifacts["ws/a"].staging is None
+    assert len(hypha.artifacts["ws/a"].versions) == 1
+
+
+def test_a_store_that_hangs_is_given_up_and_tried_again(hypha: FakeHypha) -> None:
+    hypha.fault_file("ws/a", "a", Hang(), method="GET")
+    with connect(hypha, num_threads=2, timeout=1) as files:
+        (result,) = files.get(["a"])
+    assert (result["content"], result["attempts"]) == (b"aaaa", 2)
