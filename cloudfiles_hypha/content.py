@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 from typing import IO, Any, cast
@@ -31,7 +32,7 @@ class LocalFile:
 
 
 class OpenFile:
-    """An open binary file from its present position on, as a ``Body``. Left open, and at its end.
+    """An open binary file from its present position on, as a ``Body``. Left open; where it stands afterwards is not defined.
 
     One that cannot seek is copied first, so that a second attempt sends the same bytes.
     """
@@ -54,24 +55,33 @@ class OpenFile:
 
     def open(self) -> IO[bytes]:
         """A reader at the first byte; closing it leaves the file open."""
-        self._file.seek(self._start)
         return cast(IO[bytes], _Borrowed(self._file, self._start))
 
 
+# Guards seeking and reading, which belong together: one file may be uploaded under many names at once.
+_reading = threading.Lock()
+
+
 class _Borrowed(io.RawIOBase):
-    """A view of somebody else's file that begins at an offset, and is not closed with it."""
+    """A view of somebody else's file that begins at an offset, has a place of its own, and is not closed with it."""
 
     def __init__(self, file: IO[bytes], start: int) -> None:
         self._file = file
         self._start = start
+        self._at = 0
 
     def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+        with _reading:
+            self._file.seek(self._start + self._at)
+            block = self._file.read(size)
+        self._at += len(block)
+        return block
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence == io.SEEK_SET:
-            offset += self._start
-        return self._file.seek(offset, whence) - self._start
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only from the beginning")
+        self._at = offset
+        return offset
 
 
 def as_body(content: Any, path: str) -> bytes | memoryview | Body:

@@ -31,6 +31,8 @@ R = TypeVar("R")
 _AHEAD = 8
 # Bytes of input, and bytes of results not yet taken, beyond which no more work is begun.
 _MOST_BYTES = 256 * 1024 * 1024
+# Bytes of a result from which on a worker looks for a thread with more room.
+_LARGE = 1024 * 1024
 # Seconds granted to broken-off workers. Only one that is looking up a host name can need longer.
 _GRACE = 5.0
 
@@ -145,6 +147,9 @@ class Kit(Protocol):
     def spawn(self, target: Callable[[], None]) -> Any:
         """Start a worker."""
 
+    def spread(self, target: Callable[[], None]) -> bool:
+        """Start a worker where it has more room than the calling one, which is then to end; False: there is none."""
+
     def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
         """Wait until the workers have ended; with ``abort``, break off what they are doing first."""
 
@@ -171,6 +176,9 @@ class ThreadKit:
         thread = threading.Thread(target=target, name="cloudfiles-hypha", daemon=True)
         thread.start()
         return thread
+
+    def spread(self, target: Callable[[], None]) -> bool:
+        return False
 
     def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
         if not abort or transport is None:
@@ -210,6 +218,9 @@ class GreenKit:
 
     def spawn(self, target: Callable[[], None]) -> Any:
         return self._gevent.spawn(target)
+
+    def spread(self, target: Callable[[], None]) -> bool:
+        return False
 
     def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
         if abort:
@@ -514,6 +525,8 @@ def _pooled(
                 if not pace.calm:
                     pace.success()
                 done.put((item, weight, result))
+                if weight >= _LARGE and kit.spread(partial(worker, number)):
+                    return
         except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
             done.put(_Crash(error), urgent=True)
 

@@ -41,31 +41,32 @@ def parse_cloudpath(text: str) -> CloudPath:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "hypha", text
+    shown = without_credentials(text)
     if scheme in _LATER:
-        raise ValueError(f"{text!r}: {scheme}:// is not supported yet; supported are {', '.join(SCHEMES)}")
+        raise ValueError(f"{shown!r}: {scheme}:// is not supported yet; supported are {', '.join(SCHEMES)}")
     if scheme not in SCHEMES:
-        raise ValueError(f"{text!r}: unknown scheme {scheme!r}; supported are {', '.join(SCHEMES)}")
+        raise ValueError(f"{shown!r}: unknown scheme {scheme!r}; supported are {', '.join(SCHEMES)}")
     if scheme in ("http", "https"):
-        if not rest.strip("/"):
-            raise ValueError(f"{text!r}: a host is missing")
+        if not _host_in(rest):
+            raise ValueError(f"{shown!r}: a host is missing")
         if "?" in rest or "#" in rest:
-            raise ValueError(f"{text.partition('?')[0]!r}: a base URL has no query and no fragment")
+            raise ValueError(f"{shown!r}: a base URL has no query and no fragment")
         return CloudPath(scheme, base=f"{scheme}://{rest.rstrip('/')}/")
     if scheme == "mem":
         bucket, _, prefix = rest.partition("/")
         if not bucket:
-            raise ValueError(f"{text!r}: a bucket name is missing, as in mem://bucket/prefix")
+            raise ValueError(f"{shown!r}: a bucket name is missing, as in mem://bucket/prefix")
         return CloudPath("mem", prefix=_as_prefix(prefix, text), bucket=bucket)
     return _parse_hypha(text, rest)
 
 
 def _parse_hypha(text: str, rest: str) -> CloudPath:
-    server = None
+    server, shown = None, without_credentials(text)
     if rest.startswith(("http://", "https://")):
         scheme, _, rest = rest.partition("://")
         host, _, rest = rest.partition("/")
-        if not host:
-            raise ValueError(f"{text!r}: a host is missing after {scheme}://")
+        if not _host_in(host):
+            raise ValueError(f"{shown!r}: a host is missing after {scheme}://")
         server = f"{scheme}://{host}"
     first, _, after = rest.strip("/").partition("/")
     workspace: str | None = first
@@ -74,7 +75,7 @@ def _parse_hypha(text: str, rest: str) -> CloudPath:
         workspace, second = None, first
     alias, at, version = second.partition("@")
     if not _NAME.fullmatch(alias) or (workspace is not None and not _NAME.fullmatch(workspace)) or (at and not version):
-        raise ValueError(f"{text!r}: expected hypha://workspace/alias[@version][/prefix]")
+        raise ValueError(f"{shown!r}: expected hypha://workspace/alias[@version][/prefix]")
     return CloudPath(
         "hypha",
         prefix=_as_prefix(prefix, text),
@@ -85,13 +86,27 @@ def _parse_hypha(text: str, rest: str) -> CloudPath:
     )
 
 
+def _host_in(rest: str) -> str:
+    """The host of a URL whose scheme is cut off, perhaps with a port; empty if there is none."""
+    return re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+
+
+_USER = re.compile(r"(://)[^/?#]*@")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+
+
+def without_credentials(text: str) -> str:
+    """A cloudpath or URL without user, password, query and fragment, fit for a message."""
+    return _QUERY.sub("", _USER.sub(r"\1", text))
+
+
 def _as_prefix(prefix: str, text: str) -> str:
     prefix = prefix.strip("/")
     if prefix:
         try:
             check_name(prefix)
         except ValueError as error:
-            raise ValueError(f"{text!r}: {error}") from None
+            raise ValueError(f"{without_credentials(text)!r}: {error}") from None
     return f"{prefix}/" if prefix else ""
 
 
@@ -108,6 +123,8 @@ def check_name(path: object) -> str:
     # the common case first: one C-level search tells that there is nothing to look at closely
     if _SUSPECT.search(path) is None:
         return path
+    if "://" in path:
+        raise ValueError(f"{without_credentials(path)!r}: a path is relative to the cloudpath, not a URL")
     if path.startswith("/"):
         raise ValueError(f"{path!r}: a path must not begin with a slash")
     if path.endswith("/"):

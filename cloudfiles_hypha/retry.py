@@ -7,6 +7,7 @@ This module sleeps only through what it is given.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -42,18 +43,20 @@ class RetryPolicy:
         ``failed`` is told of each failure that will be tried again, before the pause. The error that ends it
         has an ``attempts`` attribute.
         """
+        began = time.monotonic()
         try:
             return attempt(), 1
         except TransferError as error:
             error.attempts = 1
             if not error.retryable or self.attempts == 1:
                 raise
-            return self._again(attempt, error, sleep, failed)
+            return self._again(attempt, error, began, sleep, failed)
 
     def _again(
         self,
         attempt: Callable[[], T],
         first: TransferError,
+        began: float,
         sleep: Callable[[float], None],
         failed: Callable[[TransferError], None],
     ) -> tuple[T, int]:
@@ -80,6 +83,7 @@ class RetryPolicy:
         )
         pending: TransferError | None = first  # the attempt already made counts as the first
         for state in retrying:
+            state.retry_state.start_time = began
             with state:
                 try:
                     if pending is not None:

@@ -24,7 +24,7 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 from ..errors import (
@@ -337,7 +337,9 @@ class Staging:
         except TransferError as error:
             # the files are published; only the number of files that the server shows is out of date
             _log.warning("%s: published, but the server's count of files is not up to date: %s", self._artifact, error)
-            self.discard(control)
+            with suppress(TransferError):
+                if not any("path" in entry for entry in self._entries(control) or ()):  # else it is somebody else's
+                    self.discard(control)
 
     def _withdraw(self, paths: set[str], control: Control) -> list[str]:
         """Take back the names among ``paths`` that have no object; returns them."""

@@ -282,7 +282,7 @@ def test_serve_prints_the_environment_and_stops_on_sigterm(tmp_path: Path, monke
         def flush(self) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(devserver, "DevServer", lambda directory: FakeServers(directory, UP))
+    monkeypatch.setattr(devserver, "DevServer", lambda directory, workspace: FakeServers(directory, UP))
     before = signal.getsignal(signal.SIGTERM)
     out = Out()
     assert devserver.serve(tmp_path, out=out) == 0
@@ -296,7 +296,7 @@ def test_serve_prints_the_environment_and_stops_on_sigterm(tmp_path: Path, monke
 @pytest.mark.usefixtures("no_packages_needed")
 def test_serve_ends_with_an_error_when_a_server_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brief = UP.replace("60", "0.5 if sys.argv[1] == 's3' else 60")
-    monkeypatch.setattr(devserver, "DevServer", lambda directory: FakeServers(directory, brief))
+    monkeypatch.setattr(devserver, "DevServer", lambda directory, workspace: FakeServers(directory, brief))
     assert devserver.serve(tmp_path, out=io.StringIO()) == 1
 
 

@@ -503,7 +503,7 @@ except KeyboardInterrupt:
         import gevent
         greenlets = [found for found in gc.get_objects() if isinstance(found, gevent.Greenlet) and not found.dead]
     print("interrupted", threads, len(greenlets), flush=True)
-    time.sleep(0.3)
+    time.sleep(0.15)  # for whatever might still be sent
     raise
 """
 
@@ -551,7 +551,7 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["threads", "urllib3", "green", "inline"])
+@pytest.mark.parametrize("kind", ["threads", "green", "inline"])
 def test_ctrl_c_while_a_generator_is_read(store: ObjectServer, kind: str) -> None:
     store.fault_all(Always(Hang())) if kind != "inline" else None
     victim = Victim(store.url, "generator", OPTIONS[kind])
@@ -563,7 +563,7 @@ def test_ctrl_c_while_a_generator_is_read(store: ObjectServer, kind: str) -> Non
     assert store.count() == seen
 
 
-@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("kind", ["threads", "urllib3", "green", "inline"])
 def test_ctrl_c_while_transfers_hang(store: ObjectServer, kind: str) -> None:
     store.fault_all(Always(Hang()))
     victim = Victim(store.url, "batch", OPTIONS[kind])
@@ -582,8 +582,10 @@ def test_ctrl_c_while_a_single_get_hangs(store: ObjectServer, kind: str) -> None
     assert store.count() == 1
 
 
-@pytest.mark.parametrize("what", ["batch", "scalar"])
-@pytest.mark.parametrize("kind", ["threads", "urllib3", "green", "inline"])
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [("threads", "batch"), ("urllib3", "batch"), ("green", "batch"), ("threads", "scalar"), ("green", "scalar")],
+)
 def test_ctrl_c_in_the_pause_before_a_retry(store: ObjectServer, kind: str, what: str) -> None:
     store.fault_all(Always(Status(503, {"Retry-After": "60"})))
     victim = Victim(store.url, what, OPTIONS[kind])
@@ -621,10 +623,10 @@ def test_ctrl_c_while_the_hypha_server_does_not_answer(method: str) -> None:
 # --- Servers that ask for a slower pace ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("code", [429, 503])
-def test_a_busy_server_makes_every_worker_wait_once(pooled: ArtifactFiles, store: ObjectServer, code: int) -> None:
+def test_a_busy_server_makes_every_worker_wait_once(pooled: ArtifactFiles, store: ObjectServer) -> None:
     store.latency = 0.02
-    store.fault_all(Status(code, {"Retry-After": "1"}, times=WIDTH))  # all of them meet it at once
+    for code in (429, 503) * (WIDTH // 2):  # all of them meet it at once
+        store.fault_all(Status(code, {"Retry-After": "1"}))
     begun = time.monotonic()
     assert pooled.get(NAMES[:40], return_dict=True) == contents(NAMES[:40])
     assert 0.95 <= time.monotonic() - begun < 10

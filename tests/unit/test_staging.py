@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import gevent
@@ -28,6 +29,11 @@ from tests.support.object_server import Always, Delay, DropAfterStore, Fault, St
 
 OLD = {"a": b"old a", "b": b"old b", "dir/c": b"old c"}
 BROKEN = Always(Status(500))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudfiles_hypha.backends.staging._COMMIT_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -527,6 +533,123 @@ def test_staging_verbs_need_an_artifact_with_versions() -> None:
         for verb in (files.commit, files.discard, files.status):
             with pytest.raises(TypeError, match="Hypha artifacts"):
                 verb()
+
+
+# --- Publishing many files, without a commit that looks for each ------------------------------------------------------
+
+
+@pytest.fixture
+def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudfiles_hypha.backends.staging._MANY", 5)
+
+
+MANY = {"a": b"new a", **{f"n{number}": b"%d" % number for number in range(9)}}
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_many_files_of_a_new_version_are_published_in_calls_that_do_not_look_for_each(
+    hypha: FakeHypha, cf: ArtifactFiles
+) -> None:
+    with cf.staged(version="new", comment="many"):
+        cf.puts(list(MANY.items()))
+    assert methods(hypha) == ["read", "edit", "put_file", "read", "edit", "edit", "commit"]
+    assert (versions(hypha), staged_names(hypha)) == (["v0", "v1"], None)
+    assert hypha.artifacts["ws/a"].versions[-1]["comment"] == "many"
+    assert hypha.files("ws/a") == MANY
+    assert hypha.files("ws/a", "v0") == OLD
+    assert cf.get("a") == b"new a"
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_many_files_of_a_new_artifact_are_published(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/none", num_threads=2, create=True) as files:
+        files.puts(list(MANY.items()))
+        assert files.get(list(MANY), return_dict=True) == MANY
+    assert (versions(hypha, "ws/none"), staged_names(hypha, "ws/none")) == (["v0"], None)
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_many_files_put_into_the_latest_version_are_committed_as_ever(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    cf.puts(list(MANY.items()))
+    assert methods(hypha) == ["read", "edit", "put_file", "commit"]
+    assert (versions(hypha), hypha.files("ws/a")) == (["v0"], OLD | MANY)
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_of_many_files_published_those_that_failed_are_left_out(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    for path in ("a", "n3"):
+        hypha.store.fault(hypha.artifacts["ws/a"].key(1, path), BROKEN, method="PUT")
+    with cf.staged(version="new"):
+        results = cf.puts(list(MANY.items()), raise_errors=False)
+    assert [result["path"] for result in results if result["error"] is not None] == ["a", "n3"]
+    assert hypha.files("ws/a") == {path: content for path, content in MANY.items() if path not in ("a", "n3")}
+    assert (hypha.files("ws/a", "v0"), staged_names(hypha)) == (OLD, None)
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize("entry", [{"path": "theirs"}, {"path": "b", "_remove": True}], ids=["upload", "removal"])
+def test_what_others_have_staged_is_not_published_unseen(
+    hypha: FakeHypha, files: ArtifactFiles, entry: dict[str, Any]
+) -> None:
+    with pytest.warns(WithdrawnWarning) if "_remove" not in entry else nullcontext(), files.staged(version="new"):
+        files.puts(list(MANY.items()))
+        hypha.artifacts["ws/a"].staging["files"].append(entry)
+    assert hypha.count("edit") == 1  # the server's own commit, which looks at everything, was used
+    assert hypha.files("ws/a") == MANY
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize("lost", [(0, "edit"), (1, "edit"), (0, "commit")], ids=["publishing", "staging", "commit"])
+def test_many_files_are_published_once_though_an_answer_was_lost(
+    hypha: FakeHypha, cf: ArtifactFiles, lost: tuple[int, str]
+) -> None:
+    after, method = lost
+    with cf.staged(version="new"):
+        cf.puts(list(MANY.items()))
+        hypha.fault(method, *[Fault()] * after, lost_answer())
+    assert (versions(hypha), staged_names(hypha)) == (["v0", "v1"], None)
+    assert (hypha.files("ws/a"), hypha.files("ws/a", "v0")) == (MANY, OLD)
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_publishing_that_fails_for_good_is_an_error_and_keeps_the_files_staged(
+    hypha: FakeHypha, files: ArtifactFiles
+) -> None:
+    with pytest.raises(AccessDenied), files.staged(version="new"):  # noqa: PT012 -- the block is what raises
+        files.puts(list(MANY.items()))
+        hypha.fault("edit", Always(RemoteError("PermissionError", "no")))
+    hypha.clear_faults()
+    assert staged_names(hypha) == sorted(MANY)
+    assert files.commit() == "v1"
+    assert hypha.files("ws/a") == MANY
+
+
+@pytest.mark.usefixtures("few_are_many")
+@pytest.mark.parametrize("after", ["commit", "discard"])
+def test_what_follows_the_publishing_cannot_undo_it(hypha: FakeHypha, files: ArtifactFiles, after: str) -> None:
+    hypha.fault("commit", Always(RemoteError("PermissionError", "no")))
+    if after == "discard":
+        hypha.fault("discard", Always(RemoteError("PermissionError", "no")))
+    with files.staged(version="new"):
+        files.puts(list(MANY.items()))
+    assert (versions(hypha), hypha.files("ws/a")) == (["v0", "v1"], MANY)
+
+
+@pytest.mark.usefixtures("few_are_many")
+def test_what_others_stage_while_many_files_are_published_is_not_discarded(
+    hypha: FakeHypha, files: ArtifactFiles
+) -> None:
+    class StagedByOthers(Fault):
+        def answer(self, exchange: Any) -> None:
+            super().answer(exchange)
+            hypha.artifacts["ws/a"].staging["files"].append({"path": "theirs, under way"})
+
+    with files.staged(version="new"):
+        files.puts(list(MANY.items()))
+        hypha.fault("edit", Fault(), StagedByOthers())
+    assert (hypha.files("ws/a"), versions(hypha)) == (MANY, ["v0", "v1"])
+    assert staged_names(hypha) == ["theirs, under way"]
+    assert hypha.count("discard") == 0
 
 
 # --- Other writers ---------------------------------------------------------------------------------------------------
