@@ -32,8 +32,9 @@ class LocalFile:
 
 
 class OpenFile:
-    """An open binary file from its present position on, as a ``Body``. Left open; where it stands afterwards is not defined.
+    """An open binary file from its present position on, as a ``Body``.
 
+    It is left open, and may be anywhere afterwards.
     One that cannot seek is copied first, so that a second attempt sends the same bytes.
     """
 
