@@ -11,6 +11,7 @@ SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlm
 BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9"]
 DEV = [
     "gevent",
+    "hypothesis>=6",
     "mypy>=1.11",
     "pytest>=8",
     "pytest-cov>=5",

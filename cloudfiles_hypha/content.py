@@ -46,12 +46,12 @@ class OpenFile:
             self._file = file
         except (AttributeError, OSError, io.UnsupportedOperation):
             spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 -- lives as long as this body
+            weakref.finalize(self, spool.close)
             while block := file.read(1024 * 1024):
                 if not isinstance(block, bytes):
                     raise TypeError(f"{path!r}: the file gives text; open it in binary mode") from None
                 spool.write(block)
             self._start, end, self._file = 0, spool.tell(), spool
-            weakref.finalize(self, spool.close)
         self.size = max(0, end - self._start)
 
     def open(self) -> IO[bytes]:
@@ -99,7 +99,8 @@ def as_body(content: Any, path: str) -> bytes | memoryview | Body:
         return OpenFile(content, path)
     try:
         view = memoryview(content)
-        return view.cast("B") if view.contiguous else memoryview(view.tobytes())
+        # only what lies in the order of its indices, and is not empty, can be looked at as bytes without a copy
+        return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
     except TypeError:
         raise TypeError(
             f"{path!r}: cannot upload {type(content).__name__}; give bytes, text, an open binary file or a path"

@@ -40,21 +40,24 @@ def resolve_access(path: CloudPath, *, token: str | None, secrets: Secrets | Non
 
     if path.server and server and path.server.rstrip("/") != server.rstrip("/"):
         raise ValueError(f"server_url={server!r} contradicts the server in the cloudpath, {path.server!r}")
-    environment = {**_dotenv(), **os.environ}
+    dotenv = _dotenv()
+    environment = {**dotenv, **os.environ}
     ambient = environment.get("HYPHA_SERVER_URL") or None
     chosen = (path.server or server or ambient or DEFAULT_SERVER).rstrip("/")
     if not chosen.startswith(("http://", "https://")):
         raise ValueError(f"server_url={chosen!r} is not an http:// or https:// URL")
     if token is None and secrets is not None:
         token = _token_in(secrets, chosen)
-    if token is None and (ambient is None or ambient.rstrip("/") == chosen):
-        token = environment.get("HYPHA_TOKEN") or None
+    for source in (os.environ, dotenv):
+        beside = source.get("HYPHA_SERVER_URL") or ambient
+        if token is None and (not beside or beside.rstrip("/") == chosen):
+            token = source.get("HYPHA_TOKEN") or None
     if token is None:
         token = _token_in_home(chosen)
     if token is not None:
         token = token.strip()
-        if not token or not token.isascii() or any(character.isspace() for character in token):
-            raise ValueError("the token is empty or contains white space or non-ASCII characters")
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("the token is empty or contains white space, control or non-ASCII characters")
     workspace = path.workspace or environment.get("HYPHA_WORKSPACE") or (token_workspace(token) if token else None)
     if not workspace:
         raise ValueError(
@@ -70,7 +73,14 @@ def _token_in(secrets: Secrets, server: str) -> str:
         source = "secrets"
     else:
         source = os.fspath(secrets)
-        text = Path(secrets).expanduser().read_text(encoding="utf-8").strip()
+        try:
+            text = Path(secrets).expanduser().read_text(encoding="utf-8").strip()
+        except OSError as error:
+            # named only if it looks like a path: it may be the token itself, given by mistake
+            name = f"{source!r}: " if os.sep in source or not isinstance(secrets, str) else ""
+            raise FileNotFoundError(
+                f"{name}secrets is not a file that can be read ({error.strerror}); a token itself goes into token="
+            ) from None
         try:
             data = json.loads(text)
         except ValueError:
@@ -100,7 +110,7 @@ def _token_in_home(server: str) -> str | None:
 def _dotenv() -> dict[str, str]:
     """The ``HYPHA_*`` lines of ``.env`` in the working directory: ``NAME=value``, quotes and ``export`` allowed."""
     try:
-        text = Path(".env").read_text(encoding="utf-8")
+        text = Path(".env").read_text(encoding="utf-8", errors="replace")  # the rest of it is others' business
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         return {}
     found = {}

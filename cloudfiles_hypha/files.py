@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast, overload
 
@@ -660,12 +661,18 @@ class ArtifactFiles:
         """Each job with what ``work`` made of it, as they are done."""
         prepare = None
         if self._backend.batched and verb in ("get", "put"):
+            policy = self._retry
 
             def resolve(batch: Sequence[_Job], run: Run, sizes: BatchSizes) -> None:
-                control = _RunControl(self._retry, run)
+                nonlocal policy
                 paths = [job.request.path for job in batch]
-                for job, ticket in zip(batch, self._backend.prepare(verb, paths, control, sizes), strict=True):
+                tickets = self._backend.prepare(verb, paths, _RunControl(policy, run), sizes)
+                for job, ticket in zip(batch, tickets, strict=True):
                     job.ticket = ticket
+                # A server that was out of reach for one batch's whole patience gets one try for each further one,
+                # until it answers again: a long run must not wait as long for every batch.
+                lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
+                policy = replace(self._retry, attempts=1) if lost else self._retry
 
             prepare = Prepare(resolve, lambda: self._backend.sizes(verb))
         return engine.run(

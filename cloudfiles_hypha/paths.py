@@ -91,13 +91,13 @@ def _host_in(rest: str) -> str:
     return re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
-_USER = re.compile(r"(://)[^/?#]*@")
+_USER = re.compile(r"(https?://)[^/?#]*@|(://)[^/?#@]*:[^/?#]*@")  # not the "@" before an alias's version
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
 def without_credentials(text: str) -> str:
     """A cloudpath or URL without user, password, query and fragment, fit for a message."""
-    return _QUERY.sub("", _USER.sub(r"\1", text))
+    return _QUERY.sub("", _USER.sub(r"\1\2", text))
 
 
 def _as_prefix(prefix: str, text: str) -> str:

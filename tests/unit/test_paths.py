@@ -87,6 +87,11 @@ def test_what_is_refused_is_named_without_its_secrets(text: str) -> None:
     assert "5ec2e7" not in str(caught.value)
 
 
+def test_a_version_is_no_password() -> None:
+    with pytest.raises(ValueError, match=r"'hypha://alias@': expected"):
+        parse_cloudpath("hypha://alias@")
+
+
 def test_a_url_given_as_a_path_is_refused_without_its_signature() -> None:
     with pytest.raises(ValueError, match="a path is relative") as caught:
         check_name("https://bucket.s3.example/a?X-Amz-Signature=5ec2e7")
