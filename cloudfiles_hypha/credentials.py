@@ -78,7 +78,7 @@ def _token_in(secrets: Secrets, server: str) -> str:
         except OSError as error:
             # named only if it looks like a path: it may be the token itself, given by mistake
             name = f"{source!r}: " if os.sep in source or not isinstance(secrets, str) else ""
-            raise FileNotFoundError(
+            raise type(error)(
                 f"{name}secrets is not a file that can be read ({error.strerror}); a token itself goes into token="
             ) from None
         try:

@@ -102,6 +102,17 @@ def check_url(url: str) -> str:
     return url
 
 
+_HEADER_TEXT = re.compile(r"[\t -~]*")
+
+
+def check_headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Headers as a dictionary, if none of them can be read as two; printable ASCII only."""
+    for name, value in headers:
+        if not name or _HEADER_TEXT.fullmatch(name + value) is None:
+            raise InvalidRequest(f"header {name!r}: only printable ASCII can be sent")
+    return dict(headers)
+
+
 class Upload:
     """A ``Body`` while it is being sent: gives as many bytes as were announced, neither more nor fewer.
 

@@ -26,7 +26,17 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
-from .base import USER_AGENT, HttpRequest, HttpResponse, Upload, ca_bundle, check_url, host_of, without_secrets
+from .base import (
+    USER_AGENT,
+    HttpRequest,
+    HttpResponse,
+    Upload,
+    ca_bundle,
+    check_headers,
+    check_url,
+    host_of,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from .multi import MultiLoop
@@ -133,14 +143,15 @@ class CurlHandle:
     def _describe(self, request: HttpRequest) -> None:
         curl, body = self.curl, request.body
         # An empty Expect keeps libcurl from waiting for "100 Continue" before each larger body.
-        headers = ["Expect:", *(f"{name}: {value}" if value else f"{name};" for name, value in request.headers)]
+        given = check_headers(request.headers)
+        headers = ["Expect:", *(f"{name}: {value}" if value else f"{name};" for name, value in given.items())]
         if request.idle is not None:
             curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(request.idle)))
         if request.once:
             # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
             curl.setopt(pycurl.FRESH_CONNECT, 1)
             curl.setopt(pycurl.FORBID_REUSE, 1)
-        named = {name.lower() for name, _ in request.headers}
+        named = {name.lower() for name in given}
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
         elif body is None:

@@ -26,7 +26,17 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
-from .base import USER_AGENT, HttpRequest, HttpResponse, Upload, ca_bundle, check_url, host_of, without_secrets
+from .base import (
+    USER_AGENT,
+    HttpRequest,
+    HttpResponse,
+    Upload,
+    ca_bundle,
+    check_headers,
+    check_url,
+    host_of,
+    without_secrets,
+)
 
 _REDIRECTS = 5
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
@@ -156,7 +166,7 @@ class Urllib3Transport:
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
         thread = get_ident()
-        url, headers, redirects = check_url(request.url), dict(request.headers), _REDIRECTS
+        url, headers, redirects = check_url(request.url), check_headers(request.headers), _REDIRECTS
         try:
             while True:
                 if thread in self._aborted:
