@@ -13,6 +13,7 @@ DEV = [
     "gevent",
     "hypothesis>=6",
     "mypy>=1.11",
+    "numpy",
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",

@@ -35,11 +35,11 @@ class OneWay(io.RawIOBase):
 
 
 def read_all(body: bytes | memoryview | Body) -> bytes:
-    """The bytes of a body, read in small steps as a transport would."""
+    """The bytes of a body, read in steps as a transport would."""
     if not isinstance(body, Body):
         return bytes(body)
     with body.open() as reader:
-        return b"".join(iter(lambda: reader.read(3), b""))
+        return b"".join(iter(lambda: reader.read(4096), b""))
 
 
 @pytest.mark.parametrize(
