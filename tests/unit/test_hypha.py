@@ -427,3 +427,25 @@ def test_a_store_that_hangs_is_given_up_and_tried_again(hypha: FakeHypha) -> Non
     with connect(hypha, num_threads=2, timeout=1) as files:
         (result,) = files.get(["a"])
     assert (result["content"], result["attempts"]) == (b"aaaa", 2)
+
+
+def test_a_server_that_stays_away_costs_its_whole_patience_once_and_one_try_for_each_further_batch(
+    hypha: FakeHypha, cf: ArtifactFiles
+) -> None:
+    hypha.fault("get_file", Always(Status(500)))
+    results = cf.get([f"n{number}" for number in range(1000)], raise_errors=False)
+    assert {type(result["error"]) for result in results} == {ServerError}
+    asked = [call.kwargs["file_path"] for call in hypha.calls if call.method == "get_file"]
+    batches = {tuple(paths) for paths in asked}
+    assert len(batches) > 2
+    assert len(asked) == 4 + len(batches) - 1
+
+
+def test_a_server_that_comes_back_is_given_its_whole_patience_again(hypha: FakeHypha, cf: ArtifactFiles) -> None:
+    names = [f"n{number}" for number in range(1000)]
+    hypha.add_artifact("ws/b", dict.fromkeys(names, b"x"))
+    hypha.fault("get_file", *[Status(500)] * 5)  # the first batch, and the one try of the second
+    with connect(hypha, "ws/b", num_threads=0) as files:
+        results = files.get(names, raise_errors=False)
+    assert results[0]["error"] is not None
+    assert results[-1]["error"] is None
