@@ -347,7 +347,7 @@ class ArtifactFiles:
         """
         item = {"path": path, "content": content}
         options = _put_options(content_type, cache_control, content_encoding)
-        (result,) = self._write("put", self._put_jobs([item], options), self._putter, None, self._inline)
+        (result,) = self._write("put", list(self._put_jobs([item], options)), self._putter, None, self._inline)
         if result["error"] is not None:
             raise result["error"]
         return result
@@ -452,7 +452,9 @@ class ArtifactFiles:
         removes one file a call, about five a second.
         """
         if _is_scalar(paths):
-            (result,) = self._write("delete", self._delete_jobs([cast(str, paths)]), self._deleter, None, self._inline)
+            (result,) = self._write(
+                "delete", list(self._delete_jobs([cast(str, paths)])), self._deleter, None, self._inline
+            )
             if result["error"] is not None:
                 raise result["error"]
             return None

@@ -71,8 +71,8 @@ def _parse_hypha(text: str, rest: str) -> CloudPath:
     first, _, after = rest.strip("/").partition("/")
     workspace: str | None = first
     second, _, prefix = after.partition("/")
-    if not second:  # only an alias: the workspace comes from the environment or the token
-        workspace, second = None, first
+    if not second or "@" in first:  # no workspace: it comes from the environment or the token
+        workspace, second, prefix = None, first, after
     alias, at, version = second.partition("@")
     if not _NAME.fullmatch(alias) or (workspace is not None and not _NAME.fullmatch(workspace)) or (at and not version):
         raise ValueError(f"{shown!r}: expected hypha://workspace/alias[@version][/prefix]")

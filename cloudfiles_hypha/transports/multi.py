@@ -21,6 +21,9 @@ import pycurl
 from .curl import CurlHandle
 
 READ, WRITE = 1, 4  # as epoll has them
+# Seconds after which every transfer is looked at. libcurl (8.23, for one) does not always ask to be woken for a
+# server that falls silent right after the request: its idle timeout would not even begin.
+_LOOK = 1.0
 
 
 class _PortablePoll:
@@ -75,7 +78,9 @@ class MultiLoop:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.due: float | None = None  # when libcurl wants to be woken (monotonic); 0: at once
+        self._asked: float | None = None  # when libcurl wants to be woken (monotonic); 0: at once
+        self._under_way = 0
+        self._look = 0.0  # when to look at every transfer
         self._poll = _open_poll()
         # Sockets stay registered when a transfer ends: the next one on the connection wants the same. An event on
         # one that nobody watches unregisters it.
@@ -88,6 +93,13 @@ class MultiLoop:
         # libcurl's own limit (four times the handles in use) would close idle connections as a batch runs out,
         # only to open them again for the next
         self._multi.setopt(pycurl.M_MAXCONNECTS, 1024)
+
+    @property
+    def due(self) -> float | None:
+        """When to call ``turn`` whatever happens (monotonic); 0: at once."""
+        if not self._under_way:
+            return self._asked
+        return self._look if self._asked is None else min(self._asked, self._look)
 
     def fileno(self) -> int:
         """Readable when ``turn`` has something to do."""
@@ -106,18 +118,23 @@ class MultiLoop:
     def add(self, handle: CurlHandle) -> None:
         """Begin a transfer; ``turn`` will report its end."""
         handle.opened = self._forget
+        if not self._under_way:
+            self._look = monotonic() + _LOOK
         self._multi.add_handle(handle.curl)
+        self._under_way += 1
 
     def remove(self, handle: CurlHandle) -> None:
         """Let go of a transfer, ended or not."""
         self._multi.remove_handle(handle.curl)
+        self._under_way -= 1
         handle.opened = None
 
     def turn(self, timeout: float | None) -> list[tuple[pycurl.Curl, tuple[int, str]]]:
         """Wait for something to happen, at most for so long, and carry it out; transfers that ended, each with
         its libcurl code and message."""
-        if self.due is not None:
-            left = max(0.0, self.due - monotonic()) if self.due else 0.0
+        due = self.due
+        if due is not None:
+            left = max(0.0, due - monotonic()) if due else 0.0
             timeout = left if timeout is None else min(timeout, left)
         events = self._poll.poll(timeout)
         multi = self._multi
@@ -129,9 +146,15 @@ class MultiLoop:
                 self._others[descriptor]()
             elif self._registered.pop(descriptor, None) is not None:
                 self._unregister(descriptor)
-        if self.due is not None and self.due <= monotonic():
-            self.due = None
-            multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        due = self.due
+        if due is not None and due <= (now := monotonic()):
+            if self._asked is not None and self._asked <= now:
+                self._asked = None
+                multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+            if self._under_way and self._look <= now:
+                self._look = now + _LOOK
+                for descriptor in [*self._watched]:
+                    multi.socket_action(descriptor, 0)  # whatever there is to do for it
         finished = []
         left_over = 1
         while left_over:
@@ -170,7 +193,7 @@ class MultiLoop:
             return  # closed, and so gone already
 
     def _wake_in(self, milliseconds: int) -> None:
-        self.due = None if milliseconds < 0 else monotonic() + milliseconds / 1000 if milliseconds else 0.0
+        self._asked = None if milliseconds < 0 else monotonic() + milliseconds / 1000 if milliseconds else 0.0
 
     def close(self) -> None:
         """Close the connections."""

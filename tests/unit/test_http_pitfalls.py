@@ -34,6 +34,7 @@ from cloudfiles_hypha import (
     Result,
     RetryPolicy,
     ServerError,
+    Timeouts,
     TooManyRequests,
     TransferError,
     TransferTimeout,
@@ -369,6 +370,16 @@ def test_silence_and_a_trickle_are_timeouts_that_are_tried_again_and_say_so(
         assert (result["attempts"], object_server.count(path=result["path"])) == (2, 2)
     assert (hiccup["content"], hiccup["attempts"]) == (TEN, 2)
     assert (good["content"], good["attempts"]) == (TEN, 1)
+
+
+def test_silence_is_noticed_on_every_connection_at_once_and_without_regard_to_the_connect_timeout(
+    client: str, connect: Connect, object_server: ObjectServer
+) -> None:
+    names = [str(number) for number in range(1 if client == "inline" else 4)]
+    for name in names:
+        object_server.put(name, TEN, faults=[faults.Hang(seconds=7)])  # whoever waits so long sees it hang up
+    cf = connect(object_server.url, timeout=Timeouts(connect=30, idle=1), retry=RetryPolicy(attempts=1))
+    assert {type(result["error"]) for result in cf.get(names, raise_errors=False)} == {TransferTimeout}
 
 
 def test_the_total_time_of_retries_is_capped(connect: Connect, object_server: ObjectServer) -> None:
