@@ -748,6 +748,14 @@ def test_a_missing_artifact_is_a_key_error_and_a_file_not_found_error(site: Site
     ]
 
 
+def test_an_artifact_is_never_created_in_another_workspace_than_the_one_named(site: Site) -> None:
+    alias = site.fresh().partition("/")[2]
+    with pytest.raises(InvalidRequest, match=f"no-such-workspace/{alias}.*does not exist"):
+        site.open(f"hypha://no-such-workspace/{alias}", create=True).put("a", b"")
+    with pytest.raises(KeyError):
+        site.open(f"{site.workspace}/{alias}").status()
+
+
 def test_a_missing_version_is_a_key_error(site: Site) -> None:
     files = site.create()
     files.put("a", b"")
@@ -1084,7 +1092,8 @@ def test_a_file_beside_a_folder_of_its_name_is_neither_lost_nor_taken_for_missin
     site: Site, recorder: Recorder
 ) -> None:
     files = site.create()
-    files.puts([("a", b"the file"), ("a/1", b"in the folder")])
+    files.put("a", b"the file")  # not both at once: that is a race inside this S3, which then loses one
+    files.put("a/1", b"in the folder")
     wanted = ["a", "a/1", "a/2"]
     # this S3 leaves ``a`` out of listings then; asked for, it is there
     assert contents(files.get(wanted, raise_errors=False)) == [b"the file", b"in the folder", None]
@@ -1497,4 +1506,5 @@ def test_the_examples_in_the_readme_run_in_order(site: Site, monkeypatch: pytest
     for match in blocks:
         line = text[: match.start("code")].count("\n")
         code = "\n" * (line - 1) + match["code"]  # so that a traceback names the line in README.md
+        code = code.replace("hypha://demo/", f"hypha://{site.workspace}/")
         exec(compile(code, str(README), "exec"), names)

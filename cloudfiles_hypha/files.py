@@ -25,6 +25,7 @@ from .errors import (
     CommitError,
     InvalidContent,
     ObjectNotFound,
+    ServerError,
     TransferError,
 )
 from .locks import named_lock
@@ -730,6 +731,8 @@ class ArtifactFiles:
                     else:
                         session.failed(self._prefix + result["path"])
                 ended = True
+            if session.lost:
+                _report_lost(results, {path[len(self._prefix) :] for path in session.lost})
         except TransferError as error:
             if not ended:
                 raise
@@ -771,7 +774,8 @@ def _counted(items: Iterable[T], total: int | None, check: Callable[[T], object]
 
 def _path_in(item: Mapping[str, Any], verb: str, allowed: frozenset[str]) -> str:
     if "path" not in item:
-        raise ValueError(f"{verb}: a dict needs a 'path'; this has {sorted(map(str, item))}")
+        keys = ", ".join(map(repr, [*item][:5])) + (", ..." if len(item) > 5 else "")
+        raise ValueError(f"{verb}: a dict is one item and needs a 'path'; this one has {keys}; give a list for several")
     path = check_name(item["path"])
     if not allowed.issuperset(item):
         unknown = sorted(str(key) for key in item if key not in allowed)
@@ -861,6 +865,17 @@ def _failure(job: _Job, error: Exception, attempts: int) -> Result:
         "raw": False,
         "tags": request.tags,
     }
+
+
+def _report_lost(results: Results, lost: Set[str]) -> None:
+    """Make failures of the results of what the store acknowledged and then did not have."""
+    for result in results:
+        if result["path"] in lost and result["error"] is None:
+            result["error"] = ServerError(
+                "the store acknowledged the upload and did not have it at the commit; upload it again",
+                path=result["path"],
+            )
+            result["size"] = result["etag"] = result["verified"] = None
 
 
 def _raise_failures(verb: str, results: Sequence[Result]) -> None:

@@ -6,7 +6,7 @@ retries, pools and result dicts are made above it, bytes are moved below it. All
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -38,6 +38,10 @@ class Control(Protocol):
 class WriteSession(Protocol):
     """What surrounds a batch of writes."""
 
+    @property
+    def lost(self) -> Collection[str]:
+        """Once it has ended: paths whose write went through, and whose object was not there all the same."""
+
     def failed(self, path: str) -> None:
         """A write to this path has failed for good."""
 
@@ -47,6 +51,8 @@ class WriteSession(Protocol):
 
 class NoSession:
     """The session of a backend whose writes take effect one by one."""
+
+    lost: Collection[str] = ()
 
     def failed(self, path: str) -> None:
         """Nothing to clean up."""

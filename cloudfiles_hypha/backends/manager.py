@@ -72,7 +72,7 @@ class ArtifactManager:
                 raise ServerError(f"{method}: the answer is not JSON") from None
         if response.status == 200 and not (isinstance(value, dict) and value.get("success") is False):
             return value
-        raise remote_error(method, response, value)
+        raise remote_error(method, response, value).about(arguments.get("artifact_id") or arguments.get("alias") or "")
 
 
 def remote_error(method: str, response: HttpResponse, value: Any) -> TransferError:

@@ -84,6 +84,7 @@ class Staging:
         self._open: _Open | None = None  # set while a batch or a ``staged()`` block writes
         self._explicit = False
         self._has_parent = False  # as of the latest look
+        self._lost: set[str] = set()  # by the latest commit around a batch; see ``lost``
 
     # -- around a batch ---------------------------------------------------------------------------------------
 
@@ -148,29 +149,32 @@ class Staging:
     def _entries(self, control: Control) -> list[dict[str, Any]] | None:
         """What is staged now; None if the artifact is not staged. Creates it if that was asked for."""
         try:
-            data = control.retry(
-                lambda: self._manager.call("read", artifact_id=self._artifact, version="stage", silent=True)
-            )
+            return self._read(control)
         except ArtifactNotFound as error:
             if not self._create:
                 raise ArtifactNotFound(
                     "there is no such artifact; pass create=True to make it", path=self._artifact, status=error.status
                 ) from None
             return self._make(control)
+
+    def _read(self, control: Control) -> list[dict[str, Any]] | None:
+        data = control.retry(
+            lambda: self._manager.call("read", artifact_id=self._artifact, version="stage", silent=True)
+        )
         self._has_parent = isinstance(data, dict) and bool(data.get("parent_id"))
         return staged_entries(data)
 
     def _make(self, control: Control) -> list[dict[str, Any]] | None:
-        workspace, _, alias = self._artifact.partition("/")
-        manifest = {"name": alias}  # the server refuses to commit an artifact whose manifest is empty
+        # The server refuses to commit an artifact whose manifest is empty.
+        manifest = {"name": self._artifact.partition("/")[2]}
         lost = False
 
         def attempt() -> None:
             nonlocal lost
             try:
-                self._manager.call(
-                    "create", workspace=workspace, alias=alias, type="generic", manifest=manifest, stage=True
-                )
+                # The workspace goes with the alias: the server's HTTP route drops the argument of that name, and
+                # would silently create the artifact in the token's workspace.
+                self._manager.call("create", alias=self._artifact, type="generic", manifest=manifest, stage=True)
             except TransferError as error:
                 lost = lost or error.retryable
                 raise
@@ -178,7 +182,7 @@ class Staging:
         try:
             control.retry(attempt)
         except ArtifactExists:
-            entries = self._entries(control)  # somebody was faster, or the answer to an earlier attempt was lost
+            entries = self._read(control)  # somebody was faster, or the answer to an earlier attempt was lost
             if not lost or entries is None or any("path" in entry for entry in entries):
                 return entries
         return [{"_intent": "new_version", "_created_here": True}]
@@ -283,6 +287,11 @@ class Staging:
         """A write went through."""
         self._require().changes += 1
 
+    @property
+    def lost(self) -> set[str]:
+        """Names that the store acknowledged, and that were not there any more when they were to be committed."""
+        return self._lost
+
     def _require(self) -> _Open:
         if self._open is None:
             raise NotStaged("nothing is being written", path=self._artifact)
@@ -292,6 +301,7 @@ class Staging:
 
     def _end(self, staging: _Open, control: Control, *, version: str | None, comment: str | None) -> None:
         ours = staging.ours
+        self._lost = set()
         if ours and not staging.changes:
             uploads, removals = _names(self._entries(control) or ())
             ours = (uploads | removals) <= (staging.staged | staging.failures)
@@ -414,6 +424,9 @@ class Staging:
     def _withdraw_leftovers(self, control: Control) -> None:
         entries = self._entries(control) or []
         gone = self._withdraw(_names(entries)[0], control)
+        if self._open is not None and not self._explicit:  # else the batch's results are out already
+            self._lost = set(gone) & (self._open.staged - self._open.failures)
+        gone = [path for path in gone if path not in self._lost]
         if gone:
             shown = ", ".join(map(repr, gone[:5])) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
             warnings.warn(

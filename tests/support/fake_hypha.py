@@ -548,7 +548,8 @@ class FakeHypha(HttpServer):
         stage: bool = False,
     ) -> dict[str, Any]:
         name = artifact_id or alias or f"artifact-{secrets.token_hex(4)}"
-        full_id = name if "/" in name else f"{workspace or self.workspace}/{name}"
+        # the HTTP route of the real server drops the argument "workspace", too
+        full_id = name if "/" in name else f"{self.workspace}/{name}"
         old = self.artifacts.get(full_id)
         if old is not None and not overwrite:
             raise Refused("FileExistsError", f"Artifact with alias '{full_id.split('/')[1]}' already exists, ...")

@@ -177,11 +177,10 @@ def no_packages_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between the opening and the reading
         return False
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie that nobody has reaped yet is dead
-        return stat.read().rpartition(")")[2].split()[0] != "Z"
+    return state != "Z"  # a zombie that nobody has reaped yet is dead
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:

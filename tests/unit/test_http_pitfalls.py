@@ -355,31 +355,25 @@ def test_head_asks_for_one_byte_where_heads_are_refused(
 
 
 def test_silence_and_a_trickle_are_timeouts_that_are_tried_again_and_say_so(
-    connect: Connect, object_server: ObjectServer
-) -> None:
-    object_server.put("silent", TEN, faults=[Always(faults.Hang())])
-    object_server.put("trickle", BIG[:200], faults=[Always(faults.Trickle(bytes_per_second=20))])
-    object_server.put("hiccup", TEN, faults=[faults.Hang()])
-    object_server.put("good", TEN)
-    cf = connect(object_server.url, timeout=1, retry=RetryPolicy(attempts=2, first=0.01, longest=0.01))
-    silent, trickle, hiccup, good = cf.get(["silent", "trickle", "hiccup", "good"], raise_errors=False)
-    for result in (silent, trickle):
-        assert type(result["error"]) is TransferTimeout
-        assert isinstance(result["error"], TimeoutError)
-        assert "timed out" in str(result["error"])
-        assert (result["attempts"], object_server.count(path=result["path"])) == (2, 2)
-    assert (hiccup["content"], hiccup["attempts"]) == (TEN, 2)
-    assert (good["content"], good["attempts"]) == (TEN, 1)
-
-
-def test_silence_is_noticed_on_every_connection_at_once_and_without_regard_to_the_connect_timeout(
     client: str, connect: Connect, object_server: ObjectServer
 ) -> None:
-    names = [str(number) for number in range(1 if client == "inline" else 4)]
+    # Whoever waits for the timeout of connecting, or for one transfer after the other, sees the server hang up.
+    silence = faults.Hang(seconds=7)
+    object_server.put("silent", TEN, faults=[Always(silence)])
+    object_server.put("trickle", BIG[:200], faults=[Always(faults.Trickle(bytes_per_second=20))])
+    object_server.put("silent once", TEN, faults=[silence])
+    object_server.put("good", TEN)
+    names = ["silent", "good"] if client == "inline" else ["silent", "trickle", "silent once", "good"]
+    policy = RetryPolicy(attempts=2, first=0.01, longest=0.01)
+    cf = connect(object_server.url, timeout=Timeouts(connect=30, idle=1), retry=policy)
+    results = {result["path"]: result for result in cf.get(names, raise_errors=False)}
+    for name in {"silent", "trickle"} & set(names):
+        assert type(results[name]["error"]) is TransferTimeout
+        assert isinstance(results[name]["error"], TimeoutError)
+        assert "timed out" in str(results[name]["error"])
     for name in names:
-        object_server.put(name, TEN, faults=[faults.Hang(seconds=7)])  # whoever waits so long sees it hang up
-    cf = connect(object_server.url, timeout=Timeouts(connect=30, idle=1), retry=RetryPolicy(attempts=1))
-    assert {type(result["error"]) for result in cf.get(names, raise_errors=False)} == {TransferTimeout}
+        assert results[name]["attempts"] == object_server.count(path=name) == (1 if name == "good" else 2)
+    assert {results[name]["content"] for name in {"silent once", "good"} & set(names)} == {TEN}
 
 
 def test_the_total_time_of_retries_is_capped(connect: Connect, object_server: ObjectServer) -> None:

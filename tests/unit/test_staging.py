@@ -512,6 +512,22 @@ def test_commit_leaves_out_what_was_never_uploaded_and_says_which(hypha: FakeHyp
     assert hypha.files("ws/a") == OLD | {"x": b"x"}
 
 
+def test_a_file_that_the_store_acknowledged_and_lost_is_an_error_of_its_own(
+    hypha: FakeHypha, files: ArtifactFiles
+) -> None:
+    class Losing(Fault):
+        def answer(self, exchange: Any) -> None:
+            artifact = hypha.artifacts["ws/a"]
+            hypha.store.objects.pop(artifact.key(artifact.target, "y"), None)
+            super().answer(exchange)
+
+    hypha.fault("commit", Losing())
+    x, y = files.puts([("x", b"x"), ("y", b"y")], raise_errors=False)
+    assert (x["error"], y["path"]) == (None, "y")
+    assert isinstance(y["error"], ServerError)
+    assert hypha.files("ws/a") == OLD | {"x": b"x"}
+
+
 def test_commit_with_nothing_staged_is_an_error(files: ArtifactFiles) -> None:
     with pytest.raises(NotStaged):
         files.commit()
