@@ -12,6 +12,7 @@ from .errors import (
     IntegrityError,
     InvalidContent,
     InvalidRequest,
+    NotModified,
     NotStaged,
     ObjectNotFound,
     PreconditionFailed,
@@ -26,7 +27,7 @@ from .errors import (
     WithdrawnWarning,
 )
 from .files import ArtifactFiles
-from .models import ObjectInfo, Result, Timeouts
+from .models import FileResult, ObjectInfo, Result, Timeouts
 from .retry import RetryPolicy
 
 __version__ = "0.1.0"
@@ -41,9 +42,11 @@ __all__ = [
     "CertificateError",
     "CommitError",
     "ConnectionFailed",
+    "FileResult",
     "IntegrityError",
     "InvalidContent",
     "InvalidRequest",
+    "NotModified",
     "NotStaged",
     "ObjectInfo",
     "ObjectNotFound",

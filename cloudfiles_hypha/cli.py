@@ -27,8 +27,9 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar, cast
 from urllib.parse import unquote
 
+from .core import Results
 from .errors import ArtifactNotFound, BatchError, ObjectNotFound, StagedWarning, TransferError, WithdrawnWarning
-from .files import ArtifactFiles, Results
+from .files import ArtifactFiles
 from .localdisk import check_targets, files_below, place_below, write_atomically
 from .models import ObjectInfo
 from .paths import check_name, parse_cloudpath

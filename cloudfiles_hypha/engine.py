@@ -48,6 +48,19 @@ AGAIN = AgainType()
 """What ``work`` returns for an item whose preparation has gone stale: it is prepared once more."""
 
 
+class Turns:
+    """What ``work`` returns for an item that goes on in parts: so many more workers are to take a turn at it.
+
+    Each turn is another call of ``work`` with the same item; see ``_Lanes`` for when. Whoever ends the last part
+    returns the item's result. Only in a run that was told what is ``heavy``.
+    """
+
+    __slots__ = ("count",)
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
 @dataclass(frozen=True)
 class Prepare(Generic[J]):
     """How to resolve items before they are worked on.
@@ -276,7 +289,7 @@ class Engine:
     def run(
         self,
         items: Iterable[J],
-        work: Callable[[J, Run], R | AgainType],
+        work: Callable[[J, Run], R | AgainType | Turns],
         *,
         transport: Transport | None = None,
         blocking: bool = False,
@@ -284,19 +297,24 @@ class Engine:
         weigh_item: Callable[[J], int] = lambda item: 0,
         weigh_result: Callable[[R], int] = lambda result: 0,
         eager: bool = True,
+        heavy: Callable[[J], bool] | None = None,
+        noted: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[J, R]]:
         """Yield each item with ``work(item, run)``, as they are done, in whatever order that is.
 
         ``work`` must not raise for an item's sake; ``blocking`` says that it waits for other things than
         ``transport``, such as a lock. ``items`` is read in the calling thread, at most a window ahead; what it
         raises is raised here, after the workers have been stopped. Closing the iterator stops them too. Without
-        ``eager`` results come a few at a time, for less effort.
+        ``eager`` results come a few at a time, for less effort. ``heavy`` tells which items are large enough for
+        several workers, or for a core of their own, and is given where there may be any. ``noted`` is called here
+        with what workers ``run.note``.
         """
         run = Run(self, transport, blocking=blocking)
         if self.width == 0:
+            run.note = noted
             yield from _inline(run, items, work, prepare)
         else:
-            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result, eager)
+            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result, eager, heavy, noted)
 
 
 class Run:
@@ -307,6 +325,7 @@ class Run:
         self.kit = engine.kit(transport, blocking=blocking)
         self.transport = transport
         self.cancelled = self.kit.event()
+        self.note: Callable[[int], None] | None = None  # tells the caller of progress, if it listens
         self.pace = Pace(max(1, engine.width), self.sleep, self.kit.queue)
 
     def sleep(self, seconds: float) -> None:
@@ -323,7 +342,7 @@ class Run:
 
 
 def _inline(
-    run: Run, items: Iterable[J], work: Callable[[J, Run], R | AgainType], prepare: Prepare[J] | None
+    run: Run, items: Iterable[J], work: Callable[[J, Run], R | AgainType | Turns], prepare: Prepare[J] | None
 ) -> Iterator[tuple[J, R]]:
     source = iter(items)
     sizes = prepare.sizes() if prepare else None
@@ -342,7 +361,8 @@ def _inline(
                 prepare.resolve(batch, run, sizes)
             stale = []
             for item in batch:
-                result = work(item, run)
+                while isinstance(result := work(item, run), Turns):
+                    continue  # one worker takes all the turns
                 if isinstance(result, AgainType):
                     stale.append(item)
                 else:
@@ -451,6 +471,47 @@ class _Crash:
     error: BaseException
 
 
+@dataclass(frozen=True)
+class _Note:
+    """Progress that a worker tells the caller of."""
+
+    value: int
+
+
+class _Lanes:
+    """A queue for items of which some go on in parts: new items and further turns are taken one by one in turn.
+
+    So neither a large item nor many small ones make the other wait; and when as many turns are waiting as there are
+    workers, no new item is begun: what is begun, and so half on disk, is bounded.
+    """
+
+    def __init__(self, queue: Any, width: int) -> None:
+        self._queue = queue  # of ``_CALL`` for each item in the lanes, and ``_STOP``
+        self._width = width
+        self._new: deque[Any] = deque()
+        self._turns: deque[Any] = deque()
+        self._turn_next = False
+        self._lock = threading.Lock()  # guards the three above
+
+    def put(self, item: Any) -> None:
+        if item is not _STOP:
+            self._new.append(item)
+            item = _CALL
+        self._queue.put(item)
+
+    def put_turn(self, item: Any) -> None:
+        self._turns.append(item)
+        self._queue.put(_CALL)
+
+    def get(self) -> Any:
+        if self._queue.get() is _STOP:
+            return _STOP
+        with self._lock:
+            turn = self._turns and (self._turn_next or not self._new or len(self._turns) >= self._width)
+            self._turn_next = not turn
+            return (self._turns if turn else self._new).popleft()
+
+
 class _Resolver(Generic[J]):
     """The one worker that prepares batches: takes what is pending, resolves it, hands it to the others."""
 
@@ -492,19 +553,24 @@ class _Resolver(Generic[J]):
 def _pooled(
     run: Run,
     items: Iterable[J],
-    work: Callable[[J, Run], R | AgainType],
+    work: Callable[[J, Run], R | AgainType | Turns],
     prepare: Prepare[J] | None,
     weigh_item: Callable[[J], int],
     weigh_result: Callable[[R], int],
     eager: bool,
+    heavy: Callable[[J], bool] | None,
+    noted: Callable[[int], None] | None,
 ) -> Iterator[tuple[J, R]]:
     kit, pace, cancelled, width = run.kit, run.pace, run.cancelled, run.engine.width
-    todo, done = kit.queue(), _Mailbox(kit.semaphore())
+    todo: Any = kit.queue() if heavy is None else _Lanes(kit.queue(), width)
+    done = _Mailbox(kit.semaphore())
     backlog = _Backlog(kit.queue)
     resolver = _Resolver(run, prepare, todo, done) if prepare else None
     workers: list[Any] = []
+    if noted is not None:
+        run.note = lambda value: done.put(_Note(value), urgent=True)
 
-    def worker(number: int) -> None:
+    def worker(number: int, item: Any = None) -> None:
         try:
             while True:
                 if not pace.calm:
@@ -512,12 +578,23 @@ def _pooled(
                 if backlog.full:
                     done.hurry()
                     backlog.wait()
-                item = todo.get()
-                if item is _STOP or cancelled.is_set():
-                    return
+                if item is None:
+                    item = todo.get()
+                    if item is _STOP or cancelled.is_set():
+                        return
+                    if heavy is not None and heavy(item) and kit.spread(partial(worker, number, item)):
+                        return
                 result = work(item, run)
+                if isinstance(result, Turns):
+                    for _ in range(result.count):
+                        todo.put_turn(item)
+                    item = None
+                    if not pace.calm:
+                        pace.success()
+                    continue
                 if result is AGAIN and resolver:
                     resolver.add(item)
+                    item = None
                     continue
                 weight = weigh_result(result)  # type: ignore[arg-type]
                 if weight:
@@ -525,6 +602,7 @@ def _pooled(
                 if not pace.calm:
                     pace.success()
                 done.put((item, weight, result))
+                item = None
                 if weight >= _LARGE and kit.spread(partial(worker, number)):
                     return
         except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
@@ -547,6 +625,10 @@ def _pooled(
                 outcome = ready.popleft()
                 if isinstance(outcome, _Crash):
                     raise outcome.error
+                if isinstance(outcome, _Note):
+                    if noted is not None:
+                        noted(outcome.value)
+                    continue
                 item, weight, result = outcome
                 in_flight -= 1
                 item_bytes -= weigh_item(item)
@@ -564,7 +646,8 @@ def _pooled(
                     workers.append(kit.spawn(resolver.loop))
                 in_flight += 1
                 item_bytes += weigh_item(item)
-                if len(workers) - (resolver is not None) < min(width, in_flight):
+                # an item that may go on in parts may want all of them
+                while len(workers) - (resolver is not None) < (min(width, in_flight) if heavy is None else width):
                     workers.append(kit.spawn(partial(worker, len(workers) + (resolver is None))))
                 give(item)
         finished = True

@@ -71,6 +71,10 @@ class PreconditionFailed(TransferError):
     """The object is not the one the request was pinned to (its ETag has changed)."""
 
 
+class NotModified(TransferError):
+    """The object is the one that is here already, so it was not sent."""
+
+
 class RangeNotSatisfiable(TransferError, ValueError):
     """The requested bytes begin at or after the end of the object."""
 

@@ -6,79 +6,31 @@ business, where they live the backends', who carries them the engine's.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast, overload
 
-from .backends.base import Backend, Control, StaleTicket, Ticket
 from .backends.hypha import HyphaBackend
 from .content import Content, as_body
-from .credentials import Secrets, resolve_access
-from .engine import AGAIN, AgainType, Engine, Prepare, Run, sockets_are_patched
-from .errors import (
-    AccessDenied,
-    BatchError,
-    CommitError,
-    InvalidContent,
-    ObjectNotFound,
-    ServerError,
-    TransferError,
-)
-from .locks import named_lock
-from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Result, Stored, Timeouts
-from .paths import check_name, parse_cloudpath
-from .plan import BatchSizes
+from .core import Job, Results, content_size, failure_of, raise_failures, result_of
+from .engine import AgainType, Run
+from .errors import BatchError, InvalidContent, ObjectNotFound
+from .folders import Folders
+from .models import Fetched, GetRequest, ObjectInfo, PutRequest, Result
+from .paths import check_name
 from .progress import Progress, ProgressOption
-from .retry import RetryPolicy
-from .transports import Transport, open_transport
 
 T = TypeVar("T")
-Results = list[Result]
 Source = str | Mapping[str, Any]
 """One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "tags": ...}``."""
 
 _GET_KEYS = frozenset({"path", "start", "end", "tags"})
 _PUT_KEYS = frozenset({"path", "content", "content_type", "cache_control", "content_encoding", "tags"})
-# How often an item's URL is signed anew before the store's refusal is believed.
-_FRESH_TICKETS = 2
 
 
-class _Job:
-    """One item on its way through the engine."""
-
-    __slots__ = ("index", "name", "request", "stale", "ticket")
-
-    def __init__(self, index: int, name: str, request: GetRequest | PutRequest) -> None:
-        self.index = index
-        self.name = name  # as the user wrote it, without the prefix
-        self.request = request
-        self.ticket: Ticket = None
-        self.stale = 0
-
-
-class _RunControl:
-    """``Control`` over one run: the policy's retries, the run's pauses."""
-
-    def __init__(self, policy: RetryPolicy, run: Run) -> None:
-        self._policy = policy
-        self._run = run
-
-    def retry(self, attempt: Callable[[], T]) -> T:
-        def checked() -> T:
-            self._run.check()
-            return attempt()
-
-        return self._policy.run(checked, self._run.sleep, self._run.pace.complaint)[0]
-
-    def check(self) -> None:
-        self._run.check()
-
-
-class ArtifactFiles:
+class ArtifactFiles(Folders):
     """Read and write many files at once, at one cloudpath.
 
     ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
@@ -94,86 +46,6 @@ class ArtifactFiles:
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
     """
-
-    def __init__(
-        self,
-        cloudpath: str,
-        *,
-        token: str | None = None,
-        secrets: Secrets | None = None,
-        server_url: str | None = None,
-        num_threads: int = 20,
-        green: bool | None = None,
-        progress: ProgressOption = None,
-        retry: RetryPolicy | None = None,
-        timeout: float | Timeouts | None = None,
-        transport: str = "auto",
-        create: bool = False,
-    ) -> None:
-        if not isinstance(num_threads, int) or isinstance(num_threads, bool) or num_threads < 0:
-            raise ValueError(f"num_threads={num_threads!r}: expected 0 or a positive whole number")
-        if transport not in ("auto", "curl", "urllib3"):
-            raise ValueError(f"transport={transport!r}: choose 'auto', 'curl' or 'urllib3'")
-        self._settings: dict[str, Any] = {
-            "token": token,
-            "secrets": secrets,
-            "server_url": server_url,
-            "num_threads": num_threads,
-            "green": green,
-            "progress": progress,
-            "retry": retry,
-            "timeout": timeout,
-            "transport": transport,
-            "create": create,
-        }
-        self.cloudpath = cloudpath
-        self._path = parse_cloudpath(cloudpath)
-        self._prefix = self._path.prefix
-        self._progress = progress
-        self._retry = retry or RetryPolicy()
-        self._engine = Engine(num_threads, green=sockets_are_patched() if green is None else green)
-        self._inline = Engine(0, green=self._engine.green)
-        timeouts = timeout if isinstance(timeout, Timeouts) else _timeouts(timeout)
-        self._transport: Transport = open_transport(transport, timeouts, green=self._engine.green)
-        self._backend = self._open_backend()
-
-    def _open_backend(self) -> Backend:
-        path, settings = self._path, self._settings
-        if path.scheme == "mem":
-            from .backends.memory import MemoryBackend
-
-            return MemoryBackend(path.bucket)
-        if path.scheme in ("http", "https"):
-            from .backends.http import HttpBackend
-
-            return HttpBackend(path.base, self._transport)
-        access = resolve_access(
-            path, token=settings["token"], secrets=settings["secrets"], server=settings["server_url"]
-        )
-        return HyphaBackend(
-            path, access.workspace, access.server, access.token, self._transport, create=settings["create"]
-        )
-
-    def __repr__(self) -> str:
-        return f"<ArtifactFiles {self.cloudpath!r} {self._engine.name}={self._engine.width}>"
-
-    def __getstate__(self) -> dict[str, Any]:
-        progress = self._settings["progress"]
-        kept = progress if isinstance(progress, bool | str | None) else None  # somebody's bar stays where it is
-        return {"cloudpath": self.cloudpath, **self._settings, "progress": kept}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-
-    def __enter__(self) -> ArtifactFiles:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close idle connections. The object may be used again, and opens new ones."""
-        self._transport.close()
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -247,7 +119,7 @@ class ArtifactFiles:
         bar = Progress(self._progress if progress is None else progress, "get", total=total)
         results = self._collect("get", self._get_jobs(requests), self._getter(decode), bar)
         if raise_errors:
-            _raise_failures("get", results)
+            raise_failures("get", results)
         if return_dict:
             if len({result["path"] for result in results}) < len(results):
                 raise ValueError("return_dict=True needs each path once; several ranges of one path need the list")
@@ -278,7 +150,7 @@ class ArtifactFiles:
         count = 0
         try:
             for _, result in self._run("get", self._get_jobs(requests), self._getter(_as_is), self._engine, eager=True):
-                bar.add(_content_size(result))
+                bar.add(content_size(result))
                 count += 1
                 if result["error"] is not None:
                     failed.append(result)
@@ -295,10 +167,10 @@ class ArtifactFiles:
             return requests, len(requests)
         return map(self._read_request, sources), total
 
-    def _get_jobs(self, requests: Iterable[GetRequest]) -> Iterator[_Job]:
+    def _get_jobs(self, requests: Iterable[GetRequest]) -> Iterator[Job]:
         skip = len(self._prefix)
         for index, request in enumerate(requests):
-            yield _Job(index, request.path[skip:], request)
+            yield Job(index, request.path[skip:], request)
 
     def _read_request(self, source: Source) -> GetRequest:
         """The request that ``source`` means, or an error that names what is wrong with it."""
@@ -313,21 +185,21 @@ class ArtifactFiles:
             raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
         return GetRequest(self._prefix + path, start, end, source.get("tags"))
 
-    def _getter(self, decode: Callable[[bytes, str], Any]) -> Callable[[_Job, Run], Result | AgainType]:
+    def _getter(self, decode: Callable[[bytes, str], Any]) -> Callable[[Job, Run], Result | AgainType]:
         backend_get = self._backend.get
 
-        def work(job: _Job, run: Run) -> Result | AgainType:
+        def work(job: Job, run: Run) -> Result | AgainType:
             request = cast(GetRequest, job.request)
             if request.empty:
-                return _result(job, Fetched(b"", verified="length"), b"", 0)
+                return result_of(job, Fetched(b"", verified="length"), b"", 0)
             outcome = self._attempt(job, run, partial(backend_get, request, job.ticket))
             if not isinstance(outcome, tuple):
                 return outcome
             fetched, attempts = outcome
             try:
-                return _result(job, fetched, decode(fetched.content, job.name), attempts)
+                return result_of(job, fetched, decode(fetched.content, job.name), attempts)
             except InvalidContent as error:
-                return _failure(job, error, attempts)
+                return failure_of(job, error, attempts)
 
         return work
 
@@ -405,13 +277,13 @@ class ArtifactFiles:
         if isinstance(files, Sequence):  # known whole: refuse what is wrong with it before anything is sent
             jobs = list(self._put_jobs(files, options, encode))
             total, total_bytes = len(jobs), sum(cast(PutRequest, job.request).size for job in jobs)
-            source: Iterable[_Job] = jobs
+            source: Iterable[Job] = jobs
         else:
             source = self._put_jobs(files, options, encode)
         bar = Progress(self._progress if progress is None else progress, "put", total=total, total_bytes=total_bytes)
         results = self._write("puts", source, self._putter, bar, self._engine)
         if raise_errors:
-            _raise_failures("puts", results)
+            raise_failures("puts", results)
         return results
 
     def _put_jobs(
@@ -419,7 +291,7 @@ class ArtifactFiles:
         files: Iterable[Any],
         options: Mapping[str, str | None],
         encode: Callable[[Any, str], bytes] | None = None,
-    ) -> Iterator[_Job]:
+    ) -> Iterator[Job]:
         seen: set[str] = set()
         for index, item in enumerate(files):
             fields = _put_fields(item)
@@ -430,15 +302,7 @@ class ArtifactFiles:
             content = fields["content"]
             body = encode(content, path) if encode is not None else as_body(content, path)
             settings = {name: fields.get(name) or default for name, default in options.items()}
-            yield _Job(index, path, PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings))
-
-    def _putter(self, job: _Job, run: Run) -> Result | AgainType:
-        request = cast(PutRequest, job.request)
-        outcome = self._attempt(job, run, partial(self._backend.put, request, job.ticket))
-        if not isinstance(outcome, tuple):
-            return outcome
-        stored, attempts = outcome
-        return _result(job, stored, None, attempts)
+            yield Job(index, path, PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings))
 
     def delete(
         self,
@@ -463,16 +327,16 @@ class ArtifactFiles:
         bar = Progress(self._progress if progress is None else progress, "delete", total=total)
         results = self._write("delete", self._delete_jobs(names), self._deleter, bar, self._engine)
         if raise_errors:
-            _raise_failures("delete", results)
+            raise_failures("delete", results)
         return results
 
-    def _delete_jobs(self, paths: Iterable[str]) -> Iterator[_Job]:
+    def _delete_jobs(self, paths: Iterable[str]) -> Iterator[Job]:
         for index, path in enumerate(paths):
-            yield _Job(index, path, GetRequest(self._prefix + check_name(path)))
+            yield Job(index, path, GetRequest(self._prefix + check_name(path)))
 
-    def _deleter(self, job: _Job, run: Run) -> Result | AgainType:
+    def _deleter(self, job: Job, run: Run) -> Result | AgainType:
         outcome = self._attempt(job, run, partial(self._backend.delete, job.request.path))
-        return _result(job, Fetched(b""), None, outcome[1]) if isinstance(outcome, tuple) else outcome
+        return result_of(job, Fetched(b""), None, outcome[1]) if isinstance(outcome, tuple) else outcome
 
     def touch(self, paths: str | Iterable[str]) -> None:
         """Make empty files where there are none; what is there is left as it is."""
@@ -526,7 +390,7 @@ class ArtifactFiles:
         results = self._collect("get", self._get_jobs(self._read_requests(names, None)[0]), self._header, None, engine)
         if scalar and results[0]["error"] is not None:
             raise results[0]["error"]
-        _raise_failures("head", results)
+        raise_failures("head", results)
         infos: dict[str, ObjectInfo] = {result["path"]: result["content"] for result in results}
         return infos[cast(str, paths)] if scalar else infos
 
@@ -540,12 +404,12 @@ class ArtifactFiles:
             return self.head(cast(str, paths)).size
         return {path: info.size for path, info in self.head(paths).items()}
 
-    def _header(self, job: _Job, run: Run) -> Result | AgainType:
+    def _header(self, job: Job, run: Run) -> Result | AgainType:
         outcome = self._attempt(job, run, partial(self._backend.head, job.request.path, job.ticket))
         if not isinstance(outcome, tuple):
             return outcome
         info, attempts = outcome
-        return _result(job, Fetched(b"", info.size, info.etag, info.content_type), info, attempts)
+        return result_of(job, Fetched(b"", info.size, info.etag, info.content_type), info, attempts)
 
     def list(self, prefix: str = "", flat: bool = False) -> Iterator[str]:
         """Yield the paths that begin with ``prefix``, which need not be a folder.
@@ -624,133 +488,6 @@ class ArtifactFiles:
             raise TypeError(f"{verb}() is for Hypha artifacts; {self.cloudpath!r} has no versions")
         return self._backend
 
-    # -- running ----------------------------------------------------------------------------------------------
-
-    def _control(self) -> Control:
-        return _RunControl(self._retry, Run(self._inline, self._transport))
-
-    def _lock(self, name: str) -> Any:
-        return named_lock(self._engine, name)
-
-    def _attempt(self, job: _Job, run: Run, call: Callable[[], T]) -> tuple[T, int] | Result | AgainType:
-        """Carry out one item within the retry policy: its value and the attempts, or what became of it instead."""
-        ticket = job.ticket
-        if isinstance(ticket, Exception):
-            return _failure(job, ticket, 0)
-
-        def attempt() -> T:
-            run.check()
-            return call()
-
-        try:
-            return self._retry.run(attempt, run.sleep, run.pace.complaint)
-        except StaleTicket as error:
-            job.stale += 1
-            if job.stale <= _FRESH_TICKETS:
-                return AGAIN
-            return _failure(job, AccessDenied(str(error.args[0]), status=error.status), job.stale)
-        except Exception as error:  # noqa: BLE001 -- whatever it is, it is this item's, and is reported with it
-            return _failure(job, error, getattr(error, "attempts", 1))
-
-    def _run(
-        self,
-        verb: str,
-        jobs: Iterable[_Job],
-        work: Callable[[_Job, Run], Result | AgainType],
-        engine: Engine,
-        *,
-        eager: bool,
-    ) -> Iterator[tuple[_Job, Result]]:
-        """Each job with what ``work`` made of it, as they are done."""
-        prepare = None
-        if self._backend.batched and verb in ("get", "put"):
-            policy = self._retry
-
-            def resolve(batch: Sequence[_Job], run: Run, sizes: BatchSizes) -> None:
-                nonlocal policy
-                paths = [job.request.path for job in batch]
-                tickets = self._backend.prepare(verb, paths, _RunControl(policy, run), sizes)
-                for job, ticket in zip(batch, tickets, strict=True):
-                    job.ticket = ticket
-                # A server that was out of reach for one batch's whole patience gets one try for each further one,
-                # until it answers again: a long run must not wait as long for every batch.
-                lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
-                policy = replace(self._retry, attempts=1) if lost else self._retry
-
-            prepare = Prepare(resolve, lambda: self._backend.sizes(verb))
-        return engine.run(
-            jobs,
-            work,
-            transport=self._transport,
-            blocking=verb == "delete" or not self._backend.remote,
-            prepare=prepare,
-            weigh_item=_job_size,
-            weigh_result=_result_size,
-            eager=eager,
-        )
-
-    def _collect(
-        self,
-        verb: str,
-        jobs: Iterable[_Job],
-        work: Callable[[_Job, Run], Result | AgainType],
-        bar: Progress | None,
-        engine: Engine | None = None,
-    ) -> Results:
-        """All results, in input order."""
-        results: list[Result | None] = []
-        try:
-            for job, result in self._run(verb, jobs, work, engine or self._engine, eager=bar is not None and bar.shown):
-                if job.index >= len(results):
-                    results.extend([None] * (job.index + 1 - len(results)))
-                results[job.index] = result
-                if bar is not None:
-                    bar.add(_content_size(result))
-        finally:
-            if bar is not None:
-                bar.close()
-        return cast("Results", results)
-
-    def _write(
-        self,
-        verb: str,
-        jobs: Iterable[_Job],
-        work: Callable[[_Job, Run], Result | AgainType],
-        bar: Progress | None,
-        engine: Engine,
-    ) -> Results:
-        """Carry out writes within a write session of the backend; all results, in input order."""
-        results: Results = []
-        ended = False
-        try:
-            with self._backend.writing(self._control(), self._lock) as session:
-                results = self._collect("put" if verb.startswith("put") else verb, jobs, work, bar, engine)
-                for result in results:
-                    if result["error"] is None:
-                        session.succeeded()
-                    else:
-                        session.failed(self._prefix + result["path"])
-                ended = True
-            if session.lost:
-                _report_lost(results, {path[len(self._prefix) :] for path in session.lost})
-        except TransferError as error:
-            if not ended:
-                raise
-            if any(result["error"] is None for result in results):
-                raise CommitError(
-                    f"{verb}: the files are uploaded and staged, but not committed: {error}", results
-                ) from error
-            raise
-        return results
-
-
-def _timeouts(timeout: float | None) -> Timeouts:
-    if timeout is None:
-        return Timeouts()
-    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
-        raise ValueError(f"timeout={timeout!r}: expected a positive number of seconds")
-    return Timeouts(connect=min(timeout, Timeouts().connect), idle=timeout)
-
 
 def _is_scalar(paths: object) -> bool:
     """Whether one item was given; what is neither one nor an iterable of items is an error at once."""
@@ -825,74 +562,3 @@ def _to_json(content: Any, path: str) -> bytes:
         return json.dumps(content, allow_nan=False).encode("utf-8")
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path!r}: cannot be written as JSON: {error}") from None
-
-
-def _result(job: _Job, done: Fetched | Stored, content: Any, attempts: int) -> Result:
-    request = job.request
-    return {
-        "path": job.name,
-        "content": content,
-        "byte_range": (request.start, request.end) if isinstance(request, GetRequest) else (None, None),
-        "error": None,
-        "size": done.size,
-        "etag": done.etag,
-        "content_type": done.content_type if isinstance(done, Fetched) else cast(PutRequest, request).content_type,
-        "attempts": attempts,
-        "verified": done.verified,
-        "compress": None,
-        "raw": False,
-        "tags": request.tags,
-    }
-
-
-def _failure(job: _Job, error: Exception, attempts: int) -> Result:
-    request = job.request
-    if isinstance(error, TransferError) and error.path != job.name:
-        error = copy.copy(error)  # one answer can be the end of a whole batch: each item gets its own
-        error.path = job.name
-        error.__cause__ = None
-    return {
-        "path": job.name,
-        "content": None,
-        "byte_range": (request.start, request.end) if isinstance(request, GetRequest) else (None, None),
-        "error": error,
-        "size": None,
-        "etag": None,
-        "content_type": None,
-        "attempts": attempts,
-        "verified": None,
-        "compress": None,
-        "raw": False,
-        "tags": request.tags,
-    }
-
-
-def _report_lost(results: Results, lost: Set[str]) -> None:
-    """Make failures of the results of what the store acknowledged and then did not have."""
-    for result in results:
-        if result["path"] in lost and result["error"] is None:
-            result["error"] = ServerError(
-                "the store acknowledged the upload and did not have it at the commit; upload it again",
-                path=result["path"],
-            )
-            result["size"] = result["etag"] = result["verified"] = None
-
-
-def _raise_failures(verb: str, results: Sequence[Result]) -> None:
-    if any(result["error"] is not None for result in results):
-        raise BatchError.from_results(verb, results)
-
-
-def _job_size(job: _Job) -> int:
-    return job.request.size if isinstance(job.request, PutRequest) and not isinstance(job.request.body, Body) else 0
-
-
-def _result_size(result: Result | AgainType) -> int:
-    """What an untaken result keeps in memory; small ones are bounded by their number already."""
-    content = result["content"] if isinstance(result, dict) else None
-    return len(content) if isinstance(content, bytes) and len(content) > 65536 else 0
-
-
-def _content_size(result: Result) -> int | None:
-    content = result["content"]
-    return len(content) if isinstance(content, bytes) else result["size"]

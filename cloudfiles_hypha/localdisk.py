@@ -13,8 +13,11 @@ import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from .paths import check_local_name
+
+_BLOCK = 1024 * 1024
 
 Failed = Callable[[str, Exception], None]
 """Told the path and the error of an item that is left out."""
@@ -118,6 +121,17 @@ def _existing(path: Path) -> Path:
     while not os.path.lexists(path) and path != path.parent:
         path = path.parent
     return path
+
+
+def read_blocks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Bytes ``[start, end)`` of a file, block by block; moves its position."""
+    file.seek(start)
+    while start < end:
+        block = file.read(min(_BLOCK, end - start))
+        if not block:
+            raise OSError(f"{file.name}: it has become shorter while it was read")
+        yield block
+        start += len(block)
 
 
 def write_atomically(target: Path, content: bytes) -> None:

@@ -34,19 +34,52 @@ class Result(TypedDict):
     tags: object
 
 
+class FileResult(TypedDict):
+    """What became of one file on disk; always these keys.
+
+    ``size`` in bytes, ``skipped`` if there was nothing to do, ``resumed`` how many bytes an earlier attempt had left,
+    ``verified`` what the bytes were compared with besides their length: "md5", "etag-parts" (the MD5s of the parts of
+    a multipart upload), or "length" where the server tells nothing to compare with.
+    """
+
+    path: str
+    local_path: str
+    size: int | None
+    error: Exception | None
+    skipped: bool
+    resumed: int
+    verified: str | None
+    etag: str | None
+    content_type: str | None
+    attempts: int
+    tags: object
+
+
 @dataclass(frozen=True, slots=True)
 class GetRequest:
-    """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end."""
+    """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end.
+
+    ``pinned`` is the ETag that the object must still have (else ``PreconditionFailed``), ``known`` are ETags of what
+    is here already (then ``NotModified``), ``since`` is the time (seconds since 1970) after which it must have changed.
+    """
 
     path: str
     start: int | None = None
     end: int | None = None
     tags: object = None
+    pinned: str | None = None
+    known: tuple[str, ...] = ()
+    since: float | None = None
 
     @property
     def whole(self) -> bool:
         """True when the whole object is wanted, which is also what ``start=0`` says."""
         return not self.start and self.end is None
+
+    @property
+    def conditional(self) -> bool:
+        """True when the answer depends on what the object is by then."""
+        return self.pinned is not None or bool(self.known) or self.since is not None
 
     @property
     def empty(self) -> bool:
@@ -79,6 +112,16 @@ class PutRequest:
     def size(self) -> int:
         """Bytes that will be sent."""
         return self.body.size if isinstance(self.body, Body) else len(self.body)
+
+
+class Sink(Protocol):
+    """Where the bytes of one read go, if not into memory."""
+
+    def begin(self, info: ObjectInfo, start: int) -> None:
+        """The bytes from ``start`` on are about to come, of the object that ``info`` describes. May raise."""
+
+    def write(self, block: bytes) -> object:
+        """The next bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,10 +143,10 @@ class Spans:
             start, end = min(start, spans[first][0]), max(end, spans[last - 1][1])
         spans[first:last] = [(start, end)]
 
-    def covers(self, start: int, end: int) -> bool:
-        """Whether all of ``[start, end)`` is there."""
+    def reach(self, start: int) -> int:
+        """The end of the run of bytes that are there from ``start`` on; ``start`` itself if that one is missing."""
         at = bisect_right(self._spans, start, key=lambda span: span[0]) - 1
-        return start >= end or (at >= 0 and self._spans[at][1] >= end)
+        return max(start, self._spans[at][1]) if at >= 0 else start
 
     def gaps(self, size: int) -> Iterator[tuple[int, int]]:
         """What is missing of ``[0, size)``, in order."""

@@ -57,6 +57,16 @@ class Progress:
                 self._own.set_postfix_str(_human(self._bytes), refresh=False)
             self._own.update(step)
 
+    def moved(self, size: int) -> None:
+        """So many bytes (negative: fewer) of items that are not done yet; ``add`` is not told of them again."""
+        self._bytes += size
+        if not self._in_bytes:
+            return
+        if self._theirs is not None:
+            self._theirs.update(size)
+        elif self._own is not None and not self._own.disable:
+            self._own.update(size)
+
     def close(self) -> None:
         """Leave the bar as it stands; a caller's own bar is the caller's to close."""
         if self._own is not None:

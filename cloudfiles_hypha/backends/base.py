@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..errors import RangeNotSatisfiable, ReadOnly, TransferError
-from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Stored
+from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..plan import BatchSizes
 
 Ticket = object
@@ -71,6 +71,8 @@ class Backend:
     """Whether names are resolved by ``prepare`` before they are read or written."""
     remote: ClassVar[bool] = True
     """Whether reading and writing wait for the network, and for nothing else."""
+    etag_is_md5: ClassVar[bool] = False
+    """Whether ETags are made as S3 makes them, so that content can be compared with them."""
     scheme: ClassVar[str] = ""
 
     def sizes(self, verb: str) -> BatchSizes:
@@ -81,8 +83,8 @@ class Backend:
         """A ticket for each path, in order; an exception in its place where that path cannot be had."""
         raise NotImplementedError
 
-    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
-        """Read the bytes of one request."""
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
+        """Read the bytes of one request; with a sink they go there, and are compared with nothing but the headers."""
         raise NotImplementedError
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
@@ -96,6 +98,11 @@ class Backend:
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order; with ``flat``, folders are named with a slash, not entered."""
         raise TransferError(f"{self.scheme}:// cannot be listed", path=prefix)
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with what else a listing tells of each file."""
+        for path in self.list(prefix, flat=False, control=control):
+            yield ObjectInfo(path)
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""

@@ -7,12 +7,13 @@ the Hypha backend uses it for what its S3 answers.
 from __future__ import annotations
 
 import re
-from email.utils import parsedate_to_datetime
+from email.utils import formatdate, parsedate_to_datetime
 
 from ..errors import (
     AccessDenied,
     IntegrityError,
     InvalidRequest,
+    NotModified,
     ObjectNotFound,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -22,9 +23,9 @@ from ..errors import (
     TransferTimeout,
 )
 from ..integrity import check_md5, etag_of, md5_in
-from ..models import Fetched, GetRequest, ObjectInfo
+from ..models import Fetched, GetRequest, ObjectInfo, Sink
 from ..paths import quote_path
-from ..transports import HttpRequest, HttpResponse, Transport
+from ..transports import HttpRequest, HttpResponse, Take, Transport
 from .base import Backend, Ticket, slice_of
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
@@ -58,6 +59,8 @@ def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError
         return AccessDenied(f"access denied: {text}", path=path, status=status)
     if status == 408:
         return TransferTimeout(f"the server gave up waiting: {text}", path=path, status=status)
+    if status == 304:
+        return NotModified("not sent: it is here already", path=path, status=status)
     if status == 412:
         return PreconditionFailed(f"the object has changed: {text}", path=path, status=status)
     if status == 416:
@@ -74,10 +77,19 @@ def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError
 
 def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
     """The headers that ask for a request's bytes; HTTP's ranges include their last byte (RFC 9110, 14.2)."""
-    if request.whole:
+    if request.whole and not request.conditional:
         return ()
-    last = "" if request.end is None else request.end - 1
-    return (("Range", f"bytes={request.start or 0}-{last}"),)
+    headers = []
+    if not request.whole:
+        last = "" if request.end is None else request.end - 1
+        headers.append(("Range", f"bytes={request.start or 0}-{last}"))
+    if request.pinned is not None:
+        headers.append(("If-Match", f'"{request.pinned}"'))
+    if request.known:
+        headers.append(("If-None-Match", ", ".join(f'"{etag}"' for etag in request.known)))
+    if request.since is not None:
+        headers.append(("If-Modified-Since", formatdate(request.since, usegmt=True)))
+    return tuple(headers)
 
 
 def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> Fetched:
@@ -92,6 +104,48 @@ def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> 
     if response.status == 200 and start and (end is None or len(response.body) <= end - start):
         response = transport.send(HttpRequest("GET", url, follow=True))
     return read_body(request, response, md5=md5)
+
+
+def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) -> Fetched:
+    """Like ``fetch``, with the bytes given to ``sink`` as they come. The sink is told first where they begin.
+
+    That can be 0 when a later byte was asked for, of a server that ignores ranges. What a request of its own would
+    be needed to tell apart is refused; nothing is compared with an MD5: whoever has all bytes does that.
+    """
+    seen: list[ObjectInfo] = []
+
+    def begin(response: HttpResponse) -> Take | None:
+        if response.status not in (200, 206):
+            return None
+        info, start = _arriving(request, response)
+        seen.append(info)
+        sink.begin(info, start)
+        return sink.write
+
+    response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True, sink=begin))
+    if not seen:  # there was no body
+        fetched = read_body(request, response, md5=False)
+        info = _info(request.path, response, fetched.size)
+        sink.begin(info, request.start or 0)
+        seen.append(info)
+    (info,) = seen
+    return Fetched(b"", info.size, info.etag, info.content_type)
+
+
+def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int]:
+    """What object a body is of, and at which byte of it the body begins; raises unless it is what was asked for."""
+    start, end = request.start or 0, request.end
+    length = response.header("content-length")
+    if response.status == 200:
+        size = int(length) if length is not None and length.isdigit() else None
+        if start and end is not None and size == end - start:
+            raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
+        return _info(request.path, response, size), 0
+    first, last, size = _content_range(response)
+    wanted = size if end is None else min(end, size)
+    if (first, last + 1) != (start, wanted):
+        raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
+    return _info(request.path, response, size), first
 
 
 def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetched:
@@ -143,9 +197,11 @@ class HttpBackend(Backend):
         self._base = base
         self._transport = transport
 
-    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
         url = self._base + quote_path(request.path)
+        if sink is not None:
+            return fetch_into(self._transport, url, request, sink)
         return fetch(self._transport, url, request, md5=False)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:

@@ -22,12 +22,12 @@ from ..errors import (
     TransferTimeout,
 )
 from ..integrity import content_md5, etag_of, md5_in, md5_of
-from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Stored
+from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..paths import CloudPath
 from ..plan import BatchSizes, cheaper_to_list
 from ..transports import HttpRequest, HttpResponse, Transport
 from .base import Backend, Control, StaleTicket, Ticket
-from .http import error_of, fetch, first_byte
+from .http import error_of, fetch, fetch_into, first_byte
 from .listing import Listing
 from .manager import ArtifactManager
 from .signing import CALL, EACH, ReadSigner, folder_of
@@ -41,6 +41,7 @@ class HyphaBackend(Backend):
     """Files of one artifact. Safe to share between threads."""
 
     scheme = "hypha"
+    etag_is_md5 = True
     batched = True
 
     def __init__(
@@ -67,9 +68,11 @@ class HyphaBackend(Backend):
             return self.staging.sign(paths, control, sizes)
         return self._reads.sign(paths, control, sizes)
 
-    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
         with self._store_errors(request.path, ticket):
+            if sink is not None:
+                return fetch_into(self._transport, str(ticket), request, sink)
             return fetch(self._transport, str(ticket), request, md5=True)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
@@ -148,6 +151,10 @@ class HyphaBackend(Backend):
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, folder by folder."""
         return self._listing.walk(prefix, self.version, flat=flat, control=control)
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with sizes and times; a listing tells no ETags."""
+        return self._listing.scan(prefix, self.version, control=control)
 
     def writing(
         self, control: Control, lock: Callable[[str], AbstractContextManager[Any]]

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import ServerError
+from ..models import ObjectInfo
 from .base import Control
 from .manager import ArtifactManager
 
@@ -81,18 +82,33 @@ class Listing:
 
     def walk(self, prefix: str, version: str | None, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order; with ``flat``, folders are named, not entered."""
+        return (name for name, _ in self._walk(prefix, version, flat=flat, control=control))
+
+    def scan(self, prefix: str, version: str | None, *, control: Control) -> Iterator[ObjectInfo]:
+        """Files whose names begin with ``prefix``, in order, with their sizes and times."""
+        for name, entry in self._walk(prefix, version, flat=False, control=control):
+            size, modified = entry.get("size"), entry.get("last_modified")
+            yield ObjectInfo(
+                name,
+                size if isinstance(size, int) else None,
+                last_modified=modified if isinstance(modified, int | float) else None,
+            )
+
+    def _walk(
+        self, prefix: str, version: str | None, *, flat: bool, control: Control
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         folder = prefix[: prefix.rfind("/") + 1]
         for entry in self.entries(folder, version, control):
             name = folder + entry["name"].rstrip("/")
             if entry["type"] != "directory":
                 if name.startswith(prefix):
-                    yield name
+                    yield name, entry
             elif not name.startswith(prefix):
                 continue
             elif flat:
-                yield name + "/"
+                yield name + "/", entry
             else:
-                yield from self.walk(name + "/", version, flat=False, control=control)
+                yield from self._walk(name + "/", version, flat=False, control=control)
 
 
 def staged_entries(data: object) -> list[dict[str, Any]] | None:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 
-from ..errors import ObjectNotFound
-from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Stored
+from ..errors import NotModified, ObjectNotFound, PreconditionFailed
+from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from .base import Backend, Control, Ticket, flat_listing, slice_of
 
 
@@ -29,6 +29,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
+    etag_is_md5 = True
     remote = False
 
     def __init__(self, bucket: str) -> None:
@@ -40,12 +41,20 @@ class MemoryBackend(Backend):
             raise ObjectNotFound("no such object", path=path)
         return found
 
-    def get(self, request: GetRequest, ticket: Ticket) -> Fetched:
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
         found = self._find(request.path)
         content = found.content
+        if request.pinned not in (None, found.etag):
+            raise PreconditionFailed("the object has changed", path=request.path)
+        if found.etag in request.known or (request.since is not None and found.modified <= request.since):
+            raise NotModified("not sent: it is here already", path=request.path)
         if not request.whole:
             content = slice_of(content, request.start or 0, request.end)
+        if sink is not None:
+            sink.begin(self.head(request.path, ticket), request.start or 0)
+            sink.write(content)
+            content = b""
         return Fetched(content, len(found.content), found.etag, found.content_type, "length")
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
@@ -58,6 +67,10 @@ class MemoryBackend(Backend):
         with _lock:
             names = sorted(_buckets.get(self._bucket, {}))
         return flat_listing(names, prefix, flat=flat)
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with all that is known."""
+        return (self.head(path, None) for path in self.list(prefix, flat=False, control=control))
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..models import Timeouts
-from .base import HttpRequest, HttpResponse, Transport
+from .base import HttpRequest, HttpResponse, Take, Transport
 
-__all__ = ["HttpRequest", "HttpResponse", "Transport", "open_transport"]
+__all__ = ["HttpRequest", "HttpResponse", "Take", "Transport", "open_transport"]
 
 
 def open_transport(name: str, timeouts: Timeouts, *, green: bool) -> Transport:

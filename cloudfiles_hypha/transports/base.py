@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,13 +21,19 @@ from ..models import Body
 USER_AGENT = "cloudfiles-hypha"
 
 
+Take = Callable[[bytes], object]
+"""Is given a body block by block; what it raises ends the transfer and is raised by ``send``."""
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """One request.
 
     ``headers`` are sent as given; ``follow`` allows redirects (never with credentials); ``idle`` overrides the
     transport's idle timeout, for servers that think long before they answer; ``once`` is for what must not be
-    repeated unasked, not even on a kept connection that turned out to be closed.
+    repeated unasked, not even on a kept connection that turned out to be closed. ``sink`` is for bodies that are
+    not to be held in memory: shown the answer as its first bytes arrive, it says who takes them; None collects
+    them as usual. It is not asked about an empty body.
     """
 
     method: str
@@ -37,11 +43,12 @@ class HttpRequest:
     follow: bool = False
     idle: float | None = None
     once: bool = False
+    sink: Callable[[HttpResponse], Take | None] | None = None
 
 
 @dataclass(slots=True)
 class HttpResponse:
-    """The answer to one request: the whole body is in ``body``, its length checked against the headers."""
+    """The answer to one request: the whole body is in ``body`` unless a sink took it; its length was checked."""
 
     status: int
     body: bytes

@@ -30,6 +30,7 @@ from .base import (
     USER_AGENT,
     HttpRequest,
     HttpResponse,
+    Take,
     Upload,
     ca_bundle,
     check_headers,
@@ -91,10 +92,12 @@ class CurlHandle:
         self.url = ""
         self.refused = False
         self.opened: Callable[[int], None] | None = None  # told of each new socket
-        self.failure: BaseException | None = None  # what reading the body to be sent has raised
+        self.failure: BaseException | None = None  # what reading or taking a body has raised
         self._timeouts = timeouts
         self._plain = False  # set up for a plain GET, so that only the URL needs to change
         self._source: Upload | None = None
+        self._request: HttpRequest | None = None  # one with a sink
+        self._take: Take | None = None
         self._proxy: str | None = None
         self._multi: pycurl.CurlMulti | None = None
         self._sockets: dict[int, int] = {}  # descriptor -> inode, of every socket this handle opened
@@ -105,7 +108,7 @@ class CurlHandle:
         self.chunks.clear()
         self.header_lines.clear()
         self.url = check_url(request.url)
-        plain = request.method == "GET" and not request.headers and request.follow
+        plain = request.method == "GET" and not request.headers and request.follow and request.sink is None
         if not (plain and self._plain):
             self._reset()
             self._plain = plain
@@ -151,6 +154,9 @@ class CurlHandle:
             # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
             curl.setopt(pycurl.FRESH_CONNECT, 1)
             curl.setopt(pycurl.FORBID_REUSE, 1)
+        if request.sink is not None:
+            self._request, self._take = request, None
+            curl.setopt(pycurl.WRITEFUNCTION, self._write)
         named = {name.lower() for name in given}
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
@@ -170,6 +176,24 @@ class CurlHandle:
             if "content-type" not in named:
                 headers.append("Content-Type:")
         curl.setopt(pycurl.HTTPHEADER, headers)
+
+    def _write(self, block: bytes) -> int | None:
+        try:
+            if self._request is not None:
+                sink, self._request = self._request.sink, None
+                self._take = (sink and sink(self._answer())) or self.chunks.append
+            if self._take is not None:
+                self._take(block)
+        except BaseException as error:  # noqa: BLE001 -- raised once libcurl has returned; it only knows "aborted"
+            self.failure = error
+            return -1
+        return None
+
+    def _answer(self) -> HttpResponse:
+        """The answer as far as it is known before its body; libcurl cannot be asked for it then."""
+        lines = self.header_lines
+        status = next((line for line in reversed(lines) if line[:5] == b"HTTP/"), b"HTTP/1.1 0")
+        return HttpResponse(int(status.split(None, 2)[1]), b"", lines.copy())
 
     def _read(self, count: int) -> bytes | int:
         try:
@@ -246,7 +270,7 @@ class CurlHandle:
     def unload(self) -> None:
         """Let go of what was sent and of what arrived; the connection stays."""
         self.chunks.clear()
-        self.failure = None
+        self.failure = self._request = self._take = None
         if self._source is not None:
             self._source.close()
             self._source = None

@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import urllib.request
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock, get_ident
 from time import monotonic
@@ -30,6 +30,7 @@ from .base import (
     USER_AGENT,
     HttpRequest,
     HttpResponse,
+    Take,
     Upload,
     ca_bundle,
     check_headers,
@@ -87,7 +88,7 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
 
 
 class _BodyFailed(Exception):
-    """Reading the body to be sent has raised ``reason``, which is no failure of the connection."""
+    """Reading or taking a body has raised ``reason``, which is no failure of the connection."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(reason)
@@ -221,19 +222,29 @@ class Urllib3Transport:
             if source is not None:
                 source.close()
         try:
-            content = self._read(answer)
+            content = self._read(answer, request.sink)
         except BaseException:
             answer.close()
             raise
         answer.release_conn()
         return HttpResponse(answer.status, content, [], {k.lower(): v for k, v in answer.headers.items()})
 
-    def _read(self, answer: urllib3.BaseHTTPResponse) -> bytes:
-        """The whole body; a peer that trickles for the whole idle timeout counts as silent."""
+    def _read(self, answer: urllib3.BaseHTTPResponse, sink: Callable[[HttpResponse], Take | None] | None) -> bytes:
+        """The whole body, or what no sink takes of it; a peer that trickles for all of the idle timeout is silent."""
         chunks: list[bytes] = []
+        take: Take | None = None
         window, got = monotonic(), 0
         while chunk := answer.read1(1024 * 1024):
-            chunks.append(chunk)
+            if take is None:
+                headers = {k.lower(): v for k, v in answer.headers.items()}
+                try:
+                    take = (sink and sink(HttpResponse(answer.status, b"", [], headers))) or chunks.append
+                except Exception as error:  # noqa: BLE001 -- raised again as it is, by ``send``
+                    raise _BodyFailed(error) from None
+            try:
+                take(chunk)
+            except Exception as error:  # noqa: BLE001 -- as above
+                raise _BodyFailed(error) from None
             got += len(chunk)
             elapsed = monotonic() - window
             if elapsed > self._timeouts.idle:
