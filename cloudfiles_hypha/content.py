@@ -24,11 +24,90 @@ class LocalFile:
 
     def __init__(self, path: os.PathLike[str]) -> None:
         self._path = path
-        self.size = os.stat(path).st_size
+        there = os.stat(path)
+        self.size = there.st_size
+        self._stamp = (there.st_size, there.st_mtime_ns)
+
+    def check(self) -> None:
+        """Raise ``OSError`` if the file has been written to since; several reads of it may then not fit together."""
+        there = os.stat(self._path)
+        if (there.st_size, there.st_mtime_ns) != self._stamp:
+            raise OSError(f"{os.fspath(self._path)}: the file has changed while it was uploaded")
 
     def open(self) -> IO[bytes]:
         """A fresh reader at the first byte."""
         return open(self._path, "rb", buffering=0)
+
+
+class PartOf:
+    """``size`` bytes of another body, from ``start`` on, as a ``Body``."""
+
+    def __init__(self, body: Body, start: int, size: int) -> None:
+        self._body = body
+        self._start = start
+        self.size = size
+
+    @classmethod
+    def cut(cls, body: bytes | memoryview | Body, start: int, size: int) -> PartOf:
+        """Part of any body; no copy is made."""
+        return cls(body if isinstance(body, Body) else InMemory(body), start, size)
+
+    def open(self) -> IO[bytes]:
+        """A fresh reader at the first byte; it may read on beyond the last."""
+        return cast(IO[bytes], _Behind(self._body.open(), self._start))
+
+
+class InMemory:
+    """Bytes in memory, as a ``Body``."""
+
+    def __init__(self, content: bytes | memoryview) -> None:
+        self._view = memoryview(content)
+        self.size = len(content)
+
+    def open(self) -> IO[bytes]:
+        """A fresh reader at the first byte."""
+        return cast(IO[bytes], _View(self._view))
+
+
+class _View(io.RawIOBase):
+    """Reads a memoryview without copying more of it than is asked for."""
+
+    def __init__(self, view: memoryview) -> None:
+        self._view = view
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = bytes(self._view[self._at : self._at + size if size >= 0 else None])
+        self._at += len(block)
+        return block
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only from the beginning")
+        self._at = offset
+        return offset
+
+
+class _Behind(io.RawIOBase):
+    """A reader that begins at an offset of another one, and closes it."""
+
+    def __init__(self, reader: IO[bytes], start: int) -> None:
+        self._reader = reader
+        self._start = start
+        reader.seek(start)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._reader.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only from the beginning")
+        self._reader.seek(self._start + offset)
+        return offset
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
 
 
 class OpenFile:

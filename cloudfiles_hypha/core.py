@@ -14,17 +14,19 @@ from functools import partial
 from typing import Any, TypeVar, cast
 
 from .backends.base import Backend, Control, StaleTicket, Ticket
-from .backends.hypha import HyphaBackend
+from .backends.hypha import LARGEST_PUT, HyphaBackend
+from .content import LocalFile
 from .credentials import Secrets, resolve_access
 from .engine import AGAIN, AgainType, Engine, Prepare, Run, Turns, sockets_are_patched
 from .errors import AccessDenied, BatchError, CommitError, ServerError, TransferError
 from .locks import named_lock
 from .models import Body, Fetched, GetRequest, PutRequest, Result, Stored, Timeouts
 from .paths import parse_cloudpath
-from .plan import BatchSizes
+from .plan import BatchSizes, upload_part_size
 from .progress import Progress, ProgressOption
 from .retry import RetryPolicy
 from .transports import Transport, open_transport
+from .upload import THRESHOLD, Upload
 
 T = TypeVar("T")
 C = TypeVar("C", bound="Core")
@@ -32,6 +34,8 @@ Results = list[Result]
 
 # How often an item's URL is signed anew before the store's refusal is believed.
 _FRESH_TICKETS = 2
+# Bytes of an upload from which on it is worth a look for a core with more time.
+_HEAVY = 1024 * 1024
 
 
 class Job:
@@ -84,11 +88,16 @@ class Core:
         timeout: float | Timeouts | None = None,
         transport: str = "auto",
         create: bool = False,
+        multipart_threshold: int = THRESHOLD,
+        part_size: int | None = None,
     ) -> None:
         if not isinstance(num_threads, int) or isinstance(num_threads, bool) or num_threads < 0:
             raise ValueError(f"num_threads={num_threads!r}: expected 0 or a positive whole number")
         if transport not in ("auto", "curl", "urllib3"):
             raise ValueError(f"transport={transport!r}: choose 'auto', 'curl' or 'urllib3'")
+        if not isinstance(multipart_threshold, int) or multipart_threshold < 0:
+            raise ValueError(f"multipart_threshold={multipart_threshold!r}: expected a number of bytes")
+        upload_part_size(0, *(() if part_size is None else (part_size,)))  # refuses what S3 would
         self._settings: dict[str, Any] = {
             "token": token,
             "secrets": secrets,
@@ -100,6 +109,8 @@ class Core:
             "timeout": timeout,
             "transport": transport,
             "create": create,
+            "multipart_threshold": multipart_threshold,
+            "part_size": part_size,
         }
         self.cloudpath = cloudpath
         self._path = parse_cloudpath(cloudpath)
@@ -207,9 +218,15 @@ class Core:
 
             def resolve(batch: Sequence[Job], run: Run, sizes: BatchSizes) -> None:
                 nonlocal policy
-                paths = [job.request.path for job in batch]
-                tickets = self._backend.prepare(verb, paths, _RunControl(policy, run), sizes)
-                for job, ticket in zip(batch, tickets, strict=True):
+                control = _RunControl(policy, run)
+                for job in batch:
+                    if isinstance(job.state, Upload):
+                        self._open_parts(job, control)
+                plain = [job for job in batch if not isinstance(job.state, Upload)]
+                if not plain:
+                    return
+                tickets = self._backend.prepare(verb, [job.request.path for job in plain], control, sizes)
+                for job, ticket in zip(plain, tickets, strict=True):
                     job.ticket = ticket
                 # A server that was out of reach for one batch's whole patience gets one try for each further one,
                 # until it answers again: a long run must not wait as long for every batch.
@@ -234,19 +251,23 @@ class Core:
         self,
         verb: str,
         jobs: Iterable[Job],
-        work: Callable[[Job, Run], Result | AgainType],
+        work: Callable[[Job, Run], Result | AgainType | Turns],
         bar: Progress | None,
         engine: Engine | None = None,
     ) -> Results:
         """All results, in input order."""
         results: list[Result | None] = []
         try:
-            for job, result in self._run(verb, jobs, work, engine or self._engine, eager=bar is not None and bar.shown):
+            watched = bar is not None and bar.shown
+            noted = bar.moved if bar is not None and watched else None
+            heavy = _is_heavy if verb == "put" and self._backend.remote else None
+            outcomes = self._run(verb, jobs, work, engine or self._engine, eager=watched, heavy=heavy, noted=noted)
+            for job, result in outcomes:
                 if job.index >= len(results):
                     results.extend([None] * (job.index + 1 - len(results)))
                 results[job.index] = result
                 if bar is not None:
-                    bar.add(content_size(result))
+                    bar.add(content_size(result) if job.state is None else 0)  # of parts it was told already
         finally:
             if bar is not None:
                 bar.close()
@@ -256,7 +277,7 @@ class Core:
         self,
         verb: str,
         jobs: Iterable[Job],
-        work: Callable[[Job, Run], Result | AgainType],
+        work: Callable[[Job, Run], Result | AgainType | Turns],
         bar: Progress | None,
         engine: Engine,
     ) -> Results:
@@ -284,13 +305,97 @@ class Core:
             raise
         return results
 
-    def _putter(self, job: Job, run: Run) -> Result | AgainType:
+    def _putter(self, job: Job, run: Run) -> Result | AgainType | Turns:
         request = cast(PutRequest, job.request)
+        if isinstance(job.state, Upload):
+            return self._put_part(job, job.state, run)
         outcome = self._attempt(job, run, partial(self._backend.put, request, job.ticket))
         if not isinstance(outcome, tuple):
             return outcome
         stored, attempts = outcome
         return result_of(job, stored, None, attempts)
+
+    def _put_job(self, index: int, name: str, request: PutRequest) -> Job:
+        """The job for one upload: in parts, where it is large and the backend can."""
+        job = Job(index, name, request)
+        if self._backend.in_parts and request.size > self._settings["multipart_threshold"]:
+            described = request.content_type or request.cache_control or request.content_encoding
+            if described and request.size > LARGEST_PUT:
+                raise ValueError(
+                    f"{name!r}: an upload of more than 5 GiB goes in parts, and Hypha's carry no content type, cache "
+                    "control or content encoding; leave them out"
+                )
+            if not described:
+                width = max(1, self._engine.width)
+                job.state = Upload(request, width=width, part_size=self._settings["part_size"])
+        return job
+
+    def _open_parts(self, job: Job, control: Control) -> None:
+        """Begin a multipart upload, once a worker is ready for it: its URLs expire."""
+        upload: Upload = job.state
+        if not upload.wanted or upload.session is not None:
+            return
+        try:
+            session = self._backend.open_parts(upload.request, upload.count, upload.lifetime, control)
+        except TransferError as error:
+            job.ticket = error
+        else:
+            job.ticket = session
+            upload.open(session)
+
+    def _put_part(self, job: Job, upload: Upload, run: Run) -> Result | AgainType | Turns:
+        """One worker's turn at a large body: one part of it."""
+        if isinstance(job.ticket, Exception):
+            upload.error = job.ticket
+            return self._end_upload(job, upload, run) if upload.drop() else Turns(0)
+        if not upload.wanted:
+            upload.wanted = True
+            return AGAIN
+        part = upload.claim()
+        if part is None:
+            return Turns(0)
+        before = len(upload.digests)
+        outcome = self._try(job, run, partial(self._backend.put_part, upload.body(part), part.session, part.number))
+        if outcome is AGAIN:
+            upload.expired(part.session)
+            upload.release(part, keep_turn=True)
+            return AGAIN
+        again = False
+        if isinstance(outcome, tuple):
+            job.stale = 0
+            upload.sent(part, outcome[0])
+            upload.attempts += outcome[1]
+            if run.note is not None:
+                run.note(outcome[0].size)
+        else:
+            upload.attempts += getattr(outcome, "attempts", 1)
+            # while other parts get through, the network is worth another round of patience
+            again = getattr(outcome, "retryable", False) and len(upload.digests) > before
+            if not again:
+                upload.error = upload.error or cast(Exception, outcome)
+        wanted = upload.release(part, again=again, give_up=upload.error is not None)
+        return self._end_upload(job, upload, run) if wanted is None else Turns(wanted)
+
+    def _end_upload(self, job: Job, upload: Upload, run: Run) -> Result | AgainType:
+        """All parts are there, or one cannot be sent."""
+        session = upload.session
+        if upload.error is None and session is not None:
+            try:
+                if isinstance(upload.request.body, LocalFile):
+                    upload.request.body.check()
+                digests = [upload.digests[number] for number in range(upload.count)]
+                stored = self._backend.close_parts(upload.request, session, digests, _RunControl(self._retry, run))
+                return result_of(job, stored, None, upload.attempts)
+            except StaleTicket as error:
+                job.stale += 1
+                upload.expired(session)
+                if job.stale <= _FRESH_TICKETS:
+                    upload.reopen()
+                    return AGAIN
+                upload.error = ServerError(f"the upload is lost each time: {error.args[0]}", status=error.status)
+            except Exception as error:  # noqa: BLE001 -- this item's, and reported with it
+                upload.error = error
+        return failure_of(job, upload.error or ServerError("the upload was given up"), upload.attempts)
 
 
 def _timeouts(timeout: float | None) -> Timeouts:
@@ -355,6 +460,11 @@ def _report_lost(results: Results, lost: Set[str]) -> None:
 def raise_failures(verb: str, results: Sequence[Result]) -> None:
     if any(result["error"] is not None for result in results):
         raise BatchError.from_results(verb, results)
+
+
+def _is_heavy(job: Job) -> bool:
+    """Whether an upload goes in parts, or is large enough for its digest to keep a core busy."""
+    return job.state is not None or cast(PutRequest, job.request).size >= _HEAVY
 
 
 def _job_size(job: Job) -> int:

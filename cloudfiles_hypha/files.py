@@ -220,7 +220,9 @@ class ArtifactFiles(Folders):
         """
         item = {"path": path, "content": content}
         options = _put_options(content_type, cache_control, content_encoding)
-        (result,) = self._write("put", list(self._put_jobs([item], options)), self._putter, None, self._inline)
+        jobs = list(self._put_jobs([item], options))
+        engine = self._inline if jobs[0].state is None else self._engine
+        (result,) = self._write("put", jobs, self._putter, None, engine)
         if result["error"] is not None:
             raise result["error"]
         return result
@@ -302,7 +304,8 @@ class ArtifactFiles(Folders):
             content = fields["content"]
             body = encode(content, path) if encode is not None else as_body(content, path)
             settings = {name: fields.get(name) or default for name, default in options.items()}
-            yield Job(index, path, PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings))
+            request = PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings)
+            yield self._put_job(index, path, request)
 
     def delete(
         self,

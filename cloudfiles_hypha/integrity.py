@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from typing import Final
 
@@ -192,6 +192,11 @@ def _digest(blocks: Iterable[bytes]) -> bytes:
     for block in blocks:
         digest.update(block)
     return digest.digest()
+
+
+def etag_of_parts(digests: Sequence[str]) -> str:
+    """The ETag of an object that was uploaded in parts with these MD5s (hex)."""
+    return f"{_of_parts(map(bytes.fromhex, digests))}-{len(digests)}"
 
 
 def _of_parts(digests: Iterable[bytes]) -> str:

@@ -149,11 +149,12 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store said of one write."""
+    """What the store said of one write; ``md5`` (hex) is that of the bytes that were sent."""
 
     size: int
     etag: str | None = None
     verified: str | None = None
+    md5: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

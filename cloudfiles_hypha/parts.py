@@ -24,6 +24,7 @@ class InParts(Generic[P]):
         self._turns = 1  # queued or under way
         self._active = 0
         self._given_up = False
+        self._ended = False
 
     def _next(self) -> P | None:
         """Take the next part that nobody is at; called with the lock held."""
@@ -48,7 +49,7 @@ class InParts(Generic[P]):
             return part
 
     def release(self, part: P, *, again: bool = False, give_up: bool = False, keep_turn: bool = False) -> int | None:
-        """End a turn: how many more are wanted, or None if this was the end of the whole item.
+        """End a turn: how many more are wanted, or None if this was the end of the whole item (told only once).
 
         ``again`` puts the part back; ``give_up`` hands out no more; ``keep_turn`` says that this turn goes on
         elsewhere and will come back.
@@ -62,12 +63,22 @@ class InParts(Generic[P]):
             if not keep_turn:
                 self._turns -= 1
             if not left and not self._active and not keep_turn:
-                return None
+                self._ended, ended = True, self._ended
+                return 0 if ended else None
             wanted = max(0, min(self._width, left + self._active) - self._turns)
             self._turns += wanted
             return wanted
 
+    def drop(self) -> bool:
+        """End a turn that has claimed nothing, and hand out no more; True if that is the end of the whole item."""
+        with self._lock:
+            self._given_up = True
+            self._turns -= 1
+            last = not self._active and not self._ended
+            self._ended = self._ended or last
+            return last
+
     def reopen(self) -> None:
         """Begin again, with one turn; only for whoever was told of the end."""
         with self._lock:
-            self._turns, self._given_up = 1, False
+            self._turns, self._given_up, self._ended = 1, False, False

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..errors import RangeNotSatisfiable, ReadOnly, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..plan import BatchSizes
+
+if TYPE_CHECKING:
+    from ..upload import Session
 
 Ticket = object
 """What ``prepare`` found out about a name, such as a signed URL; handed back to the verb it was made for."""
@@ -69,6 +72,8 @@ class Backend:
 
     batched: ClassVar[bool] = False
     """Whether names are resolved by ``prepare`` before they are read or written."""
+    in_parts: ClassVar[bool] = False
+    """Whether large objects are stored in parts."""
     remote: ClassVar[bool] = True
     """Whether reading and writing wait for the network, and for nothing else."""
     etag_is_md5: ClassVar[bool] = False
@@ -107,6 +112,18 @@ class Backend:
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=request.path)
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Begin an upload in ``count`` parts, whose URLs are to live for so many seconds. Called by one at a time."""
+        raise NotImplementedError
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Store one part (numbered from 0). ``StaleTicket`` means that the whole session is over."""
+        raise NotImplementedError
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Make one object of the parts, given their MD5s in hex; raises ``StaleTicket`` like ``put_part``."""
+        raise NotImplementedError
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""

@@ -21,11 +21,12 @@ from ..errors import (
     TransferError,
     TransferTimeout,
 )
-from ..integrity import content_md5, etag_of, md5_in, md5_of
+from ..integrity import content_md5, etag_of, etag_of_parts, md5_in, md5_of
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..paths import CloudPath
 from ..plan import BatchSizes, cheaper_to_list
 from ..transports import HttpRequest, HttpResponse, Transport
+from ..upload import Session
 from .base import Backend, Control, StaleTicket, Ticket
 from .http import error_of, fetch, fetch_into, first_byte
 from .listing import Listing
@@ -34,7 +35,8 @@ from .signing import CALL, EACH, ReadSigner, folder_of
 from .staging import Staging
 
 _CODE = re.compile(rb"<Code>([^<]{1,80})</Code>")
-_LARGEST_PUT = 5 * 1024**3
+_NO_SESSION = re.compile(r"session expired|session .*not found|NoSuchUpload|upload does not exist", re.IGNORECASE)
+LARGEST_PUT = 5 * 1024**3
 
 
 class HyphaBackend(Backend):
@@ -43,6 +45,7 @@ class HyphaBackend(Backend):
     scheme = "hypha"
     etag_is_md5 = True
     batched = True
+    in_parts = True
 
     def __init__(
         self, path: CloudPath, workspace: str, server: str, token: str | None, transport: Transport, *, create: bool
@@ -91,7 +94,10 @@ class HyphaBackend(Backend):
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object; the S3 compares its MD5 with what arrives."""
-        if request.size > _LARGEST_PUT:
+        return self._send(request, str(ticket))
+
+    def _send(self, request: PutRequest, url: str) -> Stored:
+        if request.size > LARGEST_PUT:
             raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
         digest = md5_of(request.body)
         headers = [("Content-MD5", content_md5(digest))]
@@ -102,19 +108,63 @@ class HyphaBackend(Backend):
         ):
             if value:
                 headers.append((name, value))
-        response = self._transport.send(HttpRequest("PUT", str(ticket), tuple(headers), request.body))
+        response = self._transport.send(HttpRequest("PUT", url, tuple(headers), request.body))
         if response.status not in (200, 201, 204):
             raise self._refusal(response, request.path)
         stored = md5_in(response)
         if stored is not None and stored != digest.hexdigest():
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
-        return Stored(request.size, etag_of(response), "md5")  # Content-MD5 was accepted
+        return Stored(request.size, etag_of(response), "md5", digest.hexdigest())  # Content-MD5 was accepted
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Begin a multipart upload."""
+        answer = self.staging.open_parts(request.path, count, lifetime, control)
+        try:
+            urls = {part["part_number"]: str(part["url"]) for part in answer["parts"]}
+            return Session(str(answer["upload_id"]), tuple(urls[number] for number in range(1, count + 1)))
+        except (KeyError, TypeError):
+            raise ServerError(
+                f"put_file_start_multipart: the answer has not the URLs of all {count} parts", path=request.path
+            ) from None
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Store one part; the S3 compares its MD5 with what arrives."""
+        return self._send(request, session.urls[number])
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Complete a multipart upload. Where the answer is lost, what the store has tells whether it was done."""
+        etag = etag_of_parts(digests)
+        parts = [{"part_number": number, "etag": digest} for number, digest in enumerate(digests, 1)]
+        arguments = {"artifact_id": self.artifact, "upload_id": session.id, "parts": parts}
+
+        def attempt() -> None:
+            try:
+                self._manager.call("put_file_complete_multipart", **arguments)
+            except (InvalidRequest, ObjectNotFound, ServerError) as error:
+                # an earlier attempt may have done it, or this one although it says otherwise
+                if self._staged_etag(request.path) == etag:
+                    return
+                if _NO_SESSION.search(str(error)):
+                    raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
+                raise
+
+        control.retry(attempt)
+        return Stored(request.size, etag, "etag-parts")
+
+    def _staged_etag(self, path: str) -> str | None:
+        """The ETag of what is staged under a name now; None if there is nothing."""
+        arguments = {"artifact_id": self.artifact, "file_path": path, "version": "stage", "silent": True}
+        try:
+            url = self._manager.call("get_file", **arguments)
+            return first_byte(str(url), path, self._transport).etag
+        except ObjectNotFound:
+            return None
 
     def _refusal(self, response: HttpResponse, path: str) -> TransferError:
         found = _CODE.search(response.body)
         code = found[1].decode("ascii", "replace") if found else ""
-        if response.status == 403:
-            return StaleTicket(f"access denied: HTTP 403 {code}", path=path, status=403)
+        if response.status == 403 or code == "NoSuchUpload":
+            return StaleTicket(f"access denied: HTTP {response.status} {code}", path=path, status=response.status)
         if code in ("BadDigest", "InvalidDigest", "IncompleteBody"):
             return IntegrityError(f"the upload was damaged on its way ({code})", path=path, status=response.status)
         if code == "RequestTimeout":

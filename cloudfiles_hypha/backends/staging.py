@@ -240,15 +240,7 @@ class Staging:
     def _register(self, batch: list[str], staging: _Open, control: Control) -> dict[str, Ticket]:
         arguments = {"artifact_id": self._artifact, "file_path": batch, "expires_in": _LIFETIME}
         with staging.lock(f"call {self._artifact}"):
-            try:
-                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
-            except NotStaged:
-                if not staging.ours:
-                    raise
-                # Somebody else has committed what was staged here so far; go on with what is left.
-                _log.warning("%s: committed by somebody else during a batch; staging again", self._artifact)
-                self._change(control, "edit", stage=True)
-                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
+            answer = self._register_by("put_file", arguments, len(batch), staging, control)
             marked = [path for path in batch if path in staging.removed]
             for path in marked:
                 self._unlist(path, control)
@@ -257,6 +249,33 @@ class Staging:
                 answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
         staging.staged.update(batch)
         return answered(batch, answer, "put_file")
+
+    def open_parts(self, path: str, count: int, lifetime: int, control: Control) -> Any:
+        """Register a name for an upload in parts: the server's answer. Repeating it leaves an upload without parts."""
+        staging = self._require()
+        if path in staging.removed:
+            self._register([path], staging, control)  # which lifts the mark for removal
+        arguments = {"artifact_id": self._artifact, "file_path": path, "part_count": count, "expires_in": lifetime}
+        with staging.lock(f"call {self._artifact}"):
+            answer = self._register_by("put_file_start_multipart", arguments, 1, staging, control)
+        staging.staged.add(path)
+        return answer
+
+    def _register_by(self, method: str, arguments: dict[str, Any], count: int, staging: _Open, control: Control) -> Any:
+        """The answer to a call that registers names, within the lock."""
+
+        def call() -> Any:
+            return call_or_split(self._manager, method, arguments, count)
+
+        try:
+            return control.retry(call)
+        except NotStaged:
+            if not staging.ours:
+                raise
+            # Somebody else has committed what was staged here so far; go on with what is left.
+            _log.warning("%s: committed by somebody else during a batch; staging again", self._artifact)
+            self._change(control, "edit", stage=True)
+            return control.retry(call)
 
     def remove(self, path: str) -> None:
         """Stage the removal of one file (one attempt; safe to repeat)."""

@@ -167,6 +167,7 @@ class CurlHandle:
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
             curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
+            curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._rewind)
         else:
