@@ -27,7 +27,7 @@ from .errors import (
     WithdrawnWarning,
 )
 from .files import ArtifactFiles
-from .models import FileResult, ObjectInfo, Result, Timeouts
+from .models import Comparison, FileResult, ObjectInfo, Result, Timeouts
 from .retry import RetryPolicy
 
 __version__ = "0.1.0"
@@ -41,6 +41,7 @@ __all__ = [
     "Cancelled",
     "CertificateError",
     "CommitError",
+    "Comparison",
     "ConnectionFailed",
     "FileResult",
     "IntegrityError",

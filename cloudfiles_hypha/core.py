@@ -210,10 +210,12 @@ class Core:
         eager: bool,
         heavy: Callable[[Job], bool] | None = None,
         noted: Callable[[int], None] | None = None,
+        backend: Backend | None = None,
     ) -> Iterator[tuple[Job, Result]]:
-        """Each job with what ``work`` made of it, as they are done."""
+        """Each job with what ``work`` made of it, as they are done; ``backend`` is who prepares, if it is another."""
         prepare = None
-        if self._backend.batched and verb in ("get", "put"):
+        backend = backend or self._backend
+        if backend.batched and verb in ("get", "put"):
             policy = self._retry
 
             def resolve(batch: Sequence[Job], run: Run, sizes: BatchSizes) -> None:
@@ -225,7 +227,7 @@ class Core:
                 plain = [job for job in batch if not isinstance(job.state, Upload)]
                 if not plain:
                     return
-                tickets = self._backend.prepare(verb, [job.request.path for job in plain], control, sizes)
+                tickets = backend.prepare(verb, [job.request.path for job in plain], control, sizes)
                 for job, ticket in zip(plain, tickets, strict=True):
                     job.ticket = ticket
                 # A server that was out of reach for one batch's whole patience gets one try for each further one,
@@ -233,7 +235,7 @@ class Core:
                 lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
                 policy = replace(self._retry, attempts=1) if lost else self._retry
 
-            prepare = Prepare(resolve, lambda: self._backend.sizes(verb))
+            prepare = Prepare(resolve, lambda: backend.sizes(verb))
         return engine.run(
             jobs,
             work,

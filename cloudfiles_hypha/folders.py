@@ -6,7 +6,10 @@ Finds out what belongs where and what need not be moved at all; ``localdisk`` kn
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from fnmatch import fnmatchcase
@@ -15,13 +18,15 @@ from pathlib import Path
 from random import uniform
 from typing import Any, Literal, cast
 
+from .backends.base import Backend
+from .content import LocalFile
 from .core import Core, Job, Results, raise_failures
 from .download import Download, Progressed
 from .engine import AGAIN, AgainType, Run, Turns
-from .errors import NotModified, TransferError
-from .integrity import file_etags
-from .localdisk import check_targets, place_below, read_blocks
-from .models import FileResult, GetRequest, ObjectInfo
+from .errors import ArtifactNotFound, NotModified, StagedWarning, TransferError
+from .integrity import digest_in, file_etags, matches
+from .localdisk import Symlinks, check_targets, files_below, place_below, read_blocks
+from .models import Comparison, FileResult, GetRequest, ObjectInfo, PutRequest, Result
 from .paths import check_name, without_credentials
 from .plan import upload_part_size
 from .progress import Progress, ProgressOption
@@ -249,6 +254,253 @@ class Folders(Core):
                 return job.result(skipped=True)
             return job.result(error=error, attempts=download.attempts)
         return job.result(download=download)
+
+    # -- upload -------------------------------------------------------------------------------------------------
+
+    def upload(
+        self,
+        files: PathLike | Iterable[PathLike | tuple[str, PathLike] | Mapping[str, Any]],
+        prefix: str = "",
+        *,
+        overwrite: Overwrite = "different",
+        include: Patterns = None,
+        exclude: Patterns = None,
+        symlinks: Symlinks = "follow",
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+    ) -> Any:
+        """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
+
+        ``files`` is one local file: it goes below the folder ``prefix`` by its last name, and its ``FileResult`` dict
+        comes back, or an error is raised. Or it is a local folder: everything in it goes below ``prefix`` with the
+        structure kept. Or an iterable of local files (a relative path keeps its folders, an absolute one its last name)
+        or of pairs or dicts of ``path`` (the name below ``prefix``) and ``local_path``. The latter two give a list of
+        ``FileResult`` dicts in order; for errors see ``get``.
+
+        A file that is there is overwritten by default if its content is "different", by its size and its ETag, so that
+        what an interrupted upload has stored is not sent again (it stays staged: see ``commit``). Or "never", "always",
+        or "newer": if the local file has been modified after it. ``include`` and ``exclude`` are as for ``download``.
+        Symbolic links are followed, left out ("skip"), or an error each ("refuse"); one that leads nowhere or in a
+        circle is an error for that item.
+        """
+        _check_options(overwrite, None)
+        if symlinks not in ("follow", "skip", "refuse"):
+            raise ValueError(f"symlinks={symlinks!r}: choose 'follow', 'skip' or 'refuse'")
+        if prefix:
+            check_name(prefix.rstrip("/"))
+            prefix = prefix.rstrip("/") + "/"
+        wanted = _name_filter(include, exclude)
+        scalar = isinstance(files, str | os.PathLike) and not os.path.isdir(files)
+        entries = [
+            entry for entry in _local_files(files, symlinks) if entry.error is not None or scalar or wanted(entry.name)
+        ]
+        seen: dict[str, str] = {}
+        for entry in entries:
+            if entry.error is None:
+                entry.name = check_name(prefix + entry.name)
+                if seen.setdefault(entry.name, entry.path) is not entry.path:
+                    raise ValueError(f"{seen[entry.name]!r} and {entry.path!r} would both become {entry.name!r}")
+        results: list[FileResult] = [entry.result(error=entry.error) for entry in entries]
+        todo = [number for number, entry in enumerate(entries) if entry.error is None]
+        staged = False
+        if overwrite != "always" and todo:
+            try:
+                backend = self._backend.as_written(self._control())
+                staged = backend is not self._backend
+                unneeded = self._unneeded(backend, prefix, [(number, entries[number]) for number in todo], overwrite)
+            except ArtifactNotFound:  # nothing is there yet
+                unneeded = set()
+            for number in unneeded:
+                results[number] = entries[number].result(skipped=True)
+            todo = [number for number in todo if number not in unneeded]
+        if todo:
+            jobs = [
+                self._put_job(index, entries[number].name, self._request(entries[number]))
+                for index, number in enumerate(todo)
+            ]
+            size = sum(job.request.size for job in jobs if isinstance(job.request, PutRequest))
+            option = self._progress if progress is None else progress
+            bar = Progress(option, "upload", total=len(jobs), total_bytes=size)
+            stored = self._write("puts", jobs, self._putter, bar, self._engine)
+            for number, put in zip(todo, stored, strict=True):
+                results[number] = entries[number].result(put=put)
+        elif staged:
+            warnings.warn(
+                "everything is there, and staged already: not published before commit()", StagedWarning, stacklevel=2
+            )
+        if scalar:
+            (result,) = results
+            if result["error"] is not None:
+                raise result["error"]
+            return result
+        if raise_errors:
+            raise_failures("upload", cast("Results", results))
+        return results
+
+    def _request(self, entry: _Entry) -> PutRequest:
+        return PutRequest(self._prefix + entry.name, LocalFile(Path(entry.path)))
+
+    def _unneeded(
+        self, backend: Backend, prefix: str, entries: Sequence[tuple[int, _Entry]], overwrite: Overwrite
+    ) -> set[int]:
+        """The numbers of the files that need not be uploaded, going by what is below ``prefix``."""
+        skip = len(self._prefix)
+        there = {info.path[skip:]: info for info in backend.scan(self._prefix + prefix, control=self._control())}
+        found = [(number, entry) for number, entry in entries if entry.name in there]
+        if overwrite == "never":
+            return {number for number, _ in found}
+        if overwrite == "newer":
+            return {
+                number
+                for number, entry in found
+                if (modified := there[entry.name].last_modified) is not None and entry.modified <= modified
+            }
+        alike = [(number, entry) for number, entry in found if there[entry.name].size in (None, entry.size)]
+        if not alike:
+            return set()
+        verdicts = self._compare([entry for _, entry in alike], backend)
+        return {number for number, entry in alike if verdicts[entry.name] is True}
+
+    def _compare(self, entries: Sequence[_Entry], backend: Backend) -> dict[str, bool | Exception | None]:
+        """Whether each local file has the content of the file of its name; None: nothing but the size says so."""
+        by_name = {entry.name: entry for entry in entries}
+
+        def work(job: Job, run: Run) -> Any:
+            outcome = self._try(job, run, partial(backend.head, job.request.path, job.ticket))
+            if outcome is AGAIN:
+                return AGAIN
+            if not isinstance(outcome, tuple):
+                return outcome
+            info = outcome[0]
+            try:
+                return by_name[job.name].has(info, backend.etag_is_md5)
+            except OSError as error:
+                return error
+
+        jobs = [Job(i, entry.name, GetRequest(self._prefix + entry.name)) for i, entry in enumerate(entries)]
+        outcomes = self._run("get", jobs, work, self._engine, eager=False, heavy=lambda job: True, backend=backend)
+        return {job.name: cast("bool | Exception | None", verdict) for job, verdict in outcomes}
+
+    # -- verify -------------------------------------------------------------------------------------------------
+
+    def verify(
+        self,
+        local: PathLike,
+        prefix: str = "",
+        *,
+        include: Patterns = None,
+        exclude: Patterns = None,
+    ) -> Comparison:
+        """Compare a folder on disk with what is below ``prefix`` ("" or a folder), by names, sizes and digests.
+
+        Nothing is downloaded: digests are compared with ETags. Raises what keeps a file from being compared; see
+        ``Comparison`` for what comes back.
+        """
+        folder = os.fspath(local)
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(f"{folder!r} is not a folder")
+        prefix = prefix.rstrip("/") + "/" if prefix else ""
+        wanted = _name_filter(include, exclude)
+        there = {info.path[len(prefix) :]: info for info in self._scan(prefix)}
+        there = {name: info for name, info in there.items() if wanted(name)}
+        here = {}
+        for entry in _local_files(local, "follow"):
+            if entry.error is not None:
+                raise entry.error
+            if wanted(entry.name):
+                here[entry.name] = entry
+        both = sorted(here.keys() & there.keys())
+        alike = [name for name in both if there[name].size in (None, here[name].size)]
+        for name in alike:
+            here[name].name = prefix + name
+        found = self._compare([here[name] for name in alike], self._backend)
+        verdicts = {name: found[prefix + name] for name in alike}
+        for verdict in verdicts.values():
+            if isinstance(verdict, Exception):
+                raise verdict
+        return {
+            "equal": [name for name in alike if verdicts[name] is True],
+            "same_size": [name for name in alike if verdicts[name] is None],
+            "different": [name for name in both if name not in verdicts or verdicts[name] is False],
+            "missing": sorted(there.keys() - here.keys()),
+            "extra": sorted(here.keys() - there.keys()),
+        }
+
+
+class _Entry:
+    """One local file to upload or compare."""
+
+    def __init__(self, name: str, path: str, error: Exception | None = None) -> None:
+        self.name = name
+        self.path = path
+        self.error = error
+        self.size = 0
+        self.modified = 0.0
+        if error is None:
+            try:
+                there = os.stat(path)
+                self.size, self.modified = there.st_size, there.st_mtime
+                if not stat.S_ISREG(there.st_mode):
+                    self.error = OSError(errno.EINVAL, "not a regular file", path)
+            except OSError as failure:
+                self.error = failure
+
+    def has(self, info: ObjectInfo, etag_is_md5: bool) -> bool | None:
+        """Whether this file has the content of an object; None where only the sizes can be compared."""
+        if info.size != self.size or not self.size:
+            return info.size == self.size
+        header = info.headers.get if info.headers else {"etag": info.etag or ""}.get
+        digest, parts = digest_in(header) if etag_is_md5 else (None, 0)
+        if digest is None:
+            return None
+        with open(self.path, "rb", buffering=0) as file:
+            return matches(digest, parts, self.size, partial(read_blocks, file))
+
+    def result(self, *, error: Exception | None = None, skipped: bool = False, put: Result | None = None) -> FileResult:
+        """What became of it."""
+        if put is not None:
+            error = put["error"]
+        return {
+            "path": self.name,
+            "local_path": self.path,
+            "size": self.size if error is None else None,
+            "error": error,
+            "skipped": skipped,
+            "resumed": 0,
+            "verified": put["verified"] if put is not None else None,
+            "etag": put["etag"] if put is not None else None,
+            "content_type": put["content_type"] if put is not None else None,
+            "attempts": put["attempts"] if put is not None else 0,
+            "tags": None,
+        }
+
+
+def _local_files(files: Any, symlinks: Symlinks) -> list[_Entry]:
+    """What ``upload`` was given, as files with the names that they are to have."""
+    if isinstance(files, str | os.PathLike):
+        path = os.fspath(files)
+        if not os.path.isdir(path):
+            return [_Entry(os.path.basename(path), path)]
+        failed: list[_Entry] = []
+
+        def note(path: str, error: Exception) -> None:
+            failed.append(_Entry(os.path.relpath(path, files), path, error))
+
+        found = [_Entry(name, path) for name, path in files_below(path, note, symlinks)]
+        return found + failed
+    entries = []
+    for item in files:
+        if isinstance(item, Mapping):
+            if set(item) != {"path", "local_path"}:
+                raise ValueError(f"upload takes dicts with 'path' and 'local_path'; this has {sorted(item)}")
+            name, path = item["path"], os.fspath(item["local_path"])
+        elif isinstance(item, tuple):
+            name, path = item[0], os.fspath(item[1])
+        else:
+            path = os.fspath(item)
+            name = os.path.basename(path) if os.path.isabs(path) else Path(path).as_posix()
+        entries.append(_Entry(check_name(name), path))
+    return entries
 
 
 class _FileJob(Job):

@@ -7,32 +7,41 @@ names that cannot all be written before any is. Transfers nothing; ``cli`` does 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from .paths import check_local_name
 
 _BLOCK = 1024 * 1024
+_LEFT_OVER = re.compile(r"\.cloudfiles-[0-9a-f]{16}\.(part|journal)")  # see ``partial``
 
 Failed = Callable[[str, Exception], None]
 """Told the path and the error of an item that is left out."""
 
 
-def files_below(folder: str, failed: Failed) -> Iterator[tuple[str, str]]:
+Symlinks = Literal["follow", "skip", "refuse"]
+"""What becomes of symbolic links: the file they lead to, nothing, or an error for each."""
+
+
+def files_below(folder: str, failed: Failed, symlinks: Symlinks = "follow") -> Iterator[tuple[str, str]]:
     """``(name, path)`` of every regular file below ``folder``, names with forward slashes, in order.
 
-    Symbolic links are followed. One that leads back to a folder above it, one that leads nowhere, what cannot be
-    read, and what is no regular file (reading a pipe might never end) goes to ``failed``.
+    A symbolic link that leads back to a folder above it, one that leads nowhere, what cannot be read, and what is no
+    regular file (reading a pipe might never end) goes to ``failed``. What an interrupted download has left does not
+    count as a file.
     """
-    return _walk(folder, "", frozenset(), failed)
+    return _walk(folder, "", frozenset(), failed, symlinks)
 
 
-def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]], failed: Failed) -> Iterator[tuple[str, str]]:
+def _walk(
+    folder: str, prefix: str, above: frozenset[tuple[int, int]], failed: Failed, symlinks: Symlinks
+) -> Iterator[tuple[str, str]]:
     try:
         status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
@@ -44,13 +53,19 @@ def _walk(folder: str, prefix: str, above: frozenset[tuple[int, int]], failed: F
         failed(folder, error)
         return
     for entry in entries:
+        if entry.is_symlink() and symlinks != "follow":
+            if symlinks == "refuse":
+                failed(entry.path, OSError("a symbolic link"))
+            continue
+        if _LEFT_OVER.fullmatch(entry.name):
+            continue
         try:
             mode = entry.stat().st_mode  # of what a link leads to
         except OSError as error:
             failed(entry.path, error)
             continue
         if stat.S_ISDIR(mode):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, failed)
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, failed, symlinks)
         elif stat.S_ISREG(mode):
             yield prefix + entry.name, entry.path
         else:

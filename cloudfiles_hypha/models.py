@@ -55,6 +55,20 @@ class FileResult(TypedDict):
     tags: object
 
 
+class Comparison(TypedDict):
+    """How a folder on disk and an artifact differ: lists of names, sorted, below what was compared.
+
+    ``different`` have other bytes, ``missing`` are in the artifact only, ``extra`` on disk only. ``equal`` are the
+    same by their digest, ``same_size`` by their size alone, where the server tells no digest to compare.
+    """
+
+    equal: list[str]
+    same_size: list[str]
+    different: list[str]
+    missing: list[str]
+    extra: list[str]
+
+
 @dataclass(frozen=True, slots=True)
 class GetRequest:
     """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end.

@@ -109,6 +109,10 @@ class Backend:
         for path in self.list(prefix, flat=False, control=control):
             yield ObjectInfo(path)
 
+    def as_written(self, control: Control) -> Backend:
+        """The backend that reads what a write would overwrite."""
+        return self
+
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=request.path)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from typing import Any
 
 from ..errors import (
@@ -205,6 +206,16 @@ class HyphaBackend(Backend):
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
         """Like ``list``, with sizes and times; a listing tells no ETags."""
         return self._listing.scan(prefix, self.version, control=control)
+
+    def as_written(self, control: Control) -> HyphaBackend:
+        """This artifact's files as the next write finds them: at "stage", if it is staged."""
+        return self._at("stage") if self.staging.is_staged(control) else self
+
+    def _at(self, version: str) -> HyphaBackend:
+        other = copy(self)
+        other.version = version
+        other._reads = ReadSigner(self._manager, self.artifact, version, self._listing)
+        return other
 
     def writing(
         self, control: Control, lock: Callable[[str], AbstractContextManager[Any]]

@@ -479,6 +479,10 @@ class Staging:
         self._reads.forget()
         return True
 
+    def is_staged(self, control: Control) -> bool:
+        """Whether anything is staged now, by whomever. Raises ``ArtifactNotFound``."""
+        return self._read(control) is not None
+
     def status(self, control: Control) -> dict[str, Any]:
         """What is staged, and which versions there are."""
         data = control.retry(self._data)
