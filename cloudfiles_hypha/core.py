@@ -32,6 +32,9 @@ T = TypeVar("T")
 C = TypeVar("C", bound="Core")
 Results = list[Result]
 
+Work = Callable[["Job", Run], "Result | Results | AgainType | Turns"]
+"""What is done with one job, by a worker; a list is the results of several jobs that were done as one."""
+
 # How often an item's URL is signed anew before the store's refusal is believed.
 _FRESH_TICKETS = 2
 # Bytes of an upload from which on it is worth a look for a core with more time.
@@ -204,14 +207,14 @@ class Core:
         self,
         verb: str,
         jobs: Iterable[Job],
-        work: Callable[[Job, Run], Result | AgainType | Turns],
+        work: Work,
         engine: Engine,
         *,
         eager: bool,
         heavy: Callable[[Job], bool] | None = None,
         noted: Callable[[int], None] | None = None,
         backend: Backend | None = None,
-    ) -> Iterator[tuple[Job, Result]]:
+    ) -> Iterator[tuple[Job, Result | Results]]:
         """Each job with what ``work`` made of it, as they are done; ``backend`` is who prepares, if it is another."""
         prepare = None
         backend = backend or self._backend
@@ -253,7 +256,7 @@ class Core:
         self,
         verb: str,
         jobs: Iterable[Job],
-        work: Callable[[Job, Run], Result | AgainType | Turns],
+        work: Work,
         bar: Progress | None,
         engine: Engine | None = None,
     ) -> Results:
@@ -265,11 +268,12 @@ class Core:
             heavy = _is_heavy if verb == "put" and self._backend.remote else None
             outcomes = self._run(verb, jobs, work, engine or self._engine, eager=watched, heavy=heavy, noted=noted)
             for job, result in outcomes:
-                if job.index >= len(results):
-                    results.extend([None] * (job.index + 1 - len(results)))
-                results[job.index] = result
-                if bar is not None:
-                    bar.add(content_size(result) if job.state is None else 0)  # of parts it was told already
+                for part, one in each_of(job, result):
+                    if part.index >= len(results):
+                        results.extend([None] * (part.index + 1 - len(results)))
+                    results[part.index] = one
+                    if bar is not None:
+                        bar.add(0 if isinstance(job.state, Upload) else content_size(one))  # it was told of parts
         finally:
             if bar is not None:
                 bar.close()
@@ -279,7 +283,7 @@ class Core:
         self,
         verb: str,
         jobs: Iterable[Job],
-        work: Callable[[Job, Run], Result | AgainType | Turns],
+        work: Work,
         bar: Progress | None,
         engine: Engine,
     ) -> Results:
@@ -448,6 +452,16 @@ def failure_of(job: Job, error: Exception, attempts: int) -> Result:
     }
 
 
+def each_of(job: Job, result: Result | Results) -> Iterable[tuple[Job, Result]]:
+    """The jobs that were done as one, each with its result; of any other job itself."""
+    if not isinstance(job.state, list):
+        return ((job, cast(Result, result)),)
+    if not isinstance(result, list):  # all of it has failed
+        error = cast(Exception, result["error"])
+        result = [failure_of(part, error, result["attempts"]) for part in job.state]
+    return zip(job.state, result, strict=True)
+
+
 def _report_lost(results: Results, lost: Set[str]) -> None:
     """Make failures of the results of what the store acknowledged and then did not have."""
     for result in results:
@@ -473,8 +487,10 @@ def _job_size(job: Job) -> int:
     return job.request.size if isinstance(job.request, PutRequest) and not isinstance(job.request.body, Body) else 0
 
 
-def _result_size(result: Result | AgainType) -> int:
+def _result_size(result: Result | Results | AgainType) -> int:
     """What an untaken result keeps in memory; small ones are bounded by their number already."""
+    if isinstance(result, list):
+        return sum(map(_result_size, result))
     content = result.get("content") if isinstance(result, dict) else None
     return len(content) if isinstance(content, bytes) and len(content) > 65536 else 0
 

@@ -73,14 +73,16 @@ class Comparison(TypedDict):
 class GetRequest:
     """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end.
 
-    ``pinned`` is the ETag that the object must still have (else ``PreconditionFailed``), ``known`` are ETags of what
-    is here already (then ``NotModified``), ``since`` is the time (seconds since 1970) after which it must have changed.
+    ``into`` is where the caller wants the bytes, if not in the result. ``pinned`` is the ETag that the object must
+    still have (else ``PreconditionFailed``), ``known`` are ETags of what is here already (then ``NotModified``), ``since`` is
+    the time (seconds since 1970) after which it must have changed.
     """
 
     path: str
     start: int | None = None
     end: int | None = None
     tags: object = None
+    into: Any = None
     pinned: str | None = None
     known: tuple[str, ...] = ()
     since: float | None = None
