@@ -18,20 +18,20 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
 from time import gmtime, strftime
 from types import FrameType
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import unquote
 
-from .core import Results
 from .errors import ArtifactNotFound, BatchError, ObjectNotFound, StagedWarning, TransferError, WithdrawnWarning
 from .files import ArtifactFiles
-from .localdisk import check_targets, files_below, place_below, write_atomically
-from .models import ObjectInfo
+from .folders import OVERWRITE, name_filter
+from .localdisk import check_targets, files_below, place_below
+from .models import FileResult, ObjectInfo, Result
 from .paths import check_name, parse_cloudpath
 from .retry import RetryPolicy
 
@@ -85,7 +85,7 @@ class Report:
         self.failures += 1
         _complain(_describe(error, path))
 
-    def results(self, results: Results) -> None:
+    def results(self, results: Sequence[Result | FileResult]) -> None:
         """Say which of these failed."""
         for result in results:
             if result["error"] is not None:
@@ -349,13 +349,15 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
         if len(options.sources) > 1 or target.folder or options.recursive:
             raise UsageError("-: standard input is copied alone, and to a file that is named")
         return _put(options, target, clients, report, [(target.name, sys.stdin.buffer)], 1)
+    wanted = name_filter(options.include, options.exclude)
     files: dict[str, str] = {}  # key to local path
     into_folder: bool | None = None
     for source in options.sources:
         if os.path.isdir(source):
             if not options.recursive:
                 raise UsageError(f"{source}: is a folder; copy it with -r")
-            found: Iterable[tuple[str, str]] = files_below(source, report.failed)
+            below = files_below(source, report.failed, options.symlinks)
+            found: Iterable[tuple[str, str]] = (entry for entry in below if wanted(entry[0]))
             prefix = target.prefix
         elif not os.path.isfile(source):
             missing = not os.path.exists(source)
@@ -373,22 +375,36 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
             if prefix + name in files:
                 raise UsageError(f"{files[prefix + name]} and {path}: both would become {prefix + name!r}")
             files[prefix + name] = path
-    return _put(options, target, clients, report, [(key, Path(path)) for key, path in files.items()], len(files))
+    if not files:
+        return report.code
+    cf = clients(target)
+    with _committing(options, target, cf):
+        report.results(
+            cf.upload(files.items(), overwrite=options.overwrite, raise_errors=False, progress=options.progress)
+        )
+    return report.code
 
 
 def _put(
     options: argparse.Namespace, target: Place, clients: Clients, report: Report, files: Iterable[Any], total: int
 ) -> int:
     """Store files in one commit."""
-    if not total:
-        return report.code
-    cf = clients(target)
+    if total:
+        cf = clients(target)
+        with _committing(options, target, cf):
+            report.results(cf.puts(files, total=total, raise_errors=False, progress=options.progress))
+    return report.code
+
+
+@contextmanager
+def _committing(options: argparse.Namespace, target: Place, cf: ArtifactFiles) -> Iterator[None]:
+    """Around what is stored in one commit."""
     session: AbstractContextManager[object] = nullcontext()
     if options.comment is not None or options.version is not None:
         session = cf.staged(comment=options.comment, version=options.version)
     try:
         with session:
-            report.results(cf.puts(files, total=total, raise_errors=False, progress=options.progress))
+            yield
     except ArtifactNotFound as error:
         if options.create:
             raise
@@ -397,7 +413,6 @@ def _put(
         if target.scheme == "hypha":
             _complain(f"{target.root}: interrupted; what was uploaded so far stays staged, unpublished")
         raise
-    return report.code
 
 
 def _sources(options: argparse.Namespace, clients: Clients, into_folder: bool) -> Iterator[tuple[Place, str, str]]:
@@ -420,8 +435,11 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     target = Path(options.destination)
     is_folder = options.destination.endswith(("/", os.sep)) or target.is_dir()
     into_folder = is_folder or options.recursive or len(options.sources) > 1
-    plan: dict[Path, tuple[Place, str]] = {}  # complete before the first byte moves
+    wanted = name_filter(options.include, options.exclude)
+    plan: dict[Path, tuple[Place, str, str]] = {}  # complete before the first byte moves
     for place, key, name in _sources(options, clients, into_folder):
+        if not wanted(name or key):
+            continue
         try:
             check_name(key)
             # a target that was named may be a link to the file to write; names that come from elsewhere may not
@@ -431,28 +449,22 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
             continue
         if landing in plan:
             raise UsageError(f"two sources would be written to {str(landing)!r}; nothing was copied")
-        plan[landing] = (place, key)
+        plan[landing] = (place, key, name)
     check_targets(list(plan))
-    by_root: dict[str, list[dict[str, object]]] = {}
+    by_root: dict[str, list[dict[str, str]]] = {}
     at: dict[str, Place] = {}
-    for landing, (place, key) in plan.items():
+    for landing, (place, key, name) in plan.items():
         at[place.root] = place
-        by_root.setdefault(place.root, []).append({"path": key, "tags": landing})
-    errors: list[tuple[str, BaseException]] = []  # said at the end, lest they break the progress bar
+        by_root.setdefault(place.root, []).append({"path": key, "local_path": name or landing.name})
+    folder = target if into_folder else Path(os.path.realpath(target)).parent
+    results: list[FileResult] = []  # said at the end, lest they break the progress bar
     try:
-        for root, wanted in by_root.items():
-            for result in clients(at[root]).iget(wanted, raise_errors=False, progress=options.progress):
-                failure = result["error"]
-                if failure is None:
-                    try:
-                        write_atomically(cast(Path, result["tags"]), result["content"])
-                    except OSError as error:
-                        failure = error
-                if failure is not None:
-                    errors.append((result["path"], failure))
+        for root, files in by_root.items():
+            results += clients(at[root]).download(
+                files, folder, overwrite=options.overwrite, raise_errors=False, progress=options.progress
+            )
     finally:
-        for path, reason in errors:
-            report.failed(path, reason)
+        report.results(results)
     return report.code
 
 
@@ -486,6 +498,17 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
         for path, reason in errors:
             report.failed(path, reason)
     return report.code
+
+
+def _verify(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    place = locate(options.cloudpath)
+    found = clients(place).verify(options.folder, place.name)
+    for kind, names in (("different", found["different"]), ("missing", found["missing"]), ("extra", found["extra"])):
+        for name in names:
+            print(f"{kind}\t{_printable(name)}")
+    if found["same_size"]:
+        _complain(f"{len(found['same_size'])} files were compared by their size alone: the server tells no digest")
+    return SOME_FAILED if found["different"] or found["missing"] or found["extra"] else OK
 
 
 # -- serve, demo --------------------------------------------------------------------------------------------------
@@ -557,9 +580,22 @@ def _parser() -> argparse.ArgumentParser:
     cp.add_argument(
         "-r", dest="recursive", action="store_true", help="folders as well: what is in SRC goes directly below DST"
     )
+    cp.add_argument(
+        "--overwrite",
+        choices=OVERWRITE,
+        default="different",
+        help="which files that are there to replace: those with other content (default), all, none, or older ones",
+    )
+    for kind, text in (("include", "only names that match; may be given more than once"), ("exclude", "but these")):
+        cp.add_argument(f"--{kind}", action="append", metavar="GLOB", help=text)
+    cp.add_argument("--symlinks", choices=("follow", "skip", "refuse"), default="follow", help="below a local folder")
     cp.add_argument("--create", action="store_true", help="make the artifact if there is none")
     cp.add_argument("--comment", metavar="TEXT", help="what the commit says")
     cp.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")
+
+    verify = add("verify", _verify, "Compare a local folder with an artifact; prints what differs.", reach)
+    verify.add_argument("folder", metavar="DIR")
+    verify.add_argument("cloudpath", metavar="CLOUDPATH")
 
     cat = add("cat", _cat, "Write files to standard output.", reach)
     cat.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")

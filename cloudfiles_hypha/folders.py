@@ -36,7 +36,7 @@ Overwrite = Literal["always", "never", "newer", "different"]
 Patterns = str | Iterable[str] | None
 PathLike = str | os.PathLike[str]
 
-_OVERWRITE = ("always", "never", "newer", "different")
+OVERWRITE = ("always", "never", "newer", "different")
 _DOWNLOAD_KEYS = frozenset({"path", "local_path", "tags"})
 
 
@@ -77,7 +77,7 @@ class Folders(Core):
         ``dest``, or on each other on some system, are refused before anything is moved.
         """
         _check_options(overwrite, part_size)
-        wanted = _name_filter(include, exclude)
+        wanted = name_filter(include, exclude)
         folder = Path(dest)
         if isinstance(paths, str) and paths and not paths.endswith("/"):
             target = folder / paths.rpartition("/")[2] if folder.is_dir() or os.fspath(dest).endswith("/") else folder
@@ -289,7 +289,7 @@ class Folders(Core):
         if prefix:
             check_name(prefix.rstrip("/"))
             prefix = prefix.rstrip("/") + "/"
-        wanted = _name_filter(include, exclude)
+        wanted = name_filter(include, exclude)
         scalar = isinstance(files, str | os.PathLike) and not os.path.isdir(files)
         entries = [
             entry for entry in _local_files(files, symlinks) if entry.error is not None or scalar or wanted(entry.name)
@@ -400,7 +400,7 @@ class Folders(Core):
         if not os.path.isdir(folder):
             raise NotADirectoryError(f"{folder!r} is not a folder")
         prefix = prefix.rstrip("/") + "/" if prefix else ""
-        wanted = _name_filter(include, exclude)
+        wanted = name_filter(include, exclude)
         there = {info.path[len(prefix) :]: info for info in self._scan(prefix)}
         there = {name: info for name, info in there.items() if wanted(name)}
         here = {}
@@ -586,13 +586,13 @@ def _is_heavy(job: Job) -> bool:
 
 
 def _check_options(overwrite: object, part_size: object) -> None:
-    if overwrite not in _OVERWRITE:
-        raise ValueError(f"overwrite={overwrite!r}: choose one of {', '.join(map(repr, _OVERWRITE))}")
+    if overwrite not in OVERWRITE:
+        raise ValueError(f"overwrite={overwrite!r}: choose one of {', '.join(map(repr, OVERWRITE))}")
     if part_size is not None and (not isinstance(part_size, int) or isinstance(part_size, bool) or part_size < 1):
         raise ValueError(f"part_size={part_size!r}: expected a positive number of bytes")
 
 
-def _name_filter(include: Patterns, exclude: Patterns) -> Callable[[str], bool]:
+def name_filter(include: Patterns, exclude: Patterns) -> Callable[[str], bool]:
     """Whether a name is wanted: matched by a pattern of ``include``, if there are any, and by none of ``exclude``."""
     included, excluded = _patterns(include), _patterns(exclude)
 

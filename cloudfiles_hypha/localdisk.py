@@ -1,14 +1,13 @@
-"""Local files for the command line: what a folder holds, where downloads land, and writing them atomically.
+"""Local files: what a folder holds, and where downloads land.
 
 Refuses names that would leave the folder they are meant for, by themselves or through a symbolic link, and finds
-names that cannot all be written before any is. Transfers nothing; ``cli`` does that, ``paths`` knows the names.
+names that cannot all be written before any is. Transfers nothing; ``folders`` does that, ``paths`` knows the names.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 import tempfile
 import unicodedata
@@ -147,20 +146,3 @@ def read_blocks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
             raise OSError(f"{file.name}: it has become shorter while it was read")
         yield block
         start += len(block)
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Write a file so that ``target`` is at all times what it was before or all of ``content``; makes its folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = (
-        target.parent / f".cloudfiles-{secrets.token_hex(8)}.part"
-    )  # short: the name itself may be as long as allowed
-    # a private file stays private, also while it is being written
-    mode = stat.S_IMODE(target.stat().st_mode) if target.is_file() and not target.is_symlink() else 0o666
-    try:
-        with open(part, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as sink:
-            sink.write(content)
-        part.replace(target)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

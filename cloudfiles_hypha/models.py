@@ -74,8 +74,8 @@ class GetRequest:
     """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end.
 
     ``into`` is where the caller wants the bytes, if not in the result. ``pinned`` is the ETag that the object must
-    still have (else ``PreconditionFailed``), ``known`` are ETags of what is here already (then ``NotModified``), ``since`` is
-    the time (seconds since 1970) after which it must have changed.
+    still have (else ``PreconditionFailed``), ``known`` are ETags of what is here already (then ``NotModified``),
+    ``since`` is the time (seconds since 1970) after which it must have changed.
     """
 
     path: str

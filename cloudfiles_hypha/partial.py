@@ -177,8 +177,14 @@ class PartialFile:
     def publish(self) -> None:
         """Put the finished file where it belongs, in place of what was there."""
         part, journal = self._paths()
+        again = self.resumable
         self._close()
-        part.replace(self.target)
+        try:
+            part.replace(self.target)
+        except BaseException:
+            if not again:
+                part.unlink(missing_ok=True)
+            raise
         journal.unlink(missing_ok=True)
 
     def leave(self) -> None:

@@ -197,6 +197,45 @@ class ResettingProxy(Proxy):
                 return
 
 
+class CuttingProxy(Proxy):
+    """Resets every connection after a random number of bytes, whichever way they go; ``cut_after`` is the range."""
+
+    def __init__(self, target_host: str, target_port: int, *, cut_after: tuple[int, int], seed: int = 0) -> None:
+        super().__init__()
+        self.target = (target_host, target_port)
+        self.cut_after = cut_after
+        self.seed = seed
+        self.cuts = 0
+
+    async def serve(self, link: Link) -> None:
+        upstream = await self.connect(link, *self.target)
+        assert link.upstream is not None
+        left = random.Random(f"{self.seed}/{link.number}").randint(*self.cut_after)
+        cut = asyncio.Event()
+
+        async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal left
+            while not cut.is_set() and (data := await reader.read(BURST)):
+                writer.write(data[:left])
+                left -= len(data)
+                if left <= 0:
+                    cut.set()
+                    return
+                await writer.drain()
+
+        ways = [asyncio.ensure_future(pass_on(*way)) for way in ((link.reader, link.upstream), (upstream, link.writer))]
+        watch = asyncio.ensure_future(cut.wait())
+        try:
+            await asyncio.wait([*ways, watch], return_when=asyncio.FIRST_COMPLETED)
+            if cut.is_set():
+                self.cuts += 1
+                link.reset()
+        finally:
+            for task in (*ways, watch):
+                task.cancel()
+            await asyncio.gather(*ways, watch, return_exceptions=True)
+
+
 class _Fate:
     """What becomes of one connection: how many more bytes of answers may pass."""
 

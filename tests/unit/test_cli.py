@@ -530,7 +530,7 @@ def test_an_interrupted_upload_says_what_became_of_it(
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ArtifactFiles, "puts", interrupted)
+    monkeypatch.setattr(ArtifactFiles, "upload", interrupted)
     assert main(["cp", str(tree / "a.txt"), "hypha://ws/data/x"]) == 130
     assert "stays staged" in capsys.readouterr().err
 
