@@ -190,7 +190,7 @@ class Download(InParts[Part]):
         part.start = sink.at
         return got
 
-    def begin(self, info: ObjectInfo, start: int, part: Part) -> None:
+    def begin(self, info: ObjectInfo, start: int, end: int | None, part: Part) -> None:
         """An answer has begun. The first one says what is being downloaded; the others must agree with it."""
         self.etag, self.content_type = info.etag, info.content_type
         if start < part.start:
@@ -198,7 +198,7 @@ class Download(InParts[Part]):
         if part.end is None and self._file.opened:
             self._file.discard()  # another attempt, from the beginning
         if not self._file.opened:
-            self._open(info, part)
+            self._open(info, part, whole=end is None or end == info.size)
         elif (info.size, info.etag) != (self._file.size, self._file.etag):
             raise PreconditionFailed("the object has changed while it was downloaded", path=self.request.path)
         with self._lock:
@@ -206,9 +206,8 @@ class Download(InParts[Part]):
                 header = info.headers.get if info.headers else {"etag": info.etag or ""}.get
                 self._check = EtagCheck(*digest_in(header), info.size)
 
-    def _open(self, info: ObjectInfo, part: Part) -> None:
+    def _open(self, info: ObjectInfo, part: Part, *, whole: bool) -> None:
         self.size = info.size
-        whole = part.end is None or (info.size is not None and info.size <= part.end)
         strong = info.etag is not None and not info.headers.get("etag", "").startswith("W/")
         if not whole and (info.size is None or not strong):
             raise InOnePiece  # nothing would say that two answers are of the same object
@@ -316,8 +315,8 @@ class _Arrival:
         self.at = part.start  # up to where it is written
         self._journalled = part.start
 
-    def begin(self, info: ObjectInfo, start: int) -> None:
-        self._download.begin(info, start, self._part)
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        self._download.begin(info, start, end, self._part)
         self.at = self._journalled = start
 
     def write(self, block: bytes) -> None:

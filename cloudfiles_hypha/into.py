@@ -57,12 +57,11 @@ class IntoSink:
         else:
             self._view = _view(request.into, request.path)
 
-    def begin(self, info: ObjectInfo, start: int) -> None:
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
         """An attempt begins to bring bytes."""
         request = self._request
         wanted = request.start or 0
-        end = request.end if info.size is None or request.end is None else min(request.end, info.size)
-        stop = end if end is not None else info.size
+        stop = end if request.end is None or (end is not None and end < request.end) else request.end
         if self._file is None and stop is not None and stop - wanted > len(self._view):
             raise BufferError(f"{request.path!r}: {stop - wanted} bytes do not fit into a buffer of {len(self._view)}")
         if self._begun and self._at and self._file is not None:

@@ -133,8 +133,11 @@ class PutRequest:
 class Sink(Protocol):
     """Where the bytes of one read go, if not into memory."""
 
-    def begin(self, info: ObjectInfo, start: int) -> None:
-        """The bytes from ``start`` on are about to come, of the object that ``info`` describes. May raise."""
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        """Bytes ``[start, end)`` of the object that ``info`` describes are about to come. May raise.
+
+        ``end`` is None where the server does not say how many there are.
+        """
 
     def write(self, block: bytes) -> object:
         """The next bytes."""

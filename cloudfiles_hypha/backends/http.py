@@ -117,35 +117,35 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
     def begin(response: HttpResponse) -> Take | None:
         if response.status not in (200, 206):
             return None
-        info, start = _arriving(request, response)
+        info, start, end = _arriving(request, response)
         seen.append(info)
-        sink.begin(info, start)
+        sink.begin(info, start, end)
         return sink.write
 
     response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True, sink=begin))
     if not seen:  # there was no body
         fetched = read_body(request, response, md5=False)
         info = _info(request.path, response, fetched.size)
-        sink.begin(info, request.start or 0)
+        sink.begin(info, request.start or 0, request.start or 0)
         seen.append(info)
     (info,) = seen
     return Fetched(b"", info.size, info.etag, info.content_type)
 
 
-def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int]:
-    """What object a body is of, and at which byte of it the body begins; raises unless it is what was asked for."""
+def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int, int | None]:
+    """What object a body is of, and which bytes of it; raises unless it is what was asked for, or all of it."""
     start, end = request.start or 0, request.end
     length = response.header("content-length")
     if response.status == 200:
         size = int(length) if length is not None and length.isdigit() else None
         if start and end is not None and size == end - start:
             raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
-        return _info(request.path, response, size), 0
+        return _info(request.path, response, size), 0, size
     first, last, size = _content_range(response)
     wanted = size if end is None else min(end, size)
     if (first, last + 1) != (start, wanted):
         raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
-    return _info(request.path, response, size), first
+    return _info(request.path, response, size), first, wanted
 
 
 def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetched:

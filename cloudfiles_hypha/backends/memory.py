@@ -52,7 +52,8 @@ class MemoryBackend(Backend):
         if not request.whole:
             content = slice_of(content, request.start or 0, request.end)
         if sink is not None:
-            sink.begin(self.head(request.path, ticket), request.start or 0)
+            start = request.start or 0
+            sink.begin(self.head(request.path, ticket), start, start + len(content))
             sink.write(content)
             content = b""
         return Fetched(content, len(found.content), found.etag, found.content_type, "length")

@@ -913,6 +913,9 @@ class ObjectServer(HttpServer):
         wanted = request.headers.get("if-match")
         if wanted is not None and stored.etag not in [tag.strip().strip('"') for tag in wanted.split(",")]:
             return s3_error(412, "PreconditionFailed")
+        known = request.headers.get("if-none-match")
+        if known is not None and stored.etag in [tag.strip().strip('"') for tag in known.split(",")]:
+            return Response(304, {"ETag": f'"{stored.etag}"'})
         headers = {
             "Content-Type": "application/octet-stream",
             **stored.headers,
