@@ -9,15 +9,19 @@ server gives no strong ETag, or ignores ranges, the object comes in one piece.
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
 from .engine import Run
-from .errors import IntegrityError, PreconditionFailed, TransferError
-from .integrity import EtagCheck, digest_in
+from .errors import IntegrityError, NotModified, PreconditionFailed, TransferError
+from .integrity import EtagCheck, digest_in, matches
+from .localdisk import read_blocks
 from .models import Fetched, GetRequest, ObjectInfo, Sink
 from .partial import PartialFile
 from .parts import InParts
@@ -54,7 +58,8 @@ class Download(InParts[Part]):
 
     ``source`` names the object for the journal; ``width`` is how many workers may be at it; ``part`` is the size of the
     parts in bytes, None lets it adapt; ``etag_is_md5`` says whether the server's ETags are an S3's; ``size`` is what a
-    listing says, if there was one.
+    listing says, if there was one. With ``compare`` nothing is fetched if the target has the content already, which is
+    ``NotModified``.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class Download(InParts[Part]):
         part: int | None,
         etag_is_md5: bool,
         size: int | None,
+        compare: bool = False,
     ) -> None:
         super().__init__(width)
         self.request = request
@@ -80,6 +86,7 @@ class Download(InParts[Part]):
         self._fixed_part = part
         self._part = part or FIRST_PART
         self._etag_is_md5 = etag_is_md5
+        self._compare = compare
         self._check: EtagCheck | None = None
         self._in_parts = True
         self._pinned: str | None = None
@@ -198,6 +205,8 @@ class Download(InParts[Part]):
         if part.end is None and self._file.opened:
             self._file.discard()  # another attempt, from the beginning
         if not self._file.opened:
+            if self._compare and self._is_there(info):
+                raise NotModified("not fetched: it is here already", path=self.request.path)
             self._open(info, part, whole=end is None or end == info.size)
         elif (info.size, info.etag) != (self._file.size, self._file.etag):
             raise PreconditionFailed("the object has changed while it was downloaded", path=self.request.path)
@@ -205,6 +214,17 @@ class Download(InParts[Part]):
             if self._check is None and self._etag_is_md5 and info.size is not None:
                 header = info.headers.get if info.headers else {"etag": info.etag or ""}.get
                 self._check = EtagCheck(*digest_in(header), info.size)
+
+    def _is_there(self, info: ObjectInfo) -> bool:
+        """Whether the target has the digest of a multipart ETag. (That of a plain one the server has compared.)"""
+        self._compare = False
+        digest, parts = digest_in(info.headers.get) if self._etag_is_md5 else (None, 0)
+        if digest is None or not parts or not info.size:
+            return False
+        with suppress(FileNotFoundError), open(self._file.target, "rb", buffering=0) as file:
+            same_size = os.fstat(file.fileno()).st_size == info.size
+            return same_size and bool(matches(digest, parts, info.size, partial(read_blocks, file)))
+        return False
 
     def _open(self, info: ObjectInfo, part: Part, *, whole: bool) -> None:
         self.size = info.size

@@ -231,6 +231,7 @@ class Folders(Core):
             part=part_size,
             etag_is_md5=self._backend.etag_is_md5,
             size=job.info.size if job.info is not None else None,
+            compare=job.known == "different",
         )
         download.take_up()
         return download
