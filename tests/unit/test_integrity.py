@@ -5,12 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import random
+import threading
+from collections.abc import Iterator
 from typing import IO
 
 import pytest
 
 from cloudfiles_hypha import IntegrityError
-from cloudfiles_hypha.integrity import check_md5, content_md5, etag_of, md5_in, md5_of
+from cloudfiles_hypha.integrity import (
+    EtagCheck,
+    check_md5,
+    content_md5,
+    digest_in,
+    etag_of,
+    etag_of_parts,
+    file_etags,
+    matches,
+    md5_in,
+    md5_of,
+)
+from cloudfiles_hypha.plan import MIB, Spans
 from cloudfiles_hypha.transports import HttpResponse
 
 CONTENT = bytes(range(256)) * 10_000  # more than one block
@@ -92,3 +107,125 @@ def test_other_bytes_are_an_error_that_may_pass() -> None:
         check_md5(CONTENT[:-1], MD5)
     assert caught.value.retryable
     assert MD5 in str(caught.value)
+
+
+# --- Compared while it arrives ----------------------------------------------------------------------------------------
+
+BIG = random.Random(1).randbytes(3 * MIB + 5)
+
+
+def read(start: int, end: int) -> Iterator[bytes]:
+    return iter([BIG[start:end]])
+
+
+def parts_etag(size: int) -> str:
+    return etag_of_parts([hashlib.md5(BIG[at : at + size]).hexdigest() for at in range(0, len(BIG), size)])
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"etag": f'"{MD5}"'}, (MD5, 0)),
+        ({"etag": f'"{MD5.upper()}"'}, (MD5, 0)),
+        ({"etag": f'"{MD5}-12"'}, (MD5, 12)),
+        ({"etag": f'W/"{MD5}"'}, (None, 0)),
+        ({"etag": f'"{MD5}-x"'}, (None, 0)),
+        ({"etag": '"69ae4ba3-1000"'}, (None, 0)),
+        ({"etag": f'"{MD5}"', "x-amz-server-side-encryption": "aws:kms"}, (None, 0)),
+        ({"etag": f'"{MD5}"', "x-amz-server-side-encryption": "AES256"}, (MD5, 0)),
+        ({"etag": f'"{MD5}"', "x-amz-server-side-encryption-customer-algorithm": "AES256"}, (None, 0)),
+        ({}, (None, 0)),
+    ],
+)
+def test_an_etag_is_a_digest_of_the_whole_of_parts_or_none(
+    headers: dict[str, str], expected: tuple[str | None, int]
+) -> None:
+    assert digest_in(headers.get) == expected
+
+
+def arrive(check: EtagCheck, *, workers: int = 4, seed: int = 1) -> None:
+    """Let the bytes arrive in pieces, in random order, while several threads digest what is there."""
+    step = 100_000
+    pieces = list(range(0, len(BIG), step))
+    random.Random(seed).shuffle(pieces)
+    spans, lock = Spans(), threading.Lock()
+
+    def reach(start: int) -> int:
+        with lock:
+            return spans.reach(start)
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not pieces:
+                    break
+                start = pieces.pop()
+                spans.add(start, min(len(BIG), start + step))
+            while check.advance(reach, read):
+                continue
+
+    threads = [threading.Thread(target=work) for _ in range(workers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while check.advance(reach, read):
+        continue
+
+
+def test_bytes_in_any_order_are_compared_with_an_md5() -> None:
+    check = EtagCheck(hashlib.md5(BIG).hexdigest(), 0, len(BIG))
+    arrive(check)
+    assert check.verdict(read) == "md5"
+    wrong = EtagCheck(MD5, 0, len(BIG))
+    arrive(wrong)
+    with pytest.raises(IntegrityError, match=MD5):
+        wrong.verdict(read)
+
+
+@pytest.mark.parametrize("given", [MIB, None])
+def test_bytes_in_any_order_are_compared_with_the_digests_of_parts(given: int | None) -> None:
+    digest, count = digest_in({"etag": parts_etag(MIB)}.get)
+    check = EtagCheck(digest, count, len(BIG), given)
+    arrive(check)
+    assert check.verdict(read) == "etag-parts"
+
+
+def test_a_wrong_digest_of_parts_is_an_error_only_if_their_size_is_known() -> None:
+    sure = EtagCheck(MD5, 4, len(BIG), MIB)
+    arrive(sure)
+    with pytest.raises(IntegrityError):
+        sure.verdict(read)
+    inferred = EtagCheck(MD5, 4, len(BIG))
+    arrive(inferred)
+    assert inferred.verdict(read) == "length"
+    assert inferred.doubtful == parts_etag(MIB).partition("-")[0]
+
+
+def test_of_several_likely_sizes_each_is_tried_and_none_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = [900_000, MIB, 1_000_000]
+    monkeypatch.setattr("cloudfiles_hypha.integrity.likely_part_sizes", lambda size, count: sizes)
+    digest, count = digest_in({"etag": parts_etag(1_000_000)}.get)
+    check = EtagCheck(digest, count, len(BIG))
+    arrive(check)
+    assert check.verdict(read) == "etag-parts"
+    wrong = EtagCheck(MD5, 4, len(BIG))
+    arrive(wrong)
+    assert (wrong.verdict(read), wrong.doubtful) == ("length", None)
+
+
+def test_where_there_is_no_digest_only_the_length_is_known() -> None:
+    for check in (EtagCheck(None, 0, len(BIG)), EtagCheck(MD5, 3, len(BIG), 7)):
+        arrive(check)
+        assert (check.verdict(read), check.doubtful) == ("length", None)
+
+
+def test_a_files_etags_are_those_that_an_s3_would_give_it() -> None:
+    assert file_etags(len(BIG), read, MIB) == (hashlib.md5(BIG).hexdigest(), parts_etag(MIB))
+    assert file_etags(0, read, MIB) == (hashlib.md5().hexdigest(),)
+    whole, (digest, count) = hashlib.md5(BIG).hexdigest(), digest_in({"etag": parts_etag(MIB)}.get)
+    assert digest is not None
+    assert matches(whole, 0, len(BIG), read) is True
+    assert matches(MD5, 0, len(BIG), read) is False
+    assert matches(digest, count, len(BIG), read) is True
+    assert matches(MD5, count, len(BIG), read) is None

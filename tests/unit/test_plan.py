@@ -1,12 +1,30 @@
-"""Batches start small, grow, and never run into the server's timeout twice with the same size."""
+"""Batches start small, grow, and never run into the server's timeout twice with the same size; parts fit into S3's
+limits; ranges are covered by few requests."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudfiles_hypha.plan import BatchSizes, cheaper_to_list, halves
+from cloudfiles_hypha.plan import (
+    LARGEST_OBJECT,
+    LARGEST_PART,
+    MIB,
+    MOST_PARTS,
+    SMALLEST_PART,
+    BatchSizes,
+    Fetch,
+    Spans,
+    cheaper_to_list,
+    coalesce,
+    halves,
+    likely_part_sizes,
+    part_count,
+    upload_part_size,
+)
 
 
 def sizes_for(count: int, *, per_call: float = 0.2, per_path: float = 0.003, **options: float) -> list[int]:
@@ -96,3 +114,108 @@ def test_listing_is_cheaper_for_many_paths_in_few_folders() -> None:
     assert cheaper_to_list(1000, 1, call=0.2, each=0.003)
     assert not cheaper_to_list(1000, 1000, call=0.2, each=0.003)
     assert not cheaper_to_list(2, 2, call=0.2, each=0.003)
+
+
+# --- Parts of large objects -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [
+        (0, 1),
+        (1, 1),
+        (5 * MIB - 1, 1),
+        (5 * MIB, 1),
+        (5 * MIB + 1, 2),
+        (5 * MIB * 10_000, 10_000),
+        (5 * MIB * 10_000 + 1, 8334),
+        (6 * MIB * 10_000 + 1, 8572),
+        (LARGEST_OBJECT, 9987),
+    ],
+)
+def test_sizes_up_to_five_tebibytes_fit_into_s3s_parts(size: int, parts: int) -> None:
+    part = upload_part_size(size, 5 * MIB)
+    assert part_count(size, part) == parts <= MOST_PARTS
+    assert SMALLEST_PART <= part <= LARGEST_PART
+
+
+@given(st.integers(0, LARGEST_OBJECT), st.integers(SMALLEST_PART, LARGEST_PART))
+def test_no_size_needs_too_many_parts_or_parts_of_a_forbidden_size(size: int, preferred: int) -> None:
+    part = upload_part_size(size, preferred)
+    assert preferred <= part <= LARGEST_PART
+    assert part_count(size, part) <= MOST_PARTS
+    assert part_count(size, part) * part >= size > (part_count(size, part) - 1) * part or size == 0
+
+
+def test_what_s3_cannot_hold_is_refused() -> None:
+    for size, preferred in [(LARGEST_OBJECT + 1, 16 * MIB), (-1, 16 * MIB), (1, 5 * MIB - 1), (1, LARGEST_PART + 1)]:
+        with pytest.raises(ValueError, match="5"):
+            upload_part_size(size, preferred)
+
+
+@given(st.integers(1, 200), st.integers(2, 10_000), st.integers(1, MIB))
+def test_the_size_of_an_uploaders_parts_is_among_those_inferred(mebibytes: int, count: int, last: int) -> None:
+    size = (count - 1) * mebibytes * MIB + last
+    found = likely_part_sizes(size, count)
+    assert 1 <= len(found) <= 8
+    assert all(part_count(size, part) == count for part in found)
+    possible = [n for n in range(1, 202) if part_count(size, n * MIB) == count]
+    if len(possible) <= 8 and possible[-1] < 201:
+        assert mebibytes * MIB in found
+
+
+def test_our_own_part_size_is_thought_of_first() -> None:
+    assert likely_part_sizes(40 * MIB, 3)[0] == 16 * MIB
+    assert likely_part_sizes(100, 1) == [100]
+    assert likely_part_sizes(0, 0) == likely_part_sizes(1, 2) == []
+
+
+SPAN = st.tuples(st.integers(0, 60), st.integers(0, 60)).map(sorted).map(tuple)
+
+
+@given(st.lists(SPAN, max_size=12), st.integers(0, 60))
+def test_spans_are_the_set_of_their_bytes(spans: list[tuple[int, int]], at: int) -> None:
+    bytes_there = {byte for start, end in spans for byte in range(start, end)}
+    found = Spans(spans)
+    merged = list(found)
+    assert {byte for start, end in merged for byte in range(start, end)} == bytes_there
+    assert all(one[1] < other[0] for one, other in pairwise(merged))
+    assert found.total == len(bytes_there)
+    assert {byte for start, end in found.gaps(60) for byte in range(start, end)} == set(range(60)) - bytes_there
+    end = at
+    while end in bytes_there:
+        end += 1
+    assert found.reach(at) == end
+
+
+# --- Ranges -----------------------------------------------------------------------------------------------------------
+
+RANGE = st.tuples(st.integers(0, 500), st.integers(1, 60)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+
+
+@given(st.lists(RANGE, max_size=40), st.integers(0, 50), st.integers(1, 100))
+def test_ranges_are_covered_by_few_requests(ranges: list[tuple[int, int]], gap: int, largest: int) -> None:
+    fetches = coalesce(ranges, gap=gap, largest=largest)
+    assert sorted(number for fetch in fetches for number in fetch.members) == list(range(len(ranges)))
+    assert [fetch.start for fetch in fetches] == sorted(fetch.start for fetch in fetches)
+    for fetch in fetches:
+        members = [ranges[number] for number in fetch.members]
+        assert (fetch.start, fetch.end) == (min(m[0] for m in members), max(m[1] for m in members))
+        assert fetch.end - fetch.start <= max(largest, *(end - start for start, end in members))
+        covered = Spans(members)
+        assert all(end - start <= gap for start, end in covered.gaps(fetch.end) if start >= fetch.start)
+
+
+@given(st.lists(RANGE, min_size=1, max_size=40), st.integers(0, 50))
+def test_without_a_limit_no_two_requests_are_closer_than_the_gap(ranges: list[tuple[int, int]], gap: int) -> None:
+    fetches = coalesce(ranges, gap=gap, largest=10_000)
+    assert all(other.start - one.end > gap for one, other in pairwise(fetches))
+
+
+def test_duplicates_and_overlaps_cost_nothing() -> None:
+    assert coalesce([(5, 9), (0, 4), (5, 9), (7, 12)], gap=0, largest=100) == [
+        Fetch(0, 4, (1,)),
+        Fetch(5, 12, (0, 2, 3)),
+    ]
+    assert coalesce([(0, 1000), (10, 20)], gap=0, largest=5) == [Fetch(0, 1000, (0, 1))]
+    assert coalesce([], gap=0, largest=1) == []
