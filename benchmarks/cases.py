@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import statistics
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from . import servers
 from .clients import FOLDER, Access, Figures, MissingPeer, measure_in_child
-from .servers import SMALL, SMALL_SIZE, file_name, write_files
+from .movers import md5_of_file, md5_of_folder, place_of
+from .servers import SMALL, SMALL_SIZE, file_name, write_files, write_large
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,28 @@ class Bench:
             raise servers.Unavailable(str(error)) from error
         return Access(server.server_url, server.token, server.workspace)
 
+    def store(self) -> dict[str, str]:
+        """Where the S3 behind the Hypha server is, and its keys."""
+        self.hypha()
+        server = self._started["Hypha"]
+        return {"endpoint": server.s3_url, "key": server.access_key, "secret": server.secret_key}
+
+    def bucket(self, access: Access, alias: str, path: str) -> str:
+        """The bucket that the Hypha server keeps artifacts in."""
+        return place_of(access, alias, path if not path.endswith("/") else path + file_name(0)).partition("/")[0]
+
+    def large(self) -> tuple[str, Path]:
+        """The URL of an nginx that serves a large file, and where that file is."""
+        size = (128 if self.quick else 1024) * 1024 * 1024
+        found: tuple[str, Path] = self._start("nginx with a large file", lambda: servers.large(size))
+        return found
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """A folder for what is downloaded."""
+        with tempfile.TemporaryDirectory(prefix="benchmark-scratch-") as folder:
+            yield folder
+
     def _start(self, name: str, opener: Callable[[], Any]) -> Any:
         if name not in self._started:
             log(f"starting {name}")
@@ -101,9 +125,16 @@ class Bench:
         return ordinary // 5 if self.quick else ordinary
 
     def interleave(
-        self, case: str, rounds: int, task: str, clients: Mapping[str, Callable[[int], dict[str, Any]]]
+        self,
+        case: str,
+        rounds: int,
+        task: str,
+        clients: Mapping[str, Callable[[int], dict[str, Any]]],
+        *,
+        clean: str | None = None,
     ) -> dict[str, list[Figures]]:
-        """Measure each client once a round. ``clients`` gives the task's arguments for a round's number."""
+        """Measure each client once a round. ``clients`` gives the task's arguments for a round's number; what it leaves
+        in the folder ``clean`` is removed."""
         found: dict[str, list[Figures]] = {name: [] for name in clients}
         missing: set[str] = set()
         for number in range(rounds):
@@ -116,6 +147,12 @@ class Bench:
                     log(f"{case}: {name} is left out: {error}")
                     missing.add(name)
                     continue
+                finally:
+                    for left in Path(clean).iterdir() if clean else ():
+                        if left.is_dir():
+                            shutil.rmtree(left)
+                        else:
+                            left.unlink()
                 log(f"{case} {number + 1}/{rounds} {name}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
                 found[name].append(figures)
                 self.measurements.append(Measurement(case, name, number, figures))
@@ -294,6 +331,128 @@ def memory(bench: Bench) -> None:
     )
 
 
+def large_http(bench: Bench) -> None:
+    """Download a file of 1 GiB from nginx to disk."""
+    case = "large-http"
+    base, source = bench.large()
+    md5 = md5_of_file(source)
+
+    def fetching(client: str, folder: str) -> Callable[[int], dict[str, Any]]:
+        return lambda number: {
+            "client": client, "base": base, "name": source.name, "md5": md5,
+            "target": f"{folder}/{client}-{number}",
+        }  # fmt: skip
+
+    with bench.scratch() as folder:
+        clients = ("ours", "curl", "obstore")
+        found = bench.interleave(
+            case, bench.rounds(3), "download-http", {c: fetching(c, folder) for c in clients}, clean=folder
+        )
+    ours = found["ours"]
+    bench.add(case, "speed / that of curl, one stream", ratios(found["curl"], ours), at_least(1.0))
+    bench.add(case, "speed / that of obstore to a file", ratios(found["obstore"], ours), at_least(1.5))
+    bench.add(case, "peak memory", [each["peak_mb"] for each in ours], at_most(100), unit="MB")
+
+
+def large_s3(bench: Bench) -> None:
+    """Upload a file of 1 GiB to a Hypha artifact, and download it; the peers to and from the S3 behind the server."""
+    case = "large-s3"
+    access, store = bench.hypha(), bench.store()
+    _, source = bench.large()
+    alias = f"large-{uuid.uuid4().hex[:8]}"
+    access.files(alias, create=True).upload(source)
+    _both_ways(bench, case, access, store, alias, source, source.name, md5_of_file(source), rounds=3)
+
+
+def many_s3(bench: Bench) -> None:
+    """Upload 2,000 files of 256 KiB to a Hypha artifact, and download them; the peers likewise."""
+    case, count = "many-s3", bench.count(2000)
+    access, store = bench.hypha(), bench.store()
+    alias = f"many-{uuid.uuid4().hex[:8]}"
+    with bench.scratch() as folder:
+        source = Path(folder, "source")
+        source.mkdir()
+        for index in range(count):
+            write_large(source / file_name(index), 256 * 1024)
+        access.files(alias, create=True).upload(source, FOLDER)
+        part = Path(folder, "part")
+        part.mkdir()
+        for index in range(count // 10):
+            (part / file_name(index)).hardlink_to(source / file_name(index))
+        found = _both_ways(
+            bench, case, access, store, alias, source, f"{FOLDER}/", md5_of_folder(source), rounds=2, theirs=part
+        )
+    for way, least in (("up", 1.4), ("down", 20)):
+        theirs = found[way]["hypha-artifact"]
+        ours = [{**each, "items": count} for each in found[way]["ours"]]
+        bench.add(case, f"{way}: seconds a file, `hypha-artifact` / ours", ratios(theirs, ours), at_least(least))
+
+
+def _both_ways(
+    bench: Bench,
+    case: str,
+    access: Access,
+    store: dict[str, str],
+    alias: str,
+    source: Path,
+    path: str,
+    md5: str,
+    *,
+    rounds: int,
+    theirs: Path | None = None,
+) -> dict[str, dict[str, list[Figures]]]:
+    clients = ["ours", "s5cmd", "rclone", *(["hypha-artifact"] if theirs else [])]
+    bucket = bench.bucket(access, alias, path)
+
+    def sending(client: str) -> Callable[[int], dict[str, Any]]:
+        return lambda number: {
+            "client": client, "access": vars(access), "store": store, "bucket": bucket,
+            "alias": f"sent-{uuid.uuid4().hex[:8]}", "source": str(theirs if client == "hypha-artifact" else source),
+        }  # fmt: skip
+
+    with bench.scratch() as folder:
+
+        def fetching(client: str) -> Callable[[int], dict[str, Any]]:
+            return lambda number: {
+                "client": client, "access": vars(access), "store": store, "alias": alias, "path": path, "md5": md5,
+                "target": f"{folder}/{client}-{number}",
+            }  # fmt: skip
+
+        up = bench.interleave(case, bench.rounds(rounds), "upload-s3", {c: sending(c) for c in clients})
+        down = bench.interleave(
+            case, bench.rounds(rounds), "download-s3", {c: fetching(c) for c in clients}, clean=folder
+        )
+    for way, found in (("up", up), ("down", down)):
+        ours = found["ours"]
+        for peer in ("s5cmd", "rclone"):
+            data = ratios(found[peer], ours, "data_seconds")
+            bench.add(case, f"{way}: speed while bodies move / that of {peer}", data, at_least(1.0))
+            bench.add(case, f"{way}: the same with the control plane", ratios(found[peer], ours))
+        bench.add(case, f"{way}: peak memory", [each["peak_mb"] for each in ours], at_most(100), unit="MB")
+    return {"up": up, "down": down}
+
+
+def many_ranges(bench: Bench) -> None:
+    """Get 10,000 ranges of 4 KiB of one file of 1 GiB on nginx: in a hundred clusters of 1 MiB, and anywhere."""
+    case, count = "ranges", bench.count(10_000)
+    base, source = bench.large()
+    for kind in ("clustered", "random"):
+
+        def reading(client: str, kind: str) -> Callable[[int], dict[str, Any]]:
+            return lambda number: {
+                "client": client, "base": base, "name": source.name, "source": str(source), "kind": kind,
+                "count": count,
+            }  # fmt: skip
+
+        clients = ("ours", "ours, one request each", "obstore")
+        found = bench.interleave(f"{case}-{kind}", bench.rounds(3), "ranges", {c: reading(c, kind) for c in clients})
+        ours = found["ours"]
+        each = ratios(found["ours, one request each"], ours)
+        bench.add(case, f"{kind}: speed / one request each", each, at_least(5.0) if kind == "clustered" else None)
+        theirs = ratios(found["obstore"], ours)
+        bench.add(case, f"{kind}: speed / that of obstore's `get_ranges`", theirs, at_least(1.0))
+
+
 def _http(
     bench: Bench, case: str, base: str, clients: Sequence[str], count: int, workers: int, *, warm_up: int
 ) -> dict[str, list[Figures]]:
@@ -312,6 +471,10 @@ CASES: dict[str, Callable[[Bench], None]] = {
     "latency": latency,
     "two-items": two_items,
     "memory": memory,
+    "large-http": large_http,
+    "large-s3": large_s3,
+    "many-s3": many_s3,
+    "ranges": many_ranges,
 }
 
 

@@ -404,7 +404,7 @@ TASKS: dict[str, Callable[..., Figures]] = {
 
 def import_package(client: str) -> None:
     """Load what ``client`` needs: importing is not part of any measure."""
-    if client == "ours":
+    if client.startswith("ours"):
         import cloudfiles_hypha  # noqa: F401
     elif client.startswith("hypha-artifact"):
         import hypha_artifact  # noqa: F401
@@ -488,7 +488,9 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    task = TASKS[arguments.pop("task")]
+    from . import movers
+
+    task = {**TASKS, **movers.TASKS}[arguments.pop("task")]
     try:
         answer: dict[str, Any] = task(**arguments)
     except ModuleNotFoundError as error:

@@ -11,6 +11,7 @@ import collections
 import contextlib
 import hashlib
 import os
+import random
 import selectors
 import shutil
 import socket
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,14 +80,38 @@ def find_nginx() -> str:
     return found
 
 
-@contextlib.contextmanager
-def nginx() -> Iterator[str]:
+def nginx() -> contextlib.AbstractContextManager[str]:
     """Serve ``small/`` (10,000 x 4 KiB) and ``tiny/`` (1,000 x 100 bytes); yields the base URL."""
+
+    def fill(folder: Path) -> None:
+        write_files(folder / "small", SMALL, SMALL_SIZE)
+        write_files(folder / "tiny", TINY, TINY_SIZE)
+
+    return serve(fill)
+
+
+@contextlib.contextmanager
+def large(size: int) -> Iterator[tuple[str, Path]]:
+    """Serve ``big.bin``, of ``size`` bytes that cannot be compressed; yields the base URL and the file's path."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-large-") as directory:
+        path = Path(directory, "big.bin")
+        write_large(path, size)
+
+        def fill(folder: Path) -> None:
+            folder.mkdir()
+            (folder / path.name).symlink_to(path)
+
+        with serve(fill) as base:
+            yield base, path
+
+
+@contextlib.contextmanager
+def serve(fill: Callable[[Path], None]) -> Iterator[str]:
+    """Serve what ``fill`` puts into a folder with nginx; yields the base URL."""
     binary = find_nginx()
     with tempfile.TemporaryDirectory(prefix="benchmark-nginx-") as directory:
         home = Path(directory)
-        write_files(home / "files" / "small", SMALL, SMALL_SIZE)
-        write_files(home / "files" / "tiny", TINY, TINY_SIZE)
+        fill(home / "files")
         port = _free_port()
         user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not enter the directory
         config = home / "nginx.conf"
@@ -159,6 +184,14 @@ def serve_delayed(port: int, delay: float) -> None:
         while due and due[0][0] <= time.monotonic():
             _, connection, answer = due.popleft()
             send(connection, answer)
+
+
+def write_large(path: Path, size: int) -> None:
+    """A file of pseudo-random bytes, no two MiB of it alike."""
+    chance = random.Random(size)
+    with open(path, "wb") as file:
+        for start in range(0, size, 1024 * 1024):
+            file.write(chance.randbytes(min(1024 * 1024, size - start)))
 
 
 def write_files(folder: Path, count: int, size: int) -> None:
