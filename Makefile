@@ -27,7 +27,7 @@ demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files
 	$(BIN)/cloudfiles-hypha demo --files $(FILES) --size $(SIZE)
 
 test: lint $(SERVER_VENV)/installed  ## lint, type-check, run every test (PYTEST_ARGS=)
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 lint: $(VENV)/installed  ## formatting, lint, types
 	$(BIN)/ruff format --check .

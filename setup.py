@@ -17,6 +17,7 @@ DEV = [
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",
     "requests>=2.31",
     "ruff>=0.6",
     "trustme>=1.1",

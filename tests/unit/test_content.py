@@ -206,7 +206,9 @@ def test_a_copy_is_closed_with_its_body_and_without_a_warning(monkeypatch: pytes
     assert caught == []
 
 
-@pytest.mark.parametrize("content", [None, 7, 1.5, ["a"], {"a": 1}, object(), iter(())], ids=repr)
+@pytest.mark.parametrize(
+    "content", [None, 7, 1.5, ["a"], {"a": 1}, object(), iter(())], ids=lambda content: type(content).__name__
+)
 def test_what_has_no_bytes_is_refused_by_name(content: Any) -> None:
     with pytest.raises(TypeError, match=r"'dir/a': cannot upload"):
         as_body(content, "dir/a")

@@ -20,7 +20,7 @@ import pytest
 
 from cloudfiles_hypha import ArtifactFiles, BatchError, Cancelled, RetryPolicy, TooManyRequests
 from cloudfiles_hypha import engine as engine_module
-from cloudfiles_hypha.engine import Engine, Pace, Prepare, Run, ThreadKit
+from cloudfiles_hypha.engine import Engine, Pace, Prepare, Run, ThreadKit, Turns
 from cloudfiles_hypha.plan import BatchSizes
 from tests.support.certs import make_ca
 from tests.support.clients import QUICK, connect
@@ -993,3 +993,55 @@ def test_a_retry_policy_of_one_attempt_tries_once(store: ObjectServer) -> None:
     with ArtifactFiles(store.url, num_threads=2, retry=RetryPolicy(attempts=1)) as files:
         assert files.get(["n000"], raise_errors=False)[0]["attempts"] == 1
     assert store.count() == 1
+
+
+# --- Items that go on in parts ----------------------------------------------------------------------------------------
+
+
+class Parts:
+    """An item of so many parts; whoever ends the last one has the result."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name = name
+        self.left = self.open = count
+        self.lock = threading.Lock()
+
+    def take(self, turns: int) -> str | Turns:
+        with self.lock:
+            first = self.left == self.open
+            self.left -= 1
+        with self.lock:
+            self.open -= 1
+            if not self.open:
+                return self.name
+            return Turns(min(turns, self.left) if first else min(1, max(0, self.left - self.open + 1)))
+
+
+def test_items_that_go_on_in_parts_end_once_among_others(engine: Engine) -> None:
+    taken: list[str] = []
+
+    def work(item: Parts | int, run: Run) -> Any:
+        taken.append(str(item) if isinstance(item, int) else item.name)
+        return item.take(1) if isinstance(item, Parts) else item
+
+    items: list[Any] = [Parts("a", 30), *range(50), Parts("b", 7), *range(50, 60), Parts("c", 1)]
+    done = [result for _, result in engine.run(items, work, heavy=lambda item: isinstance(item, Parts))]
+    assert sorted(map(str, done)) == sorted(["a", "b", "c", *map(str, range(60))])
+    assert [taken.count(name) for name in "abc"] == [30, 7, 1]
+    if engine.width:
+        assert taken[:40].count("a") in range(10, 31)
+
+
+def test_progress_is_told_in_the_callers_thread(engine: Engine) -> None:
+    told: list[tuple[int, int]] = []
+
+    def work(item: int, run: Run) -> int:
+        assert run.note is not None
+        run.note(item)
+        return item
+
+    for _ in engine.run(range(20), work, noted=lambda value: told.append((value, threading.get_ident()))):
+        pass
+    assert sorted(value for value, _ in told) == list(range(20))
+    assert {thread for _, thread in told} == {threading.get_ident()}
+    assert list(engine.run([1], lambda item, run: run.note)) == [(1, None)]
