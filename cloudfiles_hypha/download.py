@@ -33,6 +33,7 @@ _LARGEST_PART = 64 * MIB
 _PART_SECONDS = 1.0
 # Bytes that are collected before they are written: libcurl gives 16 KiB at a time, and a system call costs as much.
 _GATHER = 256 * 1024
+_MOST_BLOCKS = 512  # a system call takes 1,024
 # Bytes that count as progress: a connection that breaks after so many is not an attempt that failed.
 _PROGRESS = 64 * 1024
 # How often a file is begun again because the object changed, or because what arrived is not what it should be.
@@ -233,7 +234,8 @@ class Download(InParts[Part]):
             raise InOnePiece  # nothing would say that two answers are of the same object
         self._in_parts = not whole
         folder = self._file.target.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        if not whole:
+            folder.mkdir(parents=True, exist_ok=True)
         if not whole and info.size is not None and info.size > (free := shutil.disk_usage(folder).free):
             raise OSError(
                 errno.ENOSPC, f"{info.size} bytes are to be written, and the disk has {free} left", str(folder)
@@ -342,7 +344,7 @@ class _Arrival:
     def write(self, block: bytes) -> None:
         self._blocks.append(block)
         self._waiting += len(block)
-        if self._waiting >= _GATHER:
+        if self._waiting >= _GATHER or len(self._blocks) >= _MOST_BLOCKS:
             self.flush()
 
     def flush(self) -> None:

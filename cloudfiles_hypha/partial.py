@@ -40,8 +40,9 @@ class PartialFile:
         self._source = source
         self._descriptor = -1
         self._journal = -1
+        self._folder, name = os.path.split(target)
         # Short: the target's own name may be as long as a name may be. The same for the same target: to be found.
-        self._stem = target.parent / f".cloudfiles-{hashlib.sha256(target.name.encode()).hexdigest()[:16]}"
+        self._stem = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         self._spans = Spans()
         self._lock = Lock()  # guards the spans and the journal
 
@@ -61,11 +62,11 @@ class PartialFile:
         try:
             descriptor = os.open(part, os.O_RDWR | _BINARY)
         except FileNotFoundError:
-            journal.unlink(missing_ok=True)
+            _remove(journal)
             return False
         if not _lock_file(descriptor):  # somebody is at it
             os.close(descriptor)
-            self._stem = self._stem.with_name(f".cloudfiles-{secrets.token_hex(8)}")
+            self._stem = secrets.token_hex(8)
             return False
         try:
             header, spans = _read_journal(journal)
@@ -86,19 +87,22 @@ class PartialFile:
 
     def create(self, size: int | None, etag: str | None, *, resumable: bool) -> None:
         """Make the temporary file (and the folder it is in); with ``resumable`` the next attempt will find it."""
-        self.target.parent.mkdir(parents=True, exist_ok=True)
         if not resumable:
-            self._stem = self._stem.with_name(f".cloudfiles-{secrets.token_hex(8)}")
-        # a private file stays private, also while it is being written
-        replaced = self.target
-        mode = stat.S_IMODE(replaced.stat().st_mode) if replaced.is_file() and not replaced.is_symlink() else 0o666
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY
+            self._stem = secrets.token_hex(8)
+        mode = 0o666
+        with suppress(OSError):
+            there = os.lstat(self.target).st_mode
+            if stat.S_ISREG(there):  # a private file stays private, also while it is being written
+                mode = stat.S_IMODE(there)
         try:
-            self._descriptor = os.open(self._paths()[0], flags, mode)
+            self._descriptor = self._new(mode)
+        except FileNotFoundError:
+            os.makedirs(self._folder, exist_ok=True)
+            self._descriptor = self._new(mode)
         except FileExistsError:  # another process began the same download a moment ago
             resumable = False
-            self._stem = self._stem.with_name(f".cloudfiles-{secrets.token_hex(8)}")
-            self._descriptor = os.open(self._paths()[0], flags, mode)
+            self._stem = secrets.token_hex(8)
+            self._descriptor = self._new(mode)
         self.size, self.etag = size or 0, etag
         if resumable:
             _lock_file(self._descriptor)
@@ -108,11 +112,15 @@ class PartialFile:
             )
             os.write(self._journal, json.dumps(self._header(self.size, etag)).encode() + b"\n")
 
+    def _new(self, mode: int) -> int:
+        return os.open(self._paths()[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+
     def _header(self, size: int, etag: str | None) -> dict[str, Any]:
         return {"format": _FORMAT, "source": self._source, "size": size, "etag": etag, "boot": _boot()}
 
-    def _paths(self) -> tuple[Path, Path]:
-        return self._stem.with_suffix(".part"), self._stem.with_suffix(".journal")
+    def _paths(self) -> tuple[str, str]:
+        stem = os.path.join(self._folder, f".cloudfiles-{self._stem}")
+        return f"{stem}.part", f"{stem}.journal"
 
     def write(self, offset: int, blocks: Sequence[bytes]) -> int:
         """Put blocks one after the other at an offset; how many bytes that were."""
@@ -180,12 +188,13 @@ class PartialFile:
         again = self.resumable
         self._close()
         try:
-            part.replace(self.target)
+            os.replace(part, self.target)
         except BaseException:
             if not again:
-                part.unlink(missing_ok=True)
+                _remove(part)
             raise
-        journal.unlink(missing_ok=True)
+        if again:
+            _remove(journal)
 
     def leave(self) -> None:
         """Stop here, and keep what can be taken up again."""
@@ -214,14 +223,15 @@ _POSITIONED = hasattr(os, "pread") and hasattr(os, "pwrite")
 _GATHERS = hasattr(os, "pwritev")
 
 
-def _remove(*paths: Path) -> None:
+def _remove(*paths: str) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
-def _read_journal(path: Path) -> tuple[dict[str, Any], Spans]:
+def _read_journal(path: str) -> tuple[dict[str, Any], Spans]:
     """The header, and which bytes are there. A last line without its end was being written, and does not count."""
-    first, *lines = path.read_bytes().split(b"\n")[:-1]
+    first, *lines = Path(path).read_bytes().split(b"\n")[:-1]
     header = json.loads(first)
     if not isinstance(header, dict):
         raise ValueError("not a journal")

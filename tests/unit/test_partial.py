@@ -132,10 +132,10 @@ def test_what_cannot_be_taken_up_again_is_not_left(target: Path) -> None:
 def test_a_target_that_cannot_be_replaced_leaves_only_what_is_of_use(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(self: Path, other: Path) -> Path:
+    def refused(part: str, target: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(Path, "replace", refused)
+    monkeypatch.setattr("cloudfiles_hypha.partial.os.replace", refused)
     file = PartialFile(target, "there")
     file.create(SIZE, None, resumable=False)
     with pytest.raises(PermissionError):
