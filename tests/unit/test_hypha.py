@@ -92,7 +92,7 @@ def test_damage_that_does_not_pass_is_an_error_and_never_content(hypha: FakeHyph
 def test_an_upload_that_is_too_large_for_one_request_is_refused(
     files: ArtifactFiles, hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hypha_backend, "_LARGEST_PUT", 10)
+    monkeypatch.setattr(hypha_backend, "LARGEST_PUT", 10)
     with pytest.raises(InvalidRequest):
         files.put("x", b"x" * 11)
     assert hypha.files("ws/a") == FILES
