@@ -179,11 +179,12 @@ def task_download_s3(
     hypha, s3 = Access(**access), Store(**store)
     many = path.endswith("/")
     import_package(client)
-    if client == "ours":
+    if client.startswith("ours"):
         files = hypha.files(alias, num_threads=AT_ONCE)
-        figures = _timed(lambda: files.download(path, target, overwrite="always"))[1]
-        names = [result["path"] for result in files.download(path, target)] if many else path
-        again = _timed(lambda: files.download(names, f"{target}-again" if many else target, overwrite="always"))[1]
+        options = {"checksum": client == "ours"}
+        results, figures = _timed(lambda: files.download(path, target, **options))
+        names = [result["path"] for result in results] if many else path
+        again = _timed(lambda: files.download(names, f"{target}-again", **options))[1]
         figures = {**figures, "data_seconds": again["seconds"]}
     elif client == "hypha-artifact":
         names = sorted(name for name in hypha.files(alias).list(path))[:AT_ONCE]

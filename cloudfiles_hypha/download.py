@@ -58,9 +58,9 @@ class Download(InParts[Part]):
     """The state of one download; ``fetch_part`` is what a worker does in its turn.
 
     ``source`` names the object for the journal; ``width`` is how many workers may be at it; ``part`` is the size of the
-    parts in bytes, None lets it adapt; ``etag_is_md5`` says whether the server's ETags are an S3's; ``size`` is what a
-    listing says, if there was one. With ``compare`` nothing is fetched if the target has the content already, which is
-    ``NotModified``.
+    parts in bytes, None lets it adapt; ``etag_is_md5`` says whether the server's ETags are an S3's, ``checksum``
+    whether what arrives is compared with them; ``size`` is what a listing says, if there was one. With ``compare``
+    nothing is fetched if the target has the content already, which is ``NotModified``.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Download(InParts[Part]):
         width: int,
         part: int | None,
         etag_is_md5: bool,
+        checksum: bool = True,
         size: int | None,
         compare: bool = False,
     ) -> None:
@@ -87,6 +88,7 @@ class Download(InParts[Part]):
         self._fixed_part = part
         self._part = part or FIRST_PART
         self._etag_is_md5 = etag_is_md5
+        self._checksum = checksum and etag_is_md5
         self._compare = compare
         self._check: EtagCheck | None = None
         self._in_parts = True
@@ -212,7 +214,7 @@ class Download(InParts[Part]):
         elif (info.size, info.etag) != (self._file.size, self._file.etag):
             raise PreconditionFailed("the object has changed while it was downloaded", path=self.request.path)
         with self._lock:
-            if self._check is None and self._etag_is_md5 and info.size is not None:
+            if self._check is None and self._checksum and info.size is not None:
                 header = info.headers.get if info.headers else {"etag": info.etag or ""}.get
                 self._check = EtagCheck(*digest_in(header), info.size)
 

@@ -222,7 +222,7 @@ class ArtifactFiles(Folders):
             fetched, attempts = outcome
             if job.state is not None:
                 return _cut(job, fetched, attempts, decode)
-            return _decoded(job, fetched, attempts, decode)
+            return _decoded(job, fetched, fetched.content, attempts, decode)
 
         return work
 
@@ -613,9 +613,9 @@ def _coalesced(jobs: Sequence[Job]) -> Iterator[Job]:
             yield found
 
 
-def _decoded(job: Job, fetched: Fetched, attempts: int, decode: Callable[[bytes, str], Any]) -> Result:
+def _decoded(job: Job, fetched: Fetched, content: bytes, attempts: int, decode: Callable[[bytes, str], Any]) -> Result:
     try:
-        return result_of(job, fetched, decode(fetched.content, job.name), attempts)
+        return result_of(job, fetched, decode(content, job.name), attempts)
     except InvalidContent as error:
         return failure_of(job, error, attempts)
 
@@ -633,8 +633,8 @@ def _cut(job: Job, fetched: Fetched, attempts: int, decode: Callable[[bytes, str
             )
             results.append(failure_of(part, error, attempts))
         else:
-            own = replace(fetched, content=fetched.content[first - start : last - start])
-            results.append(_decoded(part, own, attempts, decode))
+            content = fetched.content[first - start : last - start]
+            results.append(_decoded(part, fetched, content, attempts, decode))
     return results
 
 

@@ -60,7 +60,7 @@ def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError
     if status == 408:
         return TransferTimeout(f"the server gave up waiting: {text}", path=path, status=status)
     if status == 304:
-        return NotModified("not sent: it is here already", path=path, status=status)
+        return NotModified(f"not sent, as it is here already: {text}", path=path, status=status)
     if status == 412:
         return PreconditionFailed(f"the object has changed: {text}", path=path, status=status)
     if status == 416:

@@ -332,6 +332,8 @@ def test_a_file_is_compared_with_the_md5_that_its_etag_is(
 ) -> None:
     assert store.download("big", tmp_path / "big", part_size=PART)["verified"] == "md5"
     assert store.download("small", tmp_path / "small")["verified"] == "md5"
+    again = store.download("big", tmp_path / "again", part_size=PART, checksum=False)
+    assert (again["verified"], (tmp_path / "again").read_bytes()) == ("length", BODY)
     assert (tmp_path / "big").read_bytes() == BODY
 
 
