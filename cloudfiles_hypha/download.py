@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 
 from .engine import Run
-from .errors import IntegrityError, NotModified, PreconditionFailed, TransferError
+from .errors import IntegrityError, NotModified, PreconditionFailed, RangeNotSatisfiable, TransferError
 from .integrity import EtagCheck, digest_in, matches
 from .localdisk import read_blocks
 from .models import Fetched, GetRequest, ObjectInfo, Sink
@@ -161,6 +161,8 @@ class Download(InParts[Part]):
     def fetch_part(self, part: Part, fetch: Fetch, run: Run) -> None:
         """One attempt at a part. Of what arrives before it fails as much as possible is kept: ``part`` then begins
         behind it, and if that was enough to call it progress, ``Progressed`` is raised."""
+        if part.start and part.start == part.end:
+            return  # an earlier attempt failed after all of it had arrived
         request = replace(self.request, start=part.start or None, end=part.end, pinned=self._pinned)
         if self._pinned is not None:
             request = replace(request, known=(), since=None)
@@ -169,6 +171,10 @@ class Download(InParts[Part]):
         try:
             fetch(request, sink)
             sink.flush()
+        except RangeNotSatisfiable as error:
+            if self._pinned is None:
+                raise
+            raise PreconditionFailed("the object has become shorter", path=error.path, status=error.status) from None
         except TransferError as error:
             got = self._keep(sink, part, run)
             if error.retryable and got >= _PROGRESS:

@@ -239,6 +239,25 @@ class _NoSecondHalf(Fault):
             super().answer(exchange)
 
 
+def test_a_server_that_knows_no_if_match_mixes_nothing_either(
+    cf: ArtifactFiles, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    class NoIfMatch(Fault):
+        def answer(self, exchange: Any) -> None:
+            exchange.send(exchange.respond(exchange.request.with_header("if-match", None)))
+
+    for new in (BODY[::-1], BODY[: 10 * PART], b""):
+        object_server.put("big", BODY, faults=[Always(_NoSecondHalf())])
+        with pytest.raises(ServerError):
+            cf.download("big", tmp_path / "big", part_size=PART)
+        object_server.clear_faults()
+        object_server.put("big", new, faults=[Always(NoIfMatch())])
+        cf.download("big", tmp_path / "big", part_size=PART)
+        assert (tmp_path / "big").read_bytes() == new
+        assert os.listdir(tmp_path) == ["big"]
+        object_server.clear_faults()
+
+
 def test_an_object_that_is_replaced_between_two_parts_comes_whole_and_unmixed(
     connect: Connect, object_server: ObjectServer, tmp_path: Path
 ) -> None:
