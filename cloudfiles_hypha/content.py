@@ -19,6 +19,19 @@ Content = bytes | bytearray | memoryview | str | IO[bytes] | os.PathLike[str]
 _SPOOL = 8 * 1024 * 1024
 
 
+class _Reader(io.RawIOBase):
+    """A reader that can be put anywhere, counted from its beginning."""
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only from the beginning")
+        self._go(offset)
+        return offset
+
+    def _go(self, offset: int) -> None:
+        raise NotImplementedError
+
+
 class LocalFile:
     """A file on disk, as a ``Body``; its size is taken now."""
 
@@ -69,7 +82,7 @@ class InMemory:
         return cast(IO[bytes], _View(self._view))
 
 
-class _View(io.RawIOBase):
+class _View(_Reader):
     """Reads a memoryview without copying more of it than is asked for."""
 
     def __init__(self, view: memoryview) -> None:
@@ -81,14 +94,11 @@ class _View(io.RawIOBase):
         self._at += len(block)
         return block
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only from the beginning")
+    def _go(self, offset: int) -> None:
         self._at = offset
-        return offset
 
 
-class _Behind(io.RawIOBase):
+class _Behind(_Reader):
     """A reader that begins at an offset of another one, and closes it."""
 
     def __init__(self, reader: IO[bytes], start: int) -> None:
@@ -99,11 +109,8 @@ class _Behind(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         return self._reader.read(size)
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only from the beginning")
+    def _go(self, offset: int) -> None:
         self._reader.seek(self._start + offset)
-        return offset
 
     def close(self) -> None:
         self._reader.close()
@@ -142,7 +149,7 @@ class OpenFile:
 _reading = threading.Lock()
 
 
-class _Borrowed(io.RawIOBase):
+class _Borrowed(_Reader):
     """A view of somebody else's file that begins at an offset, has a place of its own, and is not closed with it."""
 
     def __init__(self, file: IO[bytes], start: int) -> None:
@@ -157,11 +164,8 @@ class _Borrowed(io.RawIOBase):
         self._at += len(block)
         return block
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only from the beginning")
+    def _go(self, offset: int) -> None:
         self._at = offset
-        return offset
 
 
 def as_body(content: Any, path: str) -> bytes | memoryview | Body:

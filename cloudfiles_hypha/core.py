@@ -353,13 +353,13 @@ class Core:
         """One worker's turn at a large body: one part of it."""
         if isinstance(job.ticket, Exception):
             upload.error = job.ticket
-            return self._end_upload(job, upload, run) if upload.drop() else Turns(0)
+            return self._end_upload(job, upload, run) if upload.drop(give_up=True) else Turns(0)
         if not upload.wanted:
             upload.wanted = True
             return AGAIN
         part = upload.claim()
         if part is None:
-            return Turns(0)
+            return self._end_upload(job, upload, run) if upload.drop() else Turns(0)
         before = len(upload.digests)
         outcome = self._try(job, run, partial(self._backend.put_part, upload.body(part), part.session, part.number))
         if outcome is AGAIN:

@@ -196,7 +196,7 @@ class Folders(Core):
         download: Download = job.state
         part = download.claim()
         if part is None:
-            return Turns(0)
+            return self._end_download(job, download, run, begun) if download.drop() else Turns(0)
         fetch = partial(self._fetch_part, job)
         outcome = self._try(job, run, partial(download.fetch_part, part, fetch, run))
         if outcome is AGAIN:

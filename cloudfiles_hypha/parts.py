@@ -39,42 +39,43 @@ class InParts(Generic[P]):
         raise NotImplementedError
 
     def claim(self) -> P | None:
-        """A part for this turn, which ``release`` is to end; or None, and the turn is over."""
+        """A part for this turn, which ``release`` is to end; or None, and ``drop`` is to end it."""
         with self._lock:
             part = None if self._given_up else self._next()
-            if part is None:
-                self._turns -= 1
-            else:
-                self._active += 1
+            self._active += part is not None
             return part
 
     def release(self, part: P, *, again: bool = False, give_up: bool = False, keep_turn: bool = False) -> int | None:
         """End a turn: how many more are wanted, or None if this was the end of the whole item (told only once).
 
         ``again`` puts the part back; ``give_up`` hands out no more; ``keep_turn`` says that this turn goes on
-        elsewhere and will come back.
+        elsewhere and will come back: then no more are wanted.
         """
         with self._lock:
             self._active -= 1
             self._given_up = self._given_up or give_up
             if again:
                 self._return(part)
+            if keep_turn:
+                return 0
+            self._turns -= 1
             left = 0 if self._given_up else self._left()
-            if not keep_turn:
-                self._turns -= 1
-            if not left and not self._active and not keep_turn:
+            if not left and not self._active:
                 self._ended, ended = True, self._ended
                 return 0 if ended else None
             wanted = max(0, min(self._width, left + self._active) - self._turns)
             self._turns += wanted
             return wanted
 
-    def drop(self) -> bool:
-        """End a turn that has claimed nothing, and hand out no more; True if that is the end of the whole item."""
+    def drop(self, *, give_up: bool = False) -> bool:
+        """End a turn that has claimed nothing; True if that is the end of the whole item (told only once).
+
+        That can only be where it was given up: its last turn may have been elsewhere when it was.
+        """
         with self._lock:
-            self._given_up = True
+            self._given_up = self._given_up or give_up
             self._turns -= 1
-            last = not self._active and not self._ended
+            last = self._given_up and not self._active and not self._ended
             self._ended = self._ended or last
             return last
 

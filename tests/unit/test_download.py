@@ -26,6 +26,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from tests.support import object_server as faults
+from tests.support.clients import CLIENTS
 from tests.support.clients import connect as connect_to
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import Always, Fault, ObjectServer
@@ -35,12 +36,6 @@ KIB = 1024
 MIB = 1024 * KIB
 PART = 64 * KIB
 BODY = random.Random(1).randbytes(40 * PART + 17)
-CLIENTS: dict[str, dict[str, Any]] = {
-    "inline": {"num_threads": 0},
-    "threads": {"num_threads": 4},
-    "green": {"num_threads": 4, "green": True},
-    "urllib3": {"num_threads": 4, "transport": "urllib3"},
-}
 Connect = Callable[..., ArtifactFiles]
 
 

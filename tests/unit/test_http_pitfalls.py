@@ -43,6 +43,7 @@ from cloudfiles_hypha import (
 )
 from tests.support import object_server as faults
 from tests.support.certs import make_ca
+from tests.support.clients import CLIENTS
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import Always, ObjectServer
 from tests.support.proxies import HttpForwardProxy, ResettingProxy
@@ -51,12 +52,6 @@ TEN = b"0123456789"
 BIG = bytes(range(256)) * 12 * 1024  # 3 MiB
 MIB = 1024 * 1024
 SOME = BIG[: 600 * 1024]
-CLIENTS: dict[str, dict[str, Any]] = {
-    "inline": {"num_threads": 0},
-    "threads": {"num_threads": 4},
-    "green": {"num_threads": 4, "green": True},
-    "urllib3": {"num_threads": 4, "transport": "urllib3"},
-}
 Connect = Callable[..., ArtifactFiles]
 
 

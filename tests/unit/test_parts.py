@@ -29,8 +29,9 @@ class Numbers(InParts[int]):
         return len(self.todo)
 
 
-@pytest.mark.parametrize("seed", range(40))
-def test_every_part_is_done_once_and_the_end_is_told_once(seed: int) -> None:
+@pytest.mark.parametrize("given_up", [False, True])
+@pytest.mark.parametrize("seed", range(60))
+def test_every_part_is_done_once_and_the_end_is_told_once(seed: int, given_up: bool) -> None:
     chance = random.Random(seed)
     count, width = chance.randint(1, 30), chance.randint(1, 6)
     item = Numbers(count, width)
@@ -41,20 +42,23 @@ def test_every_part_is_done_once_and_the_end_is_told_once(seed: int) -> None:
             part = item.claim()
             if part is not None:
                 active.append(part)
+            else:
+                ends += item.drop()
         else:
             part = active.pop(chance.randrange(len(active)))
             fate = chance.random()
             again, keep = fate < 0.2, fate < 0.1
             if not again:
                 item.done.append(part)
-            wanted = item.release(part, again=again, keep_turn=keep)
+            wanted = item.release(part, again=again, keep_turn=keep, give_up=given_up and not keep and fate > 0.8)
             queued += keep
+            assert wanted == 0 or not keep
             if wanted is None:
                 ends += 1
             else:
                 queued += wanted
         assert len(active) <= width + 1
-    assert sorted(item.done) == list(range(count))
+    assert given_up or sorted(item.done) == list(range(count))
     assert ends == 1
 
 
@@ -68,14 +72,30 @@ def test_given_up_it_hands_out_nothing_and_ends_with_the_last_at_work() -> None:
     assert other is not None
     assert item.release(one, give_up=True) == 0
     assert item.claim() is None
+    assert not item.drop()
     assert item.release(other) is None
+    assert not item.drop()
+
+
+def test_given_up_while_its_last_turn_is_elsewhere_it_ends_when_that_comes_back() -> None:
+    item = Numbers(10, 2)
+    first = item.claim()
+    assert first is not None
+    assert item.release(first) == 2
+    one, other = item.claim(), item.claim()
+    assert one is not None
+    assert other is not None
+    assert item.release(one, give_up=True) == 0
+    assert item.release(other, again=True, keep_turn=True) == 0
+    assert item.claim() is None
+    assert item.drop()
     assert not item.drop()
 
 
 def test_a_turn_that_claims_nothing_can_be_the_end() -> None:
     item = Numbers(3, 2)
-    assert item.drop()
-    assert not item.drop()
+    assert item.drop(give_up=True)
+    assert not item.drop(give_up=True)
     item.reopen()
     assert item.claim() == 0
 
@@ -95,6 +115,7 @@ def test_threads_do_every_part_once() -> None:
             owed -= 1
             part = item.claim()
             if part is None:
+                assert not item.drop()
                 continue
             item.done.append(part)
             wanted = item.release(part)

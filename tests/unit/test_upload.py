@@ -24,18 +24,12 @@ from cloudfiles_hypha import (
 )
 from cloudfiles_hypha.models import PutRequest
 from cloudfiles_hypha.upload import Upload
-from tests.support.clients import connect
+from tests.support.clients import CLIENTS, connect
 from tests.support.fake_hypha import Answer, FakeHypha, OmitPaths, RemoteError
 from tests.support.object_server import Always, DropAfterStore, DropRequest, Fault, Status
 
 MIB = 1024 * 1024
 BODY = random.Random(1).randbytes(7 * MIB + 3)
-ENGINES: dict[str, dict[str, Any]] = {
-    "inline": {"num_threads": 0},
-    "threads": {"num_threads": 4},
-    "green": {"num_threads": 4, "green": True},
-    "urllib3": {"num_threads": 4, "transport": "urllib3"},
-}
 IN_PARTS = {"multipart_threshold": MIB, "part_size": 5 * MIB}
 PARTS = 8
 
@@ -54,9 +48,9 @@ def hypha() -> Iterator[FakeHypha]:
         yield hypha
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=CLIENTS)
 def cf(request: pytest.FixtureRequest, hypha: FakeHypha) -> Iterator[ArtifactFiles]:
-    with connect(hypha, **ENGINES[request.param], **IN_PARTS) as files:
+    with connect(hypha, **CLIENTS[request.param], **IN_PARTS) as files:
         yield files
 
 
