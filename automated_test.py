@@ -1671,6 +1671,34 @@ def test_a_network_that_cuts_every_connection_damages_no_large_file(
     assert (tmp_path / "x").read_bytes() == body
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody tells the peak of memory here")
+@pytest.mark.timeout(120)
+def test_a_file_of_any_size_passes_in_bounded_memory(site: Site, tmp_path: Path) -> None:
+    size = 400 * MIB
+    with open(tmp_path / "source", "wb") as file:
+        file.truncate(size)  # a hole: no disk is used, and every byte is sent
+        file.seek(size // 2)
+        file.write(b"middle")
+    program = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from pathlib import Path
+from cloudfiles_hypha import ArtifactFiles
+cf = ArtifactFiles({site.fresh()!r}, create=True)
+cf.put("x", Path("source"))
+assert cf.download("x", "target")["verified"] == "etag-parts"
+print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+    env = {**os.environ, **site.server.env}
+    done = subprocess.run([sys.executable, "-c", program], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) / 1024 < 100
+    assert (tmp_path / "target").stat().st_size == size
+    with open(tmp_path / "target", "rb") as file:
+        file.seek(size // 2 - 1)
+        assert file.read(8) == b"\0middle\0"
+
+
 def test_the_command_line_copies_folders_both_ways_and_compares(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -432,6 +432,8 @@ def _both_ways(
         if way == "down":
             data = ratios(found["s5cmd"], found["ours, no digests"], "data_seconds")
             bench.add(case, "down: the same without comparing digests, as s5cmd does / that of s5cmd", data)
+            data = ratios(found["rclone"], found["ours, no digests"], "data_seconds")
+            bench.add(case, "down: the same without comparing digests / that of rclone", data)
         bench.add(case, f"{way}: peak memory", [each["peak_mb"] for each in ours], at_most(100), unit="MB")
     return {"up": up, "down": down}
 

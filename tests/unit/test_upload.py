@@ -234,6 +234,25 @@ def test_a_file_that_changes_while_it_is_uploaded_is_an_error(
     assert hypha.files("ws/a") == {"old": b"old"}
 
 
+@pytest.mark.parametrize("size", [1000, len(BODY)])
+def test_a_source_that_raises_while_it_is_read_publishes_nothing(
+    cf: ArtifactFiles, hypha: FakeHypha, size: int
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, count: int | None = -1) -> bytes:
+            if self.tell() >= size // 2:
+                raise ZeroDivisionError
+            return super().read(min(count or 0, size // 4))
+
+    with pytest.raises(ZeroDivisionError):
+        cf.put("x", Broken(BODY[:size]))
+    with pytest.raises(BatchError) as failed:
+        cf.puts([("x", Broken(BODY[:size])), ("y", b"y")])
+    assert isinstance(failed.value.errors[0]["error"], ZeroDivisionError)
+    assert hypha.files("ws/a") == {"old": b"old", "y": b"y"}
+    assert hypha.count("put_file_complete_multipart") == 0
+
+
 def test_a_described_file_is_stored_at_once_since_parts_carry_no_description(
     files: ArtifactFiles, hypha: FakeHypha, big: Path
 ) -> None:
