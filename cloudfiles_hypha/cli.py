@@ -329,6 +329,10 @@ def _cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     target = _writable(locate(options.destination))
     if target.scheme != "hypha" and (options.comment is not None or options.version is not None):
         raise UsageError(f"{target.text}: has no versions, so no --comment and no --version")
+    if from_cloud == {True} or options.sources == ["-"]:
+        for name in ("overwrite", "include", "exclude", "symlinks"):
+            if getattr(options, name):
+                raise UsageError(f"--{name} is for copying between a disk and the cloud")
     if from_cloud == {True}:
         return _copy(options, target, clients, report)
     return _upload(options, target, clients, report)
@@ -356,7 +360,7 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
         if os.path.isdir(source):
             if not options.recursive:
                 raise UsageError(f"{source}: is a folder; copy it with -r")
-            below = files_below(source, report.failed, options.symlinks)
+            below = files_below(source, report.failed, options.symlinks or "follow")
             found: Iterable[tuple[str, str]] = (entry for entry in below if wanted(entry[0]))
             prefix = target.prefix
         elif not os.path.isfile(source):
@@ -380,7 +384,9 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
     cf = clients(target)
     with _committing(options, target, cf):
         report.results(
-            cf.upload(files.items(), overwrite=options.overwrite, raise_errors=False, progress=options.progress)
+            cf.upload(
+                files.items(), overwrite=options.overwrite or "different", raise_errors=False, progress=options.progress
+            )
         )
     return report.code
 
@@ -461,7 +467,7 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     try:
         for root, files in by_root.items():
             results += clients(at[root]).download(
-                files, folder, overwrite=options.overwrite, raise_errors=False, progress=options.progress
+                files, folder, overwrite=options.overwrite or "different", raise_errors=False, progress=options.progress
             )
     finally:
         report.results(results)
@@ -583,12 +589,12 @@ def _parser() -> argparse.ArgumentParser:
     cp.add_argument(
         "--overwrite",
         choices=OVERWRITE,
-        default="different",
         help="which files that are there to replace: those with other content (default), all, none, or older ones",
     )
     for kind, text in (("include", "only names that match; may be given more than once"), ("exclude", "but these")):
         cp.add_argument(f"--{kind}", action="append", metavar="GLOB", help=text)
-    cp.add_argument("--symlinks", choices=("follow", "skip", "refuse"), default="follow", help="below a local folder")
+    links = "below a local folder: copy what they lead to (default), nothing, or fail"
+    cp.add_argument("--symlinks", choices=("follow", "skip", "refuse"), help=links)
     cp.add_argument("--create", action="store_true", help="make the artifact if there is none")
     cp.add_argument("--comment", metavar="TEXT", help="what the commit says")
     cp.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")

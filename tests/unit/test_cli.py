@@ -646,3 +646,26 @@ def test_the_demo_that_breaks_off_has_an_exit_code_too(monkeypatch: pytest.Monke
     monkeypatch.setattr(demo, "DevServer", NoServer)
     monkeypatch.setattr(ArtifactFiles, "puts", unreachable)
     assert main(["demo", "--files", "3"]) == 2
+
+
+@pytest.mark.parametrize("flag", [["--overwrite", "never"], ["--include", "*"], ["--symlinks", "skip"]])
+def test_what_only_makes_sense_for_files_on_disk_is_refused_elsewhere(
+    bucket: str, flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cp", "-r", *flag, bucket, "mem://elsewhere/"]) == 2
+    assert flag[0] in capsys.readouterr().err
+    assert main(["cp", *flag, "-", "mem://elsewhere/x"]) == 2
+
+
+def test_cp_chooses_by_pattern_and_by_what_is_there(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    down = write_tree(tmp_path / "down", {"a.txt": b"old"})
+    assert main(["cp", "-r", "--overwrite", "never", "--include", "*.txt", bucket, str(down)]) == 0
+    assert read_tree(down)["a.txt"] == b"old"
+    assert {name.rpartition(".")[2] for name in read_tree(down)} == {"txt"}
+    assert main(["cp", "-r", "--exclude", "a.txt", str(down), "mem://chosen/"]) == 0
+    assert "a.txt" not in set(ArtifactFiles("mem://chosen"))
+    assert main(["cp", "-r", bucket, str(down)]) == 0
+    assert main(["verify", str(down), bucket]) == 0
+    assert capsys.readouterr().out == ""
