@@ -49,6 +49,8 @@ class ArtifactFiles(Folders):
     gevent has patched sockets. ``progress`` is True, a description, or a bar of your own with ``update(n)``.
     ``retry`` is a ``RetryPolicy``; ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
     ``transport`` is "auto", "curl" or "urllib3". ``create`` makes the artifact on the first write if there is none.
+    Uploads of more than ``multipart_threshold`` bytes go in parts of ``part_size`` (16 MiB; more where S3's limits
+    want it).
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
