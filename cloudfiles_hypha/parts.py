@@ -14,8 +14,9 @@ P = TypeVar("P")
 class InParts(Generic[P]):
     """The parts of one item, for the workers that take turns at it. Thread-safe.
 
-    A turn begins with ``claim`` and ends with ``release``, or with ``drop`` where there was nothing to claim. At first there is one turn; ``release`` says how many
-    more to ask the engine for, so that at most ``width`` are queued or under way.
+    A turn begins with ``claim`` and ends with ``release``, or with ``drop`` where there was nothing to claim. At first
+    there is one turn; ``release`` says how many more to ask the engine for, so that at most ``width`` are queued or
+    under way.
     """
 
     def __init__(self, width: int) -> None:
