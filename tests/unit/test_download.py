@@ -306,11 +306,12 @@ def test_kill_minus_nine_leaves_the_old_file_and_the_next_download_goes_on(
         f"cf = ArtifactFiles({object_server.url!r}, num_threads=4)\n"
         f"print('go', flush=True); cf.download('big', {str(tmp_path / 'big')!r}, part_size={512 * KIB})\n"
     )
-    for _ in range(3):
+    for number in range(3):
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"go\n"
-            time.sleep(random.uniform(0.05, 0.2))
+            while sum(journal.read_bytes().count(b"\n") for journal in tmp_path.glob(".*.journal")) < 2 + 5 * number:
+                time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
         assert (tmp_path / "big").read_bytes() == b"old"
     with ArtifactFiles(object_server.url, num_threads=4) as cf:

@@ -174,7 +174,9 @@ def test_a_killed_process_has_promised_only_what_is_there(target: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"go\n"
-        time.sleep(0.02)
+        journal = next(target.parent.glob(".*.journal"))
+        while journal.read_bytes().count(b"\n") < 20:
+            time.sleep(0.001)
         process.kill()
     file = PartialFile(target, "there")
     assert file.resume()
