@@ -55,12 +55,13 @@ from cloudfiles_hypha import (
     TransferTimeout,
     WithdrawnWarning,
 )
-from cloudfiles_hypha.backends import listing
-from cloudfiles_hypha.backends.hypha import HyphaBackend
-from cloudfiles_hypha.cli import main
-from cloudfiles_hypha.devserver import DevServer
-from cloudfiles_hypha.transports.curl import CurlHandle, CurlTransport
-from cloudfiles_hypha.upload import Upload
+from cloudfiles_hypha.backends.hypha import listing
+from cloudfiles_hypha.backends.hypha.backend import HyphaBackend
+from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.devserver.server import DevServer
+from cloudfiles_hypha.transfers.upload import Upload
+from cloudfiles_hypha.transports.curl.handle import CurlHandle
+from cloudfiles_hypha.transports.curl.transport import CurlTransport
 from tests.support.object_server import ObjectServer
 from tests.support.proxies import CuttingProxy, Proxy, ResettingProxy
 from tests.support.recorder import Recorder

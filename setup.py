@@ -37,7 +37,7 @@ setup(
     python_requires=">=3.10",
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
     extras_require={"server": SERVER, "bench": BENCH, "dev": DEV},
-    entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli:main"]},
+    entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

@@ -80,7 +80,7 @@ class Bench:
         return str(self._start(f"a server with {delay} s of delay", lambda: servers.delaying(delay)))
 
     def hypha(self) -> Access:
-        from cloudfiles_hypha.devserver import DevServer
+        from cloudfiles_hypha.devserver.server import DevServer
 
         try:
             server = self._start("Hypha", DevServer)

@@ -99,7 +99,7 @@ def _program(call: Callable[[], None]) -> Figures:
 @contextmanager
 def moving() -> Iterator[dict[str, float]]:
     """Measures how long at least one body is moving to or from the S3: ``data_seconds``, and the ``lead`` before it."""
-    from cloudfiles_hypha.backends.hypha import HyphaBackend
+    from cloudfiles_hypha.backends.hypha.backend import HyphaBackend
 
     found = {"data_seconds": 0.0, "lead": 0.0}
     began = time.perf_counter()

@@ -155,7 +155,7 @@ def _nginx() -> str | None:
 
 def _server_versions() -> dict[str, str | None]:
     """Of Hypha and SeaweedFS, which may live in another environment than ours."""
-    from cloudfiles_hypha.devserver import PYTHON_VARIABLE
+    from cloudfiles_hypha.devserver.server import PYTHON_VARIABLE
 
     python = os.environ.get(PYTHON_VARIABLE)
     if python is None:

@@ -36,7 +36,7 @@ def resolve_access(path: CloudPath, *, token: str | None, secrets: Secrets | Non
     environment is not sent to another server than the ``HYPHA_SERVER_URL`` beside it. The workspace: the one in
     the path, ``HYPHA_WORKSPACE``, or the one that the token was made for.
     """
-    from .backends.manager import token_workspace
+    from .backends.hypha.manager import token_workspace
 
     if path.server and server and path.server.rstrip("/") != server.rstrip("/"):
         raise ValueError(f"server_url={server!r} contradicts the server in the cloudpath, {path.server!r}")

@@ -13,17 +13,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, cast, overload
 
-from .backends.hypha import HyphaBackend
-from .content import Content, as_body
-from .core import Job, Results, content_size, each_of, failure_of, raise_failures, result_of
-from .engine import AgainType, Run
+from .backends.hypha.backend import HyphaBackend
+from .content.sinks import IntoSink, check_into
+from .content.sources import Content, as_body
+from .engine.pool import AgainType, Run
 from .errors import BatchError, InvalidContent, ObjectNotFound, RangeNotSatisfiable
-from .folders import Folders
-from .into import IntoSink, check_into
 from .models import Fetched, GetRequest, ObjectInfo, PutRequest, Result
 from .paths import check_name
-from .plan import coalesce
+from .plan.ranges import coalesce
 from .progress import Progress, ProgressOption
+from .transfers.core import Job, Results, content_size, each_of, failure_of, raise_failures, result_of
+from .transfers.folders import Folders
 
 T = TypeVar("T")
 Source = str | Mapping[str, Any]
@@ -230,7 +230,7 @@ class ArtifactFiles(Folders):
 
     def _get_into(self, job: Job, run: Run) -> Result | AgainType:
         request = cast(GetRequest, job.request)
-        sink = IntoSink(request, etag_is_md5=self._backend.etag_is_md5)
+        sink = IntoSink(request, etag_is_md5=self._backend.can.s3_etags)
 
         def attempt() -> Fetched:
             if request.empty:
@@ -380,7 +380,7 @@ class ArtifactFiles(Folders):
             yield Job(index, path, GetRequest(self._prefix + check_name(path)))
 
     def _deleter(self, job: Job, run: Run) -> Result | AgainType:
-        outcome = self._attempt(job, run, partial(self._backend.delete, job.request.path))
+        outcome = self._attempt(job, run, partial(self._writes.delete, job.request.path))
         return result_of(job, Fetched(b""), None, outcome[1]) if isinstance(outcome, tuple) else outcome
 
     def touch(self, paths: str | Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a backend is: verbs for one item, and a hook for those whose names resolve in batches.
+"""What a backend is: verbs for one item, and hooks for those whose names resolve in batches.
 
 A backend turns names into transfers. It makes one attempt and raises a ``TransferError`` when that fails;
 retries, pools and result dicts are made above it, bytes are moved below it. All backends pass one contract suite.
@@ -8,28 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
-from ..errors import RangeNotSatisfiable, ReadOnly, TransferError
+from ..errors import ReadOnly, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from ..plan import BatchSizes
+from ..plan.batches import BatchSizes
 
 if TYPE_CHECKING:
-    from ..upload import Session
+    from ..transfers.upload import Session
 
 Ticket = object
-"""What ``prepare`` found out about a name, such as a signed URL; handed back to the verb it was made for."""
+"""What ``resolve`` found out about a name, such as a signed URL; handed back to the verb it was made for."""
 
 T = TypeVar("T")
-Retry = Callable[[Callable[[], T]], T]
+R = TypeVar("R")
 
 
 class StaleTicket(TransferError):
-    """The ticket is no longer good, and a fresh one may be: prepare the item again (not a retry)."""
+    """The ticket is no longer good, and a fresh one may be: resolve the item again (not a retry)."""
+
+
+class Flag(Protocol):
+    """Something to wait for."""
+
+    def set(self) -> object:
+        """From now on nobody waits."""
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, at most for so long; whether it is set."""
 
 
 class Control(Protocol):
-    """How a backend's own calls are repeated and spaced; given by the layer above to everything it starts."""
+    """How a backend's own calls are repeated, spaced and kept apart; given by the layer above to all it starts."""
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the caller's policy."""
@@ -37,55 +51,128 @@ class Control(Protocol):
     def check(self) -> None:
         """Raise ``Cancelled`` when the batch is given up."""
 
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises ``Cancelled`` as soon as the batch is given up."""
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        """The lock of this name, one in the process for each kind of worker; its holder may take it again."""
+
+    def flag(self) -> Flag:
+        """A flag for workers of this kind; waiting for it is not interrupted when the batch is given up."""
+
+    def map(self, function: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
+        """``function`` of each item, in order, up to ``at_once`` of them side by side; raises the first error."""
+
+
+class Resolver(Protocol):
+    """Resolves the names of one batch. What it has promised for one name (a version, say) holds for the others."""
+
+    def sizes(self) -> BatchSizes:
+        """Sizes of the calls of one run, and how many are made at once."""
+
+    def resolve(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """A ticket for each path, in order; an exception in its place where that path cannot be had."""
+
 
 class WriteSession(Protocol):
-    """What surrounds a batch of writes."""
+    """What surrounds a batch of writes, and the verbs within it, each for one item."""
 
     @property
     def lost(self) -> Collection[str]:
         """Once it has ended: paths whose write went through, and whose object was not there all the same."""
 
+    def sizes(self) -> BatchSizes:
+        """As for a ``Resolver``; asked only of backends that are ``batched``."""
+
+    def resolve(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """As for a ``Resolver``."""
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object."""
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Begin an upload in ``count`` parts, whose URLs are to live for so many seconds. Called by one at a time."""
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Store one part (numbered from 0). ``StaleTicket`` means that the whole session is over."""
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Make one object of the parts, given their MD5s in hex; raises ``StaleTicket`` like ``put_part``."""
+
+    def delete(self, path: str) -> None:
+        """Remove one object; one that is not there counts as removed."""
+
     def failed(self, path: str) -> None:
         """A write to this path has failed for good."""
 
-    def succeeded(self) -> None:
-        """A write went through."""
+    def succeeded(self, path: str) -> None:
+        """A write to this path went through."""
 
 
-class NoSession:
-    """The session of a backend whose writes take effect one by one."""
+class DirectWrites:
+    """The session of a backend whose writes take effect one by one, in a single request each."""
 
     lost: Collection[str] = ()
+
+    def __init__(self, backend: Backend) -> None:
+        self.put = backend.put
+        self.delete = backend.delete
+
+    def sizes(self) -> BatchSizes:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def resolve(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Not asked for."""
+        raise NotImplementedError
 
     def failed(self, path: str) -> None:
         """Nothing to clean up."""
 
-    def succeeded(self) -> None:
+    def succeeded(self, path: str) -> None:
         """Nothing to note."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a backend can do, for the layers above to decide by."""
+
+    batched: bool = False
+    """Names are resolved (``Resolver``) before they are read or written."""
+    multipart: bool = False
+    """Large objects may be stored in parts."""
+    blocking: bool = False
+    """Reading and writing wait for other things than the transport (a disk, a lock)."""
+    listable: bool = True
+    writable: bool = True
+    versioned: bool = False
+    s3_etags: bool = False
+    """ETags are made as S3 makes them, so that content can be compared with them."""
+
+
 class Backend:
-    """The verbs, each for one item. Safe to share between threads; picklable.
+    """The verbs, each for one item. Safe to share between threads.
 
     A subclass overrides what it can do; what it leaves alone refuses with ``ReadOnly`` or ``NotImplementedError``.
     """
 
-    batched: ClassVar[bool] = False
-    """Whether names are resolved by ``prepare`` before they are read or written."""
-    in_parts: ClassVar[bool] = False
-    """Whether large objects are stored in parts."""
-    remote: ClassVar[bool] = True
-    """Whether reading and writing wait for the network, and for nothing else."""
-    etag_is_md5: ClassVar[bool] = False
-    """Whether ETags are made as S3 makes them, so that content can be compared with them."""
+    can: ClassVar[Capabilities] = Capabilities()
     scheme: ClassVar[str] = ""
 
-    def sizes(self, verb: str) -> BatchSizes:
-        """Batch sizes for one run of ``prepare``."""
-        raise NotImplementedError
-
-    def prepare(self, verb: str, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
-        """A ticket for each path, in order; an exception in its place where that path cannot be had."""
+    def reading(self, *, silent: bool = False) -> Resolver:
+        """What resolves the names of one batch of reads; ``silent`` ones are not counted as downloads."""
         raise NotImplementedError
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
@@ -117,28 +204,16 @@ class Backend:
         """Store one object."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=request.path)
 
-    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
-        """Begin an upload in ``count`` parts, whose URLs are to live for so many seconds. Called by one at a time."""
-        raise NotImplementedError
-
-    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
-        """Store one part (numbered from 0). ``StaleTicket`` means that the whole session is over."""
-        raise NotImplementedError
-
-    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
-        """Make one object of the parts, given their MD5s in hex; raises ``StaleTicket`` like ``put_part``."""
-        raise NotImplementedError
-
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=path)
 
-    def writing(self, control: Control, lock: Callable[[str], AbstractContextManager[Any]]) -> Any:
-        """A context manager that surrounds a batch of writes and gives a ``WriteSession``."""
-        return nullcontext(NoSession())
+    def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
+        """A context manager that surrounds a batch of writes and gives its session."""
+        return nullcontext(DirectWrites(self))
 
     def close(self) -> None:
-        """Let go of connections; the backend may be used again."""
+        """Let go of what is open; the backend may be used again."""
 
 
 def flat_listing(names: Iterable[str], prefix: str, *, flat: bool) -> Iterator[str]:
@@ -156,11 +231,3 @@ def flat_listing(names: Iterable[str], prefix: str, *, flat: bool) -> Iterator[s
                     yield folder
                 continue
         yield name
-
-
-def slice_of(content: bytes, start: int, end: int | None, size: int | None = None) -> bytes:
-    """Bytes ``[start, end)`` of an object; past its end there is nothing to be had, and that is an error."""
-    size = len(content) if size is None else size
-    if start > size > 0:
-        raise RangeNotSatisfiable(f"no such bytes: the range starts at {start}, the object has {size}", status=416)
-    return content[start:end]

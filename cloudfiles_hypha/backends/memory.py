@@ -10,7 +10,8 @@ from threading import Lock
 
 from ..errors import NotModified, ObjectNotFound, PreconditionFailed
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from .base import Backend, Control, Ticket, flat_listing, slice_of
+from ..transports.answers import slice_of
+from .base import Backend, Capabilities, Control, Ticket, flat_listing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
-    etag_is_md5 = True
-    remote = False
+    can = Capabilities(blocking=True, s3_etags=True)
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket

@@ -18,10 +18,10 @@ def open_transport(name: str, timeouts: Timeouts, *, green: bool) -> Transport:
     if name != "urllib3":
         try:
             if green:
-                from .green import GreenTransport
+                from .curl.gevent import GreenTransport
 
                 return GreenTransport(timeouts)
-            from .curl import CurlTransport
+            from .curl.transport import CurlTransport
 
             return CurlTransport(timeouts)
         except ImportError:

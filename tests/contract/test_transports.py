@@ -26,12 +26,12 @@ from cloudfiles_hypha import (
     TransferTimeout,
     TruncatedBody,
 )
-from cloudfiles_hypha.carriers import CarrierKit
-from cloudfiles_hypha.content import as_body
+from cloudfiles_hypha.content.sources import as_body
+from cloudfiles_hypha.engine.carriers import CarrierKit
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse, Transport, open_transport
 from cloudfiles_hypha.transports.base import Upload
-from cloudfiles_hypha.transports.curl import CurlTransport
-from cloudfiles_hypha.transports.green import GreenTransport
+from cloudfiles_hypha.transports.curl.gevent import GreenTransport
+from cloudfiles_hypha.transports.curl.transport import CurlTransport
 from cloudfiles_hypha.transports.urllib3 import Urllib3Transport
 from tests.support import object_server as faults
 from tests.support.certs import make_ca

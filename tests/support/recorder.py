@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudfiles_hypha.backends.manager import ArtifactManager
+from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
 from cloudfiles_hypha.errors import TransferError
 
 

@@ -17,9 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, cli, demo, localdisk
+from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.backends import memory
-from cloudfiles_hypha.cli import main
+from cloudfiles_hypha.cli import main as cli
+from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.devserver import demo
+from cloudfiles_hypha.disk import tree as localdisk
 from cloudfiles_hypha.errors import ConnectionFailed
 from tests.support.fake_hypha import FakeHypha, RemoteError
 from tests.support.object_server import Always, Hang, ObjectServer, Status

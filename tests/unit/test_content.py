@@ -18,7 +18,7 @@ from typing import Any
 import numpy
 import pytest
 
-from cloudfiles_hypha.content import as_body
+from cloudfiles_hypha.content.sources import as_body
 from cloudfiles_hypha.models import Body
 
 TEN = b"0123456789"

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import devserver
-from cloudfiles_hypha.devserver import DevServer
+from cloudfiles_hypha.devserver import server as devserver
+from cloudfiles_hypha.devserver.server import DevServer
 
 SECRETS = {
     "token": "eyJhbGciOi.eyJzY29wZSI6.c2lnbmF0dXJl",

@@ -42,9 +42,9 @@ Connect = Callable[..., ArtifactFiles]
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that what holds for gigabytes can be shown with kilobytes."""
-    monkeypatch.setattr("cloudfiles_hypha.download._GATHER", 4 * KIB)
-    monkeypatch.setattr("cloudfiles_hypha.download._JOURNAL", 4 * KIB)
-    monkeypatch.setattr("cloudfiles_hypha.download._PROGRESS", 4 * KIB)
+    monkeypatch.setattr("cloudfiles_hypha.transfers.download._GATHER", 4 * KIB)
+    monkeypatch.setattr("cloudfiles_hypha.transfers.download._JOURNAL", 4 * KIB)
+    monkeypatch.setattr("cloudfiles_hypha.transfers.download._PROGRESS", 4 * KIB)
 
 
 @pytest.fixture(params=CLIENTS)

@@ -19,9 +19,9 @@ import gevent
 import pytest
 
 from cloudfiles_hypha import ArtifactFiles, BatchError, Cancelled, RetryPolicy, TooManyRequests
-from cloudfiles_hypha import engine as engine_module
-from cloudfiles_hypha.engine import Engine, Pace, Prepare, Run, ThreadKit, Turns
-from cloudfiles_hypha.plan import BatchSizes
+from cloudfiles_hypha.engine import pool as engine_module
+from cloudfiles_hypha.engine.pool import Engine, Pace, Prepare, Run, ThreadKit, Turns
+from cloudfiles_hypha.plan.batches import BatchSizes
 from tests.support.certs import make_ca
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha

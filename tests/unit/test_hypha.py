@@ -25,8 +25,8 @@ from cloudfiles_hypha import (
     TooManyRequests,
     TransferError,
 )
-from cloudfiles_hypha.backends import hypha as hypha_backend
-from cloudfiles_hypha.backends import listing
+from cloudfiles_hypha.backends.hypha import backend as hypha_backend
+from cloudfiles_hypha.backends.hypha import listing
 from tests.support.clients import PATIENT, QUICK, connect
 from tests.support.fake_hypha import Answer, FakeHypha, RemoteError, ShortPage, Status429
 from tests.support.object_server import Always, Corrupt, Drop, DropRequest, Hang, NoAnswer, Redirect, ShortBody, Status

@@ -13,7 +13,7 @@ from typing import IO
 import pytest
 
 from cloudfiles_hypha import IntegrityError
-from cloudfiles_hypha.integrity import (
+from cloudfiles_hypha.content.digests import (
     EtagCheck,
     check_md5,
     content_md5,
@@ -25,7 +25,8 @@ from cloudfiles_hypha.integrity import (
     md5_in,
     md5_of,
 )
-from cloudfiles_hypha.plan import MIB, Spans
+from cloudfiles_hypha.plan.parts import MIB
+from cloudfiles_hypha.plan.ranges import Spans
 from cloudfiles_hypha.transports import HttpResponse
 
 CONTENT = bytes(range(256)) * 10_000  # more than one block
@@ -204,7 +205,7 @@ def test_a_wrong_digest_of_parts_is_an_error_only_if_their_size_is_known() -> No
 
 def test_of_several_likely_sizes_each_is_tried_and_none_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = [900_000, MIB, 1_000_000]
-    monkeypatch.setattr("cloudfiles_hypha.integrity.likely_part_sizes", lambda size, count: sizes)
+    monkeypatch.setattr("cloudfiles_hypha.content.digests.likely_part_sizes", lambda size, count: sizes)
     digest, count = digest_in({"etag": parts_etag(1_000_000)}.get)
     check = EtagCheck(digest, count, len(BIG))
     arrive(check)

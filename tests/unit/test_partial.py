@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha import partial
-from cloudfiles_hypha.partial import PartialFile
+from cloudfiles_hypha.disk import partial
+from cloudfiles_hypha.disk.partial import PartialFile
 
 SIZE = 1000
 
@@ -135,7 +135,7 @@ def test_a_target_that_cannot_be_replaced_leaves_only_what_is_of_use(
     def refused(part: str, target: Path) -> None:
         raise PermissionError
 
-    monkeypatch.setattr("cloudfiles_hypha.partial.os.replace", refused)
+    monkeypatch.setattr("cloudfiles_hypha.disk.partial.os.replace", refused)
     file = PartialFile(target, "there")
     file.create(SIZE, None, resumable=False)
     with pytest.raises(PermissionError):

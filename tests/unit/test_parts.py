@@ -8,7 +8,7 @@ from collections import deque
 
 import pytest
 
-from cloudfiles_hypha.parts import InParts
+from cloudfiles_hypha.transfers.parts import InParts
 
 
 class Numbers(InParts[int]):

@@ -9,22 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudfiles_hypha.plan import (
+from cloudfiles_hypha.plan.batches import BatchSizes, cheaper_to_list, halves
+from cloudfiles_hypha.plan.parts import (
     LARGEST_OBJECT,
     LARGEST_PART,
     MIB,
     MOST_PARTS,
     SMALLEST_PART,
-    BatchSizes,
-    Fetch,
-    Spans,
-    cheaper_to_list,
-    coalesce,
-    halves,
     likely_part_sizes,
     part_count,
     upload_part_size,
 )
+from cloudfiles_hypha.plan.ranges import Fetch, Spans, coalesce
 
 
 def sizes_for(count: int, *, per_call: float = 0.2, per_path: float = 0.003, **options: float) -> list[int]:

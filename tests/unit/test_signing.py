@@ -17,11 +17,11 @@ from cloudfiles_hypha import (
     Timeouts,
     TransferTimeout,
 )
-from cloudfiles_hypha.backends import signing
-from cloudfiles_hypha.backends.listing import Listing
-from cloudfiles_hypha.backends.manager import ArtifactManager
-from cloudfiles_hypha.backends.signing import ReadSigner
-from cloudfiles_hypha.plan import BatchSizes
+from cloudfiles_hypha.backends.hypha import signing
+from cloudfiles_hypha.backends.hypha.listing import Listing
+from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
+from cloudfiles_hypha.backends.hypha.signing import ReadSigner
+from cloudfiles_hypha.plan.batches import BatchSizes
 from cloudfiles_hypha.transports import open_transport
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import Answer, FakeHypha, OmitPaths, RemoteError, Timeout504
@@ -64,7 +64,7 @@ def signer(hypha: FakeHypha) -> Iterator[ReadSigner]:
 
 
 def sign(signer: ReadSigner, paths: Sequence[str]) -> list[Any]:
-    return signer.sign(paths, Control(), BatchSizes())
+    return signer.resolve(paths, Control(), BatchSizes())
 
 
 def holding(hypha: FakeHypha, names: Sequence[str]) -> dict[str, bytes]:

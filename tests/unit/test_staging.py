@@ -33,7 +33,7 @@ BROKEN = Always(Status(500))
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudfiles_hypha.backends.staging._COMMIT_PAUSE", 0.05)
+    monkeypatch.setattr("cloudfiles_hypha.backends.hypha.staging._COMMIT_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -556,7 +556,7 @@ def test_staging_verbs_need_an_artifact_with_versions() -> None:
 
 @pytest.fixture
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudfiles_hypha.backends.staging._MANY", 5)
+    monkeypatch.setattr("cloudfiles_hypha.backends.hypha.staging._MANY", 5)
 
 
 MANY = {"a": b"new a", **{f"n{number}": b"%d" % number for number in range(9)}}

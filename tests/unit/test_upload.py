@@ -23,7 +23,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from cloudfiles_hypha.models import PutRequest
-from cloudfiles_hypha.upload import Upload
+from cloudfiles_hypha.transfers.upload import Upload
 from tests.support.clients import CLIENTS, connect
 from tests.support.fake_hypha import Answer, FakeHypha, OmitPaths, RemoteError
 from tests.support.object_server import Always, DropAfterStore, DropRequest, Fault, Status
@@ -37,7 +37,7 @@ PARTS = 8
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that eight parts are eight MiB."""
-    monkeypatch.setattr("cloudfiles_hypha.plan.SMALLEST_PART", MIB)
+    monkeypatch.setattr("cloudfiles_hypha.plan.parts.SMALLEST_PART", MIB)
     monkeypatch.setitem(IN_PARTS, "part_size", MIB)
 
 

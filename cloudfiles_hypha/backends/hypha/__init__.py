@@ -1,0 +1,1 @@
+"""``hypha://``: artifacts, through the URLs that a Hypha server signs for its S3."""

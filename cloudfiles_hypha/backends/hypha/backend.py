@@ -1,0 +1,250 @@
+"""``hypha://workspace/alias``: an artifact's files, through the URLs that a Hypha server signs for its S3.
+
+Every call to the server is expensive and every transfer from the S3 is cheap, so names are signed in batches
+(``signing``), URLs are kept while they live, and nothing is asked that an answer will tell anyway. Writes need
+the artifact to be staged and committed: ``staging`` does that. Bytes never pass through the server.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+
+from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
+from ...errors import (
+    AccessDenied,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    ServerError,
+    TransferError,
+    TransferTimeout,
+)
+from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
+from ...paths import CloudPath
+from ...plan.batches import BatchSizes, cheaper_to_list
+from ...transfers.upload import Session
+from ...transports import HttpRequest, HttpResponse, Transport
+from ...transports.answers import error_of, fetch, fetch_into, first_byte
+from ..base import Backend, Capabilities, Control, Resolver, StaleTicket, Ticket, WriteSession
+from .listing import Listing
+from .manager import ArtifactManager
+from .signing import CALL, EACH, ReadSigner, folder_of
+from .staging import Staging
+
+_CODE = re.compile(rb"<Code>([^<]{1,80})</Code>")
+_NO_SESSION = re.compile(r"session expired|session .*not found|NoSuchUpload|upload does not exist", re.IGNORECASE)
+LARGEST_PUT = 5 * 1024**3
+
+
+class HyphaBackend(Backend):
+    """Files of one artifact. Safe to share between threads."""
+
+    scheme = "hypha"
+    can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True)
+
+    def __init__(
+        self, path: CloudPath, workspace: str, server: str, token: str | None, transport: Transport, *, create: bool
+    ) -> None:
+        self.artifact = f"{workspace}/{path.alias}"
+        self._transport = transport
+        self._manager = ArtifactManager(server, token, transport)
+        self._listing = Listing(self._manager, self.artifact)
+        self._reads = ReadSigner(self._manager, self.artifact, path.version, self._listing)
+        self.version = path.version
+        self.staging = Staging(self._manager, self.artifact, self._listing, self._reads, create=create)
+
+    def __repr__(self) -> str:
+        return f"<HyphaBackend {self.artifact} on {self._manager.server}>"
+
+    def reading(self, *, silent: bool = False) -> Resolver:
+        """What signs the URLs of one batch of reads."""
+        return self._reads
+
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
+        """Read the bytes of one request."""
+        with self._store_errors(request.path, ticket):
+            if sink is not None:
+                return fetch_into(self._transport, str(ticket), request, sink)
+            return fetch(self._transport, str(ticket), request, md5=True)
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object; a URL signed for GET allows no HEAD, so its first byte is read."""
+        with self._store_errors(path, ticket):
+            return first_byte(str(ticket), path, self._transport)
+
+    @contextmanager
+    def _store_errors(self, path: str, ticket: Ticket) -> Iterator[None]:
+        """Tell a URL that has expired from a refusal: both are 403, so the URL is signed anew once."""
+        try:
+            yield
+        except AccessDenied as error:
+            self._reads.expired(path)
+            raise StaleTicket(str(error.args[0]), path=path, status=error.status) from None
+
+    def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
+        """Whether each path is there: by listing their folders where that takes fewer calls than signing."""
+        found: dict[str, bool]
+        folders = {folder_of(path) for path in paths}
+        if len(paths) > 1 and cheaper_to_list(len(paths), len(folders), call=CALL, each=EACH):
+            listed = self._reads.look(paths, control)
+            found = {path: listed.get(path) == "file" for path in paths}
+            paths = [path for path in paths if listed.get(path) == "directory"]  # a file may be hidden behind it
+        else:
+            found = {}
+        sizes = self._reads.sizes()
+        done = 0
+        while done < len(paths):
+            batch = paths[done : done + sizes.next()]
+            done += len(batch)
+            for path, ticket in zip(batch, self._reads.resolve(batch, control, sizes), strict=True):
+                if isinstance(ticket, Exception) and not isinstance(ticket, ObjectNotFound):
+                    raise ticket
+                found[path] = isinstance(ticket, str)
+        return found
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``, folder by folder."""
+        return self._listing.walk(prefix, self.version, flat=flat, control=control)
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with sizes and times; a listing tells no ETags."""
+        return self._listing.scan(prefix, self.version, control=control)
+
+    def as_written(self, control: Control) -> HyphaBackend:
+        """This artifact's files as the next write finds them: at "stage", if it is staged."""
+        return self._at("stage") if self.staging.is_staged(control) else self
+
+    def _at(self, version: str) -> HyphaBackend:
+        other = copy(self)
+        other.version = version
+        other._reads = ReadSigner(self._manager, self.artifact, version, self._listing)
+        return other
+
+    @contextmanager
+    def writing(self, control: Control) -> Iterator[WriteSession]:
+        """Stage, let the caller write, commit; inside ``staged()`` leave both to it."""
+        with self.staging.around(control, control.lock) as staging:
+            yield HyphaWrites(self.artifact, self._manager, self._transport, staging)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()
+
+
+class HyphaWrites:
+    """The verbs within one batch of writes to an artifact."""
+
+    def __init__(self, artifact: str, manager: ArtifactManager, transport: Transport, staging: Staging) -> None:
+        self._artifact = artifact
+        self._manager = manager
+        self._transport = transport
+        self._staging = staging
+
+    @property
+    def lost(self) -> set[str]:
+        """See ``Staging.lost``."""
+        return self._staging.lost
+
+    def sizes(self) -> BatchSizes:
+        """Sizes of the calls of one run."""
+        return BatchSizes()
+
+    def resolve(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
+        """Register names and get the URLs to upload them to."""
+        return self._staging.sign(paths, control, sizes)
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object; the S3 compares its MD5 with what arrives."""
+        return self._send(request, str(ticket))
+
+    def _send(self, request: PutRequest, url: str) -> Stored:
+        if request.size > LARGEST_PUT:
+            raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
+        digest = md5_of(request.body)
+        headers = [("Content-MD5", content_md5(digest))]
+        for name, value in (
+            ("Content-Type", request.content_type),
+            ("Cache-Control", request.cache_control),
+            ("Content-Encoding", request.content_encoding),
+        ):
+            if value:
+                headers.append((name, value))
+        response = self._transport.send(HttpRequest("PUT", url, tuple(headers), request.body))
+        if response.status not in (200, 201, 204):
+            raise self._refusal(response, request.path)
+        stored = md5_in(response)
+        if stored is not None and stored != digest.hexdigest():
+            raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
+        return Stored(request.size, etag_of(response), "md5", digest.hexdigest())  # Content-MD5 was accepted
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Begin a multipart upload."""
+        answer = self._staging.open_parts(request.path, count, lifetime, control)
+        try:
+            urls = {part["part_number"]: str(part["url"]) for part in answer["parts"]}
+            return Session(str(answer["upload_id"]), tuple(urls[number] for number in range(1, count + 1)))
+        except (KeyError, TypeError):
+            raise ServerError(
+                f"put_file_start_multipart: the answer has not the URLs of all {count} parts", path=request.path
+            ) from None
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Store one part; the S3 compares its MD5 with what arrives."""
+        return self._send(request, session.urls[number])
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Complete a multipart upload. Where the answer is lost, what the store has tells whether it was done."""
+        etag = etag_of_parts(digests)
+        parts = [{"part_number": number, "etag": digest} for number, digest in enumerate(digests, 1)]
+        arguments = {"artifact_id": self._artifact, "upload_id": session.id, "parts": parts}
+
+        def attempt() -> None:
+            try:
+                self._manager.call("put_file_complete_multipart", **arguments)
+            except (InvalidRequest, ObjectNotFound, ServerError) as error:
+                # an earlier attempt may have done it, or this one although it says otherwise
+                if self._staged_etag(request.path) == etag:
+                    return
+                if _NO_SESSION.search(str(error)):
+                    raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
+                raise
+
+        control.retry(attempt)
+        return Stored(request.size, etag, "etag-parts")
+
+    def _staged_etag(self, path: str) -> str | None:
+        """The ETag of what is staged under a name now; None if there is nothing."""
+        arguments = {"artifact_id": self._artifact, "file_path": path, "version": "stage", "silent": True}
+        try:
+            url = self._manager.call("get_file", **arguments)
+            return first_byte(str(url), path, self._transport).etag
+        except ObjectNotFound:
+            return None
+
+    def _refusal(self, response: HttpResponse, path: str) -> TransferError:
+        found = _CODE.search(response.body)
+        code = found[1].decode("ascii", "replace") if found else ""
+        if response.status == 403 or code == "NoSuchUpload":
+            return StaleTicket(f"access denied: HTTP {response.status} {code}", path=path, status=response.status)
+        if code in ("BadDigest", "InvalidDigest", "IncompleteBody"):
+            return IntegrityError(f"the upload was damaged on its way ({code})", path=path, status=response.status)
+        if code == "RequestTimeout":
+            return TransferTimeout("the store gave up waiting for the upload", path=path, status=response.status)
+        if response.status == 409:
+            return ServerError(f"the store is busy with this object ({code})", path=path, status=409)
+        return error_of(response, path, code)
+
+    def delete(self, path: str) -> None:
+        """Stage the removal of one file; one that is not there counts as removed."""
+        self._staging.remove(path)
+
+    def failed(self, path: str) -> None:
+        """The upload of ``path`` has failed for good."""
+        self._staging.failed(path)
+
+    def succeeded(self, path: str) -> None:
+        """A write went through."""
+        self._staging.succeeded()

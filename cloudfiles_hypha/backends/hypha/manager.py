@@ -1,0 +1,114 @@
+"""Calls to the artifact manager of a Hypha server, and what its errors mean.
+
+One method call is one HTTP request (``POST /public/services/artifact-manager/METHOD`` with JSON keyword
+arguments). No retries, no batching, no state besides where the server is and who asks. The token goes to this
+server only and is never followed anywhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from typing import Any
+
+from ...errors import (
+    AccessDenied,
+    ArtifactExists,
+    ArtifactNotFound,
+    InvalidRequest,
+    NotStaged,
+    ObjectNotFound,
+    ServerError,
+    TransferError,
+    TransferTimeout,
+)
+from ...transports import HttpRequest, HttpResponse, Transport
+from ...transports.answers import error_of
+from ...transports.base import host_of, without_secrets
+
+# Seconds a call may take without a sign of life: the server itself gives up on a call after about 35.
+_PATIENCE = 90.0
+_TYPE = re.compile(r"(?:RemoteException: )*(\w+): (.*)", re.DOTALL)
+_NO_VERSION = re.compile(r"version .* does not exist", re.IGNORECASE)
+_NO_SERVICE = re.compile(r"service.*not (found|available|exist)|not ready", re.IGNORECASE | re.DOTALL)
+# Methods that do something else when they are called again: never repeated by the transport of its own accord.
+_ONCE = {"commit", "create", "discard", "put_file_complete_multipart", "remove_file"}
+# Python exception names that a repeated call would only raise again.
+_FINAL = {"AssertionError", "ValueError", "TypeError", "ValidationError", "AttributeError", "NotImplementedError"}
+
+
+class ArtifactManager:
+    """The methods of the artifact manager, as ``call("read", artifact_id=...)``. Thread-safe; picklable."""
+
+    def __init__(self, server: str, token: str | None, transport: Transport) -> None:
+        self.server = server.rstrip("/")
+        self._token = token
+        self._transport = transport
+
+    def __repr__(self) -> str:
+        return f"<ArtifactManager {host_of(self.server)}{'' if self._token else ' anonymous'}>"
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """The value that ``method`` returns, or the ``TransferError`` that its answer stands for."""
+        headers = [("Content-Type", "application/json"), ("Accept", "application/json")]
+        if self._token:
+            headers.append(("Authorization", f"Bearer {self._token}"))
+        request = HttpRequest(
+            "POST",
+            f"{self.server}/public/services/artifact-manager/{method}",
+            tuple(headers),
+            json.dumps(arguments).encode("utf-8"),
+            idle=_PATIENCE,
+            once=method in _ONCE,
+        )
+        response = self._transport.send(request)
+        try:
+            value = json.loads(response.body) if response.body else None
+        except ValueError:
+            value = response.body.decode("utf-8", "replace")[:200]
+            if response.status == 200:
+                raise ServerError(f"{method}: the answer is not JSON") from None
+        if response.status == 200 and not (isinstance(value, dict) and value.get("success") is False):
+            return value
+        raise remote_error(method, response, value).about(arguments.get("artifact_id") or arguments.get("alias") or "")
+
+
+def remote_error(method: str, response: HttpResponse, value: Any) -> TransferError:
+    """The exception for a failed call. Goes by the remote exception's type: its status varies by release."""
+    status = response.status
+    detail = value.get("detail", value) if isinstance(value, dict) else value
+    said = without_secrets(detail if isinstance(detail, str) else json.dumps(detail))[:500]
+    match = _TYPE.match(said)
+    kind, message = (match[1], match[2]) if match else ("", said)
+    message = f"{method}: {message.strip()}"
+    if kind == "FileNotFoundError":
+        return ObjectNotFound(message, status=status)
+    if kind == "FileExistsError" or (kind == "ValueError" and "already exists" in said):
+        return ArtifactExists(message, status=status)
+    if kind == "PermissionError" or status == 401:
+        return AccessDenied(message, status=status)
+    if _NO_SERVICE.search(said):
+        return ServerError(f"{message} (the server is starting, or has no artifact manager)", status=status)
+    if kind == "KeyError" or (kind == "ValueError" and _NO_VERSION.search(said)):
+        return ArtifactNotFound(message, status=status)
+    if "staging mode" in said or "No staged changes" in said:
+        return NotStaged(message, status=status)
+    if status == 504 or kind == "TimeoutError":
+        return TransferTimeout(message, status=504)
+    if kind in _FINAL:
+        return InvalidRequest(message, status=status)
+    return error_of(response, "", message)
+
+
+def token_workspace(token: str) -> str | None:
+    """The workspace that a Hypha token was made for, read from its claims (not verified), or None."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        scope = claims.get("scope", "")
+    except (IndexError, ValueError, binascii.Error, AttributeError):
+        return None
+    found = re.search(r"(?:^|\s)wid:(\S+)", scope) if isinstance(scope, str) else None
+    return found[1] if found else None

@@ -1,0 +1,1 @@
+"""What is moved: sources, sinks, digests."""

@@ -1,0 +1,1 @@
+"""A real Hypha server and S3 on this machine, for demonstrations and tests."""

@@ -1,0 +1,148 @@
+"""Local files: what a folder holds, and where downloads land.
+
+Refuses names that would leave the folder they are meant for, by themselves or through a symbolic link, and finds
+names that cannot all be written before any is. Transfers nothing; ``folders`` does that, ``paths`` knows the names.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tempfile
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Literal
+
+from ..paths import check_local_name
+
+_BLOCK = 1024 * 1024
+_LEFT_OVER = re.compile(r"\.cloudfiles-[0-9a-f]{16}\.(part|journal)")  # see ``partial``
+
+Failed = Callable[[str, Exception], None]
+"""Told the path and the error of an item that is left out."""
+
+
+Symlinks = Literal["follow", "skip", "refuse"]
+"""What becomes of symbolic links: the file they lead to, nothing, or an error for each."""
+
+
+def files_below(folder: str, failed: Failed, symlinks: Symlinks = "follow") -> Iterator[tuple[str, str]]:
+    """``(name, path)`` of every regular file below ``folder``, names with forward slashes, in order.
+
+    A symbolic link that leads back to a folder above it, one that leads nowhere, what cannot be read, and what is no
+    regular file (reading a pipe might never end) goes to ``failed``. What an interrupted download has left does not
+    count as a file.
+    """
+    return _walk(folder, "", frozenset(), failed, symlinks)
+
+
+def _walk(
+    folder: str, prefix: str, above: frozenset[tuple[int, int]], failed: Failed, symlinks: Symlinks
+) -> Iterator[tuple[str, str]]:
+    try:
+        status = os.stat(folder)
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            raise OSError("a symbolic link leads back to a folder above it")
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        failed(folder, error)
+        return
+    for entry in entries:
+        if entry.is_symlink() and symlinks != "follow":
+            if symlinks == "refuse":
+                failed(entry.path, OSError("a symbolic link"))
+            continue
+        if _LEFT_OVER.fullmatch(entry.name):
+            continue
+        try:
+            mode = entry.stat().st_mode  # of what a link leads to
+        except OSError as error:
+            failed(entry.path, error)
+            continue
+        if stat.S_ISDIR(mode):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", above | {identity}, failed, symlinks)
+        elif stat.S_ISREG(mode):
+            yield prefix + entry.name, entry.path
+        else:
+            failed(entry.path, OSError("not a regular file"))
+
+
+def place_below(folder: Path, name: str) -> Path:
+    """Where the file called ``name`` lands below ``folder``; ``ValueError`` if that would be outside of it."""
+    target = folder / check_local_name(name)
+    root, home = os.path.realpath(folder), os.path.realpath(target.parent)
+    if home != root and not home.startswith(os.path.join(root, "")):
+        raise ValueError(f"{name!r}: a symbolic link in {str(folder)!r} leads out of it; not written to disk")
+    return target
+
+
+def check_targets(targets: Sequence[Path]) -> None:
+    """Raise ``ValueError`` if these cannot all be written: two are the same file here, or a folder is in the way."""
+    clash = _clash(targets, _folded)
+    if clash and _tells_case_apart(_existing(clash[0].parent)):
+        clash = _clash(targets, str)
+    if clash:
+        first, second = map(str, clash)
+        what = f"two sources would be written to {first!r}" if first == second else f"{first!r} and {second!r} collide"
+        raise ValueError(f"{what}; nothing was copied")
+    for target in targets:
+        try:
+            mode = os.lstat(target).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # a link is replaced, not followed
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise ValueError(f"{str(target)!r} is {kind}; nothing was copied")
+    for folder in {target.parent for target in targets}:
+        if not (there := _existing(folder)).is_dir():
+            raise ValueError(f"{str(there)!r} is a file, and is to be a folder; nothing was copied")
+
+
+def _clash(targets: Iterable[Path], alike: Callable[[Path], str]) -> tuple[Path, Path] | None:
+    """The first two of ``targets`` that are the same, or of which one is to be a folder that holds the other."""
+    seen: dict[str, Path] = {}
+    for target in targets:
+        other = seen.setdefault(alike(target), target)
+        if other is not target:
+            return other, target
+    clear: set[Path] = set()
+    for target in seen.values():
+        for folder in target.parents:
+            if folder in clear:
+                break
+            if file := seen.get(alike(folder)):
+                return file, target
+            clear.add(folder)
+    return None
+
+
+def _folded(path: Path) -> str:
+    """The same text for paths that some disk takes for the same: macOS and Windows ignore case, macOS composition."""
+    return unicodedata.normalize("NFC", str(path).casefold())
+
+
+def _tells_case_apart(folder: Path) -> bool:
+    with tempfile.NamedTemporaryFile(prefix=".cloudfiles-case-", dir=folder) as probe:
+        return not os.path.lexists(os.path.join(folder, os.path.basename(probe.name).swapcase()))
+
+
+def _existing(path: Path) -> Path:
+    """``path``, or the nearest of the folders above it, that is there."""
+    while not os.path.lexists(path) and path != path.parent:
+        path = path.parent
+    return path
+
+
+def read_blocks(file: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Bytes ``[start, end)`` of a file, block by block; moves its position."""
+    file.seek(start)
+    while start < end:
+        block = file.read(min(_BLOCK, end - start))
+        if not block:
+            raise OSError(f"{file.name}: it has become shorter while it was read")
+        yield block
+        start += len(block)

@@ -1,0 +1,126 @@
+"""One large object on its way into an S3, in parts that several workers send at once (a multipart upload).
+
+The parts are read from their places in the source, each attempt afresh, and each is sent with its MD5, so that the S3
+refuses a damaged one. The URLs of all parts come at once and expire together; they cannot be signed again. When they
+do, the upload begins anew under another id, and says so: what was sent before stays in the S3 as an incomplete upload
+that nobody but the S3's own lifecycle rules can remove.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from ..content.sources import PartOf
+from ..models import PutRequest, Stored
+from ..plan.parts import MIB, part_count, upload_part_size
+from .parts import InParts
+
+# Bytes of a body from which on it is sent in parts.
+THRESHOLD = 64 * MIB
+# Seconds for which URLs are asked to live: at least, and at most (the longest that S3 signs for).
+_SHORTEST, _LONGEST = 3600, 7 * 24 * 3600
+# Bytes a second that an upload is expected to reach, before anything is known of it; and how much slower than what
+# was measured it may become.
+_EXPECTED = 1 * MIB
+_MARGIN = 4
+_log = logging.getLogger("cloudfiles_hypha")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One multipart upload as the server opened it: its id and the URL of each part, in order."""
+
+    id: str
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SentPart:
+    """One part to send, in one session."""
+
+    number: int
+    session: Session
+
+
+class Upload(InParts[SentPart]):
+    """The state of one upload in parts."""
+
+    def __init__(self, request: PutRequest, *, width: int, part_size: int | None = None) -> None:
+        super().__init__(width)
+        self.request = request
+        self.part_size = upload_part_size(request.size, *(() if part_size is None else (part_size,)))
+        self.count = part_count(request.size, self.part_size)
+        self.wanted = False  # a worker is ready, so the session may begin
+        self.session: Session | None = None
+        self.attempts = 0
+        self.error: Exception | None = None  # the first that ended a turn for good
+        self.digests: dict[int, str] = {}  # of the parts that are there, by number
+        self._todo: deque[int] = deque()
+        self._restarts = 0
+        self._speed = 0.0  # bytes a second, of all workers together
+        self._began = 0.0
+        self._sent = 0
+
+    # -- what is left to do; called with the lock held ----------------------------------------------------------
+
+    def _next(self) -> SentPart | None:
+        return SentPart(self._todo.popleft(), self.session) if self._todo and self.session is not None else None
+
+    def _return(self, part: SentPart) -> None:
+        if part.session is self.session:
+            self._todo.append(part.number)
+
+    def _left(self) -> int:
+        return len(self._todo) if self.session is not None else self.count
+
+    # -- the session --------------------------------------------------------------------------------------------
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds for which the URLs should live, going by the size and the speed so far."""
+        speed = self._speed / _MARGIN if self._speed else _EXPECTED
+        return int(min(_LONGEST, max(_SHORTEST, self.request.size / speed * 2**self._restarts)))
+
+    def open(self, session: Session) -> None:
+        """The server has opened a session: all parts are to be sent in it."""
+        with self._lock:
+            self.session = session
+            self.digests = {}
+            self._todo = deque(range(self.count))
+            self._began, self._sent = monotonic(), 0
+
+    def expired(self, session: Session) -> None:
+        """The S3 does not accept this session's URLs any more, or the server has forgotten it."""
+        with self._lock:
+            if self.session is not session:
+                return  # another worker has met with that before
+            self.session = None
+            self._todo.clear()
+            self._restarts += 1
+        _log.warning(
+            "%s: the multipart upload %s has expired or is lost after %d of %d parts; starting over, what was sent "
+            "stays in the store as an incomplete upload",
+            self.request.path,
+            session.id,
+            len(self.digests),
+            self.count,
+        )
+
+    # -- a part -------------------------------------------------------------------------------------------------
+
+    def body(self, part: SentPart) -> PutRequest:
+        """The request for one part."""
+        start = part.number * self.part_size
+        size = min(self.part_size, self.request.size - start)
+        return replace(self.request, body=PartOf.cut(self.request.body, start, size))
+
+    def sent(self, part: SentPart, stored: Stored) -> None:
+        """A part is in the store."""
+        with self._lock:
+            if part.session is self.session and stored.md5 is not None:
+                self.digests[part.number] = stored.md5
+                self._sent += stored.size
+                self._speed = self._sent / max(1e-3, monotonic() - self._began)

@@ -1,0 +1,216 @@
+"""How an answer to a GET is read and checked: the one place that decides whether the bytes that arrived are the bytes
+that were asked for. Knows HTTP (RFC 9110), no backend.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import formatdate, parsedate_to_datetime
+
+from ..content.digests import check_md5, etag_of, md5_in
+from ..errors import (
+    AccessDenied,
+    IntegrityError,
+    InvalidRequest,
+    NotModified,
+    ObjectNotFound,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    ServerError,
+    TooManyRequests,
+    TransferError,
+    TransferTimeout,
+)
+from ..models import Fetched, GetRequest, ObjectInfo, Sink
+from .base import HttpRequest, HttpResponse, Take, Transport
+
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+
+
+_SIZE = re.compile(r"bytes \*/(\d+)")
+
+
+def retry_after(headers: dict[str, str]) -> float | None:
+    """Seconds of a ``Retry-After`` header in its numeric form (RFC 9110, 10.2.3), capped at an hour.
+
+    The form that is a date is read against the same answer's ``Date``: the local clock is not trusted.
+    """
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isdigit():
+        return float(min(int(value), 3600))
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
+    except (TypeError, ValueError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), 3600.0)
+
+
+def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError:
+    """The exception that an HTTP status stands for (RFC 9110, 15); ``said`` is the server's explanation."""
+    status = response.status
+    text = f"HTTP {status}{f' ({said})' if said else ''}"
+    if status in (404, 410):
+        return ObjectNotFound(f"not found: {text}", path=path, status=status)
+    if status in (401, 403, 407):
+        return AccessDenied(f"access denied: {text}", path=path, status=status)
+    if status == 408:
+        return TransferTimeout(f"the server gave up waiting: {text}", path=path, status=status)
+    if status == 304:
+        return NotModified(f"not sent, as it is here already: {text}", path=path, status=status)
+    if status == 412:
+        return PreconditionFailed(f"the object has changed: {text}", path=path, status=status)
+    if status == 416:
+        size = _SIZE.fullmatch(response.headers.get("content-range", ""))
+        end = f"; the object has {size[1]} bytes" if size else ""
+        return RangeNotSatisfiable(f"no such bytes: {text}{end}", path=path, status=status)
+    if status in (429, 503):
+        pause = retry_after(response.headers)
+        return TooManyRequests(f"the server is busy: {text}", path=path, status=status, retry_after=pause)
+    if status >= 500:
+        return ServerError(f"the server failed: {text}", path=path, status=status)
+    return InvalidRequest(f"unexpected answer: {text}", path=path, status=status)
+
+
+def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
+    """The headers that ask for a request's bytes; HTTP's ranges include their last byte (RFC 9110, 14.2)."""
+    if request.whole and not request.conditional:
+        return ()
+    headers = []
+    if not request.whole:
+        last = "" if request.end is None else request.end - 1
+        headers.append(("Range", f"bytes={request.start or 0}-{last}"))
+    if request.pinned is not None:
+        headers.append(("If-Match", f'"{request.pinned}"'))
+    if request.known:
+        headers.append(("If-None-Match", ", ".join(f'"{etag}"' for etag in request.known)))
+    if request.since is not None:
+        headers.append(("If-Modified-Since", formatdate(request.since, usegmt=True)))
+    return tuple(headers)
+
+
+def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> Fetched:
+    """Read one request's bytes from ``url`` and make sure that they are the right ones.
+
+    Some servers ignore a range and send the whole object, some send only the slice, both as 200. Where length
+    alone cannot tell which it was, the whole object is fetched and cut: the wrong bytes are never returned.
+    ``md5`` compares a whole object with its ETag where that is an MD5.
+    """
+    response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True))
+    start, end = request.start or 0, request.end
+    if response.status == 200 and start and (end is None or len(response.body) <= end - start):
+        response = transport.send(HttpRequest("GET", url, follow=True))
+    return read_body(request, response, md5=md5)
+
+
+def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) -> Fetched:
+    """Like ``fetch``, with the bytes given to ``sink`` as they come. The sink is told first where they begin.
+
+    That can be 0 when a later byte was asked for, of a server that ignores ranges. What a request of its own would
+    be needed to tell apart is refused; nothing is compared with an MD5: whoever has all bytes does that.
+    """
+    seen: list[ObjectInfo] = []
+
+    def begin(response: HttpResponse) -> Take | None:
+        if response.status not in (200, 206):
+            return None
+        info, start, end = _arriving(request, response)
+        seen.append(info)
+        sink.begin(info, start, end)
+        return sink.write
+
+    response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True, sink=begin))
+    if not seen:  # there was no body
+        fetched = read_body(request, response, md5=False)
+        info = info_of(request.path, response, fetched.size)
+        sink.begin(info, request.start or 0, request.start or 0)
+        seen.append(info)
+    (info,) = seen
+    return Fetched(b"", info.size, info.etag, info.content_type)
+
+
+def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int, int | None]:
+    """What object a body is of, and which bytes of it; raises unless it is what was asked for, or all of it."""
+    start, end = request.start or 0, request.end
+    length = response.header("content-length")
+    if response.status == 200:
+        size = int(length) if length is not None and length.isdigit() else None
+        if start and end is not None and size == end - start:
+            raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
+        return info_of(request.path, response, size), 0, size
+    first, last, size = _content_range(response)
+    wanted = size if end is None else min(end, size)
+    if (first, last + 1) != (start, wanted):
+        raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
+    return info_of(request.path, response, size), first, wanted
+
+
+def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetched:
+    """Check an answer to ``request`` and cut it to what was asked for. Raises when they do not agree.
+
+    A 200 is taken for the whole object; a 206 must say which bytes it has, and they must be the ones asked for.
+    An empty object, and the very end of any other, have no bytes to give: that is ``b""``, not an error.
+    """
+    status, content = response.status, response.body
+    start, end = request.start or 0, request.end
+    if status == 200:
+        size: int | None = len(content)
+        verified = check_md5(content, md5_in(response) if md5 else None)
+        if not request.whole:
+            content = slice_of(content, start, end)
+            if not start and size == end and verified == "length":
+                size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
+    elif status == 206:
+        first, last, size = _content_range(response)
+        wanted = size if end is None else min(end, size)
+        if (first, last + 1) != (start, wanted):
+            raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
+        if len(content) != wanted - start:
+            raise IntegrityError(f"expected {wanted - start} bytes, got {len(content)}", status=206)
+        verified = "length"
+    elif status == 416 and (match := _SIZE.fullmatch(response.header("content-range") or "")):
+        size, verified = int(match[1]), "length"
+        if start < size:
+            raise IntegrityError(f"the server refuses bytes from {start} on, of {size} that it has", status=416)
+        content = slice_of(b"", start, end, size)
+    else:
+        raise error_of(response, request.path)
+    return Fetched(content, size, etag_of(response), response.header("content-type"), verified)
+
+
+def _content_range(response: HttpResponse) -> tuple[int, int, int]:
+    match = _RANGE.fullmatch(response.header("content-range") or "")
+    if match is None:
+        raise IntegrityError("the server sent part of the object and does not say which part", status=206)
+    return int(match[1]), int(match[2]), int(match[3])
+
+
+def first_byte(url: str, path: str, transport: Transport) -> ObjectInfo:
+    """Size, ETag and type of an object, learnt from a GET for its first byte."""
+    response = transport.send(HttpRequest("GET", url, (("Range", "bytes=0-0"),), follow=True))
+    headers = response.headers
+    if response.status == 416 and headers.get("content-range", "bytes */0").strip() == "bytes */0":
+        return info_of(path, response, 0)  # any range of an empty object is past its end
+    if response.status == 200:
+        return info_of(path, response, len(response.body))
+    if response.status != 206:
+        raise error_of(response, path)
+    return info_of(path, response, _content_range(response)[2])
+
+
+def info_of(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
+    headers = response.headers
+    try:
+        modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        modified = None
+    return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers))
+
+
+def slice_of(content: bytes, start: int, end: int | None, size: int | None = None) -> bytes:
+    """Bytes ``[start, end)`` of an object; past its end there is nothing to be had, and that is an error."""
+    size = len(content) if size is None else size
+    if start > size > 0:
+        raise RangeNotSatisfiable(f"no such bytes: the range starts at {start}, the object has {size}", status=416)
+    return content[start:end]

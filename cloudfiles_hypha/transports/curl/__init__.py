@@ -1,0 +1,1 @@
+"""libcurl through pycurl: the default transport."""
