@@ -24,7 +24,7 @@ from ..errors import (
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
 from .base import HttpRequest, HttpResponse, Take, Transport
 
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 _SIZE = re.compile(r"bytes \*/(\d+)")
@@ -127,7 +127,8 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
         sink.begin(info, request.start or 0, request.start or 0)
         seen.append(info)
     (info,) = seen
-    return Fetched(b"", info.size, info.etag, info.content_type)
+    verified = "length" if response.measured or response.status != 200 else None
+    return Fetched(b"", info.size, info.etag, info.content_type, verified)
 
 
 def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int, int | None]:
@@ -139,11 +140,8 @@ def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, 
         if start and end is not None and size == end - start:
             raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
         return info_of(request.path, response, size), 0, size
-    first, last, size = _content_range(response)
-    wanted = size if end is None else min(end, size)
-    if (first, last + 1) != (start, wanted):
-        raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
-    return info_of(request.path, response, size), first, wanted
+    stop, size = _stretch(request, response)
+    return info_of(request.path, response, size), start, stop
 
 
 def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetched:
@@ -156,18 +154,18 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     start, end = request.start or 0, request.end
     if status == 200:
         size: int | None = len(content)
-        verified = check_md5(content, md5_in(response) if md5 else None)
+        verified: str | None = check_md5(content, md5_in(response) if md5 else None)
+        by_length = verified == "length"
+        if by_length and not response.measured:
+            verified = None
         if not request.whole:
             content = slice_of(content, start, end)
-            if not start and size == end and verified == "length":
+            if not start and size == end and by_length:
                 size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
     elif status == 206:
-        first, last, size = _content_range(response)
-        wanted = size if end is None else min(end, size)
-        if (first, last + 1) != (start, wanted):
-            raise IntegrityError(f"asked for bytes [{start}, {wanted}), got [{first}, {last + 1})", status=206)
-        if len(content) != wanted - start:
-            raise IntegrityError(f"expected {wanted - start} bytes, got {len(content)}", status=206)
+        stop, size = _stretch(request, response)
+        if len(content) != stop - start:
+            raise IntegrityError(f"expected {stop - start} bytes, got {len(content)}", status=206)
         verified = "length"
     elif status == 416 and (match := _SIZE.fullmatch(response.header("content-range") or "")):
         size, verified = int(match[1]), "length"
@@ -179,11 +177,23 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     return Fetched(content, size, etag_of(response), response.header("content-type"), verified)
 
 
-def _content_range(response: HttpResponse) -> tuple[int, int, int]:
+def _stretch(request: GetRequest, response: HttpResponse) -> tuple[int, int | None]:
+    """Where the bytes of a 206 end, and the object's size if it is told; raises unless they are those asked for."""
+    first, last, size = _content_range(response)
+    start, end = request.start or 0, request.end
+    if size is None and end is None:
+        raise IntegrityError("the server sent part of the object and does not say whether it is the rest", status=206)
+    stop = min(number for number in (end, size) if number is not None)
+    if (first, last + 1) != (start, stop):
+        raise IntegrityError(f"asked for bytes [{start}, {stop}), got [{first}, {last + 1})", status=206)
+    return stop, size
+
+
+def _content_range(response: HttpResponse) -> tuple[int, int, int | None]:
     match = _RANGE.fullmatch(response.header("content-range") or "")
     if match is None:
         raise IntegrityError("the server sent part of the object and does not say which part", status=206)
-    return int(match[1]), int(match[2]), int(match[3])
+    return int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
 
 
 def first_byte(url: str, path: str, transport: Transport) -> ObjectInfo:

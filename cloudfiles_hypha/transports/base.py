@@ -2,18 +2,20 @@
 
 Transports move bytes and decide nothing: no retries, no batches, no knowledge of Hypha. What goes wrong on the
 wire is translated here, once, into the exceptions of ``errors``; an HTTP status is not an error at this level.
-The three implementations (``curl``, ``green``, ``urllib3``) pass one contract suite.
+All implementations pass one contract suite.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
+from urllib.parse import unquote_to_bytes, urljoin
 
 from ..errors import InvalidRequest, TransferError
 from ..models import Body
@@ -48,7 +50,10 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """The answer to one request: the whole body is in ``body`` unless a sink took it; its length was checked."""
+    """The answer to one request: the whole body is in ``body`` unless a sink took it.
+
+    Its length is what was announced, where that was (``measured``).
+    """
 
     status: int
     body: bytes
@@ -61,6 +66,13 @@ class HttpResponse:
         if self._headers is None:
             self._headers = parse_headers(self.header_lines)
         return self._headers
+
+    @property
+    def measured(self) -> bool:
+        """Whether the server said how long the body is; one that merely ends with the connection may lack its end."""
+        if self.header("content-length") is not None:
+            return True
+        return (self.header("transfer-encoding") or "").lower().endswith("chunked")
 
     def header(self, name: str) -> str | None:
         """One header by its lower-case name: cheaper than parsing them all where one or two are wanted."""
@@ -84,6 +96,9 @@ class Transport(Protocol):
 
     def aborting(self, threads: Collection[int]) -> AbstractContextManager[None]:
         """Break off whatever these threads (by ``get_ident``) have under way, and let them start nothing new."""
+
+    def forget(self, thread: int) -> None:
+        """The thread is about to end, and its number may become another's: nothing said of it counts any more."""
 
     def close(self) -> None:
         """Close idle connections. The transport may be used again, and opens new ones."""
@@ -109,6 +124,7 @@ def check_url(url: str) -> str:
     return url
 
 
+_USER = re.compile(r"(https?://)([^/?#]*)@")
 _HEADER_TEXT = re.compile(r"[\t -~]*")
 
 
@@ -128,21 +144,21 @@ class Upload:
     """
 
     def __init__(self, body: Body) -> None:
-        self.size = self._left = body.size
+        self.size = self.left = body.size
         self._reader = body.open()
 
     def read(self, count: int) -> bytes:
         """The next bytes, at most ``count``; ``b""`` at the end."""
-        block = self._reader.read(min(count, self._left))
-        if not block and self._left:
-            raise TransferError(f"the body is {self._left} bytes shorter than when it was measured; has it changed?")
-        self._left -= len(block)
+        block = self._reader.read(min(count, self.left))
+        if not block and self.left:
+            raise TransferError(f"the body is {self.left} bytes shorter than when it was measured; has it changed?")
+        self.left -= len(block)
         return block
 
     def rewind(self, offset: int = 0) -> None:
         """Go on from ``offset``."""
         self._reader.seek(offset)
-        self._left = self.size - offset
+        self.left = self.size - offset
 
     def close(self) -> None:
         """Let go of the reader."""
@@ -165,13 +181,27 @@ def _certifi() -> str:
     return certifi.where()
 
 
-_QUERY = re.compile(r"\?[^\s'\"]*")
-_BEARER = re.compile(r"(?i)(bearer\s+)\S+")
+def split_user(url: str) -> tuple[str, str | None]:
+    """A URL without its user and password, and the value of ``Authorization`` that stands for them (RFC 7617)."""
+    match = _USER.match(url)
+    if match is None:
+        return url, None
+    user, _, password = match[2].partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    return match[1] + url[match.end() :], f"Basic {b64encode(pair).decode('ascii')}"
 
 
-def without_secrets(text: str) -> str:
-    """``text`` with every query string and bearer token cut out, fit for a message."""
-    return _BEARER.sub(r"\1***", _QUERY.sub("?***", text))
+_CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
+
+
+def redirected(url: str, location: str, headers: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Where a redirect leads, and with which headers: another host gets no credentials, the same one keeps its user."""
+    target = urljoin(url, location)
+    if host_of(target) != host_of(url):
+        headers = {name: headers[name] for name in headers if name.lower() not in _CREDENTIALS}
+    elif (user := _USER.match(url)) is not None and _USER.match(target) is None:
+        target = user[0] + target[len(user[1]) :]
+    return check_url(target), headers
 
 
 def host_of(url: str) -> str:

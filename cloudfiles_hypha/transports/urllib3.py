@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from threading import Lock, get_ident
 from time import monotonic
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3 import exceptions as failures
@@ -26,6 +26,7 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
+from ..redact import scrub
 from .base import (
     USER_AGENT,
     HttpRequest,
@@ -36,11 +37,11 @@ from .base import (
     check_headers,
     check_url,
     host_of,
-    without_secrets,
+    redirected,
+    split_user,
 )
 
 _REDIRECTS = 5
-_CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 _SLOWEST = 64  # bytes a second, as in ``curl``
 # The connection each thread is using, so that ``aborting`` can reach it. Thread ids are unique in a process.
 _busy: dict[int, urllib3.connection.HTTPConnection] = {}
@@ -51,10 +52,11 @@ _given_up: set[int] = set()
 _queries: dict[int, str] = {}
 
 
-def _note(connection: urllib3.connection.HTTPConnection) -> None:
+def note(connection: urllib3.connection.HTTPConnection | None) -> None:
     """Let ``aborting`` find the connection, or find that it has been called; either happens before it can wait."""
     thread = get_ident()
-    _busy[thread] = connection
+    if connection is not None:
+        _busy[thread] = connection
     if thread in _given_up:
         raise Cancelled("the batch was given up")
 
@@ -62,20 +64,20 @@ def _note(connection: urllib3.connection.HTTPConnection) -> None:
 class _Tracked(urllib3.connection.HTTPConnection):
     def connect(self) -> None:
         super().connect()
-        _note(self)
+        note(self)
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        _note(self)
+        note(self)
         super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
 
 class _TrackedTls(urllib3.connection.HTTPSConnection):
     def connect(self) -> None:
         super().connect()
-        _note(self)
+        note(self)
 
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        _note(self)
+        note(self)
         super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
 
@@ -87,7 +89,11 @@ class _TlsPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _TrackedTls
 
 
-class _BodyFailed(Exception):
+POOLS = {"http": _Pool, "https": _TlsPool}
+"""Pools whose connections ``aborting`` finds, and whose requests are logged without their query."""
+
+
+class BodyFailed(Exception):
     """Reading or taking a body has raised ``reason``, which is no failure of the connection."""
 
     def __init__(self, reason: Exception) -> None:
@@ -95,32 +101,33 @@ class _BodyFailed(Exception):
         self.reason = reason
 
 
-class _Source:
+class Source:
     """A ``Body`` as urllib3 takes it: reads in blocks, and keeps the body's failures apart."""
 
     def __init__(self, body: Body) -> None:
         try:
             self._upload = Upload(body)
+            self.len = body.size  # which requests looks for
         except Exception as error:  # noqa: BLE001 -- raised again as it is, by ``send``
-            raise _BodyFailed(error) from None
+            raise BodyFailed(error) from None
 
     def __iter__(self) -> Iterator[bytes]:
         try:
             while block := self._upload.read(256 * 1024):
                 yield block
         except Exception as error:  # noqa: BLE001 -- as above
-            raise _BodyFailed(error) from None
+            raise BodyFailed(error) from None
 
     def close(self) -> None:
         self._upload.close()
 
 
-def _translate(error: BaseException, url: str) -> TransferError:
+def translate(error: BaseException, url: str) -> TransferError:
     """The exception that a urllib3 failure stands for; ``url`` is named by its host only."""
     where = host_of(url)
     if isinstance(error, failures.MaxRetryError | failures.ProxyError) and isinstance(error.__cause__, BaseException):
-        return _translate(error.__cause__, url)
-    text = f"{without_secrets(str(error))} ({where})"
+        return translate(error.__cause__, url)
+    text = f"{scrub(str(error))} ({where})"
     if isinstance(error, failures.SSLError | ssl.SSLError) and "certificate" in str(error).lower():
         return CertificateError(f"the TLS certificate is not trusted: {text}")
     if isinstance(error, failures.NewConnectionError):  # which urllib3 counts among the timeouts
@@ -160,13 +167,14 @@ class Urllib3Transport:
             if manager is None:
                 options: dict[str, Any] = {"num_pools": 32, "maxsize": 512, "ca_certs": authorities}
                 manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-                manager.pool_classes_by_scheme = {"http": _Pool, "https": _TlsPool}
+                manager.pool_classes_by_scheme = POOLS
                 self._managers[proxy, authorities] = manager
             return manager
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
         thread = get_ident()
+        outer = _busy.get(thread), _queries.get(thread)  # of a request whose reader or sink has made this one
         url, headers, redirects = check_url(request.url), check_headers(request.headers), _REDIRECTS
         try:
             while True:
@@ -179,31 +187,36 @@ class Urllib3Transport:
                 if not redirects:
                     raise InvalidRequest(f"more than {_REDIRECTS} redirects ({host_of(request.url)})")
                 redirects -= 1
-                target = check_url(urljoin(url, location))
-                if host_of(target) != host_of(url):
-                    headers = {name: headers[name] for name in headers if name.lower() not in _CREDENTIALS}
-                url = target
-        except _BodyFailed as failed:
+                url, headers = redirected(url, location, headers)
+        except BodyFailed as failed:
             raise failed.reason from None
         except (failures.HTTPError, OSError) as error:
             if thread in self._aborted:
                 raise Cancelled("the batch was given up") from None
             if isinstance(error, TransferError):
                 raise
-            raise _translate(error, request.url) from None
+            raise self._translate(error, request.url) from None
         finally:
-            _busy.pop(thread, None)
-            _queries.pop(thread, None)
+            for held, before in zip((_busy, _queries), outer, strict=True):
+                held.pop(thread, None)  # type: ignore[attr-defined]
+                if before is not None:
+                    held[thread] = before  # type: ignore[index]
+
+    def _translate(self, error: BaseException, url: str) -> TransferError:
+        return translate(error, url)
 
     def _once(self, request: HttpRequest, url: str, headers: dict[str, str]) -> HttpResponse:
+        url, user = split_user(url)
         headers = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}
+        if user is not None and "authorization" not in map(str.lower, headers):
+            headers["Authorization"] = user
         url, question, query = url.partition("?")
         _queries[get_ident()] = question + query
         body: Any = request.body
-        source: _Source | None = None
+        source: Source | None = None
         if isinstance(body, Body):
             headers["Content-Length"] = str(body.size)
-            body = source = _Source(body)
+            body = source = Source(body)
         elif body is not None:
             body = bytes(body)
         try:
@@ -240,11 +253,11 @@ class Urllib3Transport:
                 try:
                     take = (sink and sink(HttpResponse(answer.status, b"", [], headers))) or chunks.append
                 except Exception as error:  # noqa: BLE001 -- raised again as it is, by ``send``
-                    raise _BodyFailed(error) from None
+                    raise BodyFailed(error) from None
             try:
                 take(chunk)
             except Exception as error:  # noqa: BLE001 -- as above
-                raise _BodyFailed(error) from None
+                raise BodyFailed(error) from None
             got += len(chunk)
             elapsed = monotonic() - window
             if elapsed > self._timeouts.idle:
@@ -270,13 +283,22 @@ class Urllib3Transport:
         finally:
             self._aborted.difference_update(threads)
 
+    def forget(self, thread: int) -> None:
+        """The number of a thread that ends means nothing any more."""
+        self._aborted.discard(thread)
+
     def close(self) -> None:
         """Close idle connections."""
         with self._lock:
             if self._pid == os.getpid():
                 for manager in self._managers.values():
-                    for key in manager.pools.keys():  # noqa: SIM118 -- it cannot be iterated over
-                        pool = manager.pools.get(key)
-                        if pool is not None:
-                            pool.close()  # `clear` leaves that to the garbage collector
-                    manager.clear()
+                    close_pools(manager)
+
+
+def close_pools(manager: urllib3.PoolManager) -> None:
+    """Close the idle connections of all pools."""
+    for key in manager.pools.keys():  # noqa: SIM118 -- it cannot be iterated over
+        pool = manager.pools.get(key)
+        if pool is not None:
+            pool.close()  # `clear` leaves that to the garbage collector
+    manager.clear()

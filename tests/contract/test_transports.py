@@ -27,49 +27,18 @@ from cloudfiles_hypha import (
     TruncatedBody,
 )
 from cloudfiles_hypha.content.sources import as_body
-from cloudfiles_hypha.engine.carriers import CarrierKit
-from cloudfiles_hypha.transports import HttpRequest, HttpResponse, Transport, open_transport
+from cloudfiles_hypha.transports import NAMES, HttpRequest, HttpResponse, Transport, open_transport
 from cloudfiles_hypha.transports.base import Upload
 from cloudfiles_hypha.transports.curl.gevent import GreenTransport
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
+from cloudfiles_hypha.transports.requests import RequestsTransport
 from cloudfiles_hypha.transports.urllib3 import Urllib3Transport
 from tests.support import object_server as faults
 from tests.support.certs import make_ca
 from tests.support.object_server import ObjectServer, md5_hex
 from tests.support.proxies import HttpForwardProxy
+from tests.support.transports import KINDS
 
-
-class Carried:
-    """curl as the default engine uses it: each request in a greenlet that a thread carries."""
-
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._transport = CurlTransport(timeouts)
-        self.aborting = self._transport.aborting
-        self.close = self._transport.close
-
-    def send(self, request: HttpRequest) -> HttpResponse:
-        outcome: list[HttpResponse | BaseException] = []
-
-        def work() -> None:
-            try:
-                outcome.append(self._transport.send(request))
-            except BaseException as error:  # noqa: BLE001 -- raised by the caller
-                outcome.append(error)
-
-        kit = CarrierKit(self._transport, 1)
-        kit.join([kit.spawn(work)], None, abort=False)
-        (result,) = outcome
-        if isinstance(result, BaseException):
-            raise result
-        return result
-
-
-KINDS: dict[str, Callable[[Timeouts], Transport]] = {
-    "curl": CurlTransport,
-    "carried": Carried,
-    "green": GreenTransport,
-    "urllib3": Urllib3Transport,
-}
 BODY = bytes(range(256)) * 400  # 100 KiB: longer than any one read from a socket is sure to give
 BIG = bytes(range(256)) * 32 * 1024  # 8 MiB: more than the kernel's buffers hold
 SECRET = "X-Amz-Signature=deadbeef5ec2e7"
@@ -99,10 +68,11 @@ def transport(make: Callable[..., Transport]) -> Transport:
 
 
 def test_every_kind_there_is_passes_this_suite() -> None:
-    assert [type(open_transport(name, Timeouts(), green=False)) for name in ("auto", "curl", "urllib3")] == [
+    assert [type(open_transport(name, Timeouts(), green=False)) for name in NAMES] == [
         CurlTransport,
         CurlTransport,
         Urllib3Transport,
+        RequestsTransport,
     ]
     assert type(open_transport("curl", Timeouts(), green=True)) is GreenTransport
 
@@ -150,6 +120,41 @@ def test_one_request_leaves_nothing_in_the_next(transport: Transport, object_ser
     seen = object_server.requests[-1]
     assert (seen.method, seen.range, seen.body_length) == ("GET", None, 0)
     assert not {"x-odd", "content-type", "content-length", "transfer-encoding"} & set(seen.headers)
+
+
+def test_it_is_known_whether_the_length_of_a_body_was_announced(
+    transport: Transport, object_server: ObjectServer
+) -> None:
+    object_server.put("a", BODY, faults=[faults.Unmeasured(), faults.Unmeasured(cut=5000), faults.Chunked()])
+    answers = [get(transport, object_server.url_for("a")) for _ in range(4)]
+    assert [(answer.measured, len(answer.body)) for answer in answers] == [
+        (False, len(BODY)),
+        (False, 5000),
+        (True, len(BODY)),
+        (True, len(BODY)),
+    ]
+
+
+def test_a_user_in_a_url_is_sent_as_basic_authorization(transport: Transport, object_server: ObjectServer) -> None:
+    object_server.put("a", BODY)
+    url = f"http://us%40er:pa%3Ass@127.0.0.1:{object_server.port}/a"
+    assert get(transport, url).body == BODY
+    assert get(transport, url, ("Authorization", "Bearer x")).body == BODY
+    sent = [seen.headers.get("authorization") for seen in object_server.requests]
+    assert sent == ["Basic dXNAZXI6cGE6c3M=", "Bearer x"]
+
+
+def test_a_redirect_within_a_host_keeps_the_user_of_the_url_and_to_another_drops_it(
+    transport: Transport, object_server: ObjectServer
+) -> None:
+    with ObjectServer(reject_authorization=True) as other:
+        other.put("c", BODY)
+        object_server.fault("a", faults.Redirect("/b"))
+        object_server.fault("b", faults.Redirect(other.url_for("c")))
+        url = f"http://user:password@127.0.0.1:{object_server.port}/a"
+        assert get(transport, url, follow=True).body == BODY
+        assert [seen.headers.get("authorization", "")[:5] for seen in object_server.requests] == ["Basic"] * 2
+        assert "authorization" not in other.requests[0].headers
 
 
 def test_head_has_headers_and_no_body(transport: Transport, object_server: ObjectServer) -> None:
@@ -357,7 +362,7 @@ def test_a_callers_open_file_stays_open_after_a_put(transport: Transport, object
     with io.BytesIO(BODY) as file:
         put(transport, object_server.url_for("a"), as_body(file, "a"))
         assert not file.closed
-        assert file.read() == b""
+        assert file.getvalue() == BODY
 
 
 def test_a_file_that_grew_is_sent_as_long_as_it_was(
@@ -518,7 +523,7 @@ def test_a_silent_server_is_a_timeout(
 
 
 def test_a_server_that_stops_taking_an_upload_is_a_timeout(kind: str, make: Callable[..., Transport]) -> None:
-    if kind != "urllib3":
+    if kind not in ("urllib3", "requests"):
         pytest.skip("libcurl counts what the kernel buffers as progress, and times out half a minute later")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         peers: list[socket.socket] = []

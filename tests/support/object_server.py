@@ -406,6 +406,24 @@ class Chunked(Fault):
             exchange.close()
 
 
+@dataclass(frozen=True)
+class Unmeasured(Fault):
+    """As in HTTP/1.0: ignore ranges, and let the body end with the connection; with ``cut``, too early."""
+
+    cut: int | None = None
+
+    def answer(self, exchange: Exchange) -> None:
+        response = exchange.respond(exchange.request.with_header("range", None))
+        exchange.sleep(exchange.server.cost(exchange.request))
+        exchange.send_raw(f"HTTP/1.0 {response.status} Fine\r\n".encode())
+        for name, value in response.headers.items():
+            if name.lower() != "content-length":
+                exchange.send_raw(f"{name}: {value}\r\n".encode())
+        exchange.send_raw(b"\r\n")
+        exchange.send_body(response.body[: self.cut])
+        exchange.close(polite=True)
+
+
 ANSWER = Fault()
 
 

@@ -7,17 +7,17 @@ and keeps its time.
 from __future__ import annotations
 
 import os
+import threading
 from time import monotonic
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gevent
 import pycurl
 from gevent.hub import Waiter
 
 from ...models import Timeouts
-from .handle import CurlHandle
-from .loop import MultiLoop, inherited
+from .handle import CurlHandle, Outcome
+from .loop import MultiLoop
 from .transport import CurlTransport
 
 
@@ -27,28 +27,35 @@ class HubLoop:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self.loop = MultiLoop()
+        self._thread = threading.current_thread()
         self._waiting: dict[pycurl.Curl, Waiter[Any]] = {}
         self._timer: Any = None
         self._fires = 0.0  # when the timer does
         self._kicked = False
+        self._under_way = 0
+        self._rebuilt = 0
         self._watcher = hub.loop.io(self.loop.fileno(), 1)
 
-    def perform(self, handle: CurlHandle) -> tuple[int, str]:
+    def perform(self, handle: CurlHandle) -> Outcome:
         """Run one transfer while other greenlets run; its libcurl code and message."""
-        waiter: Waiter[Any] = Waiter(self._hub)
-        if not self._waiting:
-            self._watcher.start(self._turn)  # only while there is something to wait for: it keeps the hub alive
-        self._waiting[handle.curl] = waiter
-        self.loop.add(handle)
-        self._keep_time()
-        try:
-            outcome: tuple[int, str] = waiter.get()
+
+        def wait() -> Outcome | None:
+            waiter: Waiter[Any] = Waiter(self._hub)
+            self._waiting[handle.curl] = waiter
+            self._keep_time()
+            outcome: Outcome | None = waiter.get()
             return outcome
+
+        if not self._under_way:
+            self._watcher.start(self._turn)  # only while there is something to wait for: it keeps the hub alive
+        self._under_way += 1
+        try:
+            return self.loop.perform(handle, wait)
         finally:
-            # also when this greenlet was killed while it waited: the transfer ends with it
+            # also when this greenlet was killed while it waited: the transfer has ended with it
             self._waiting.pop(handle.curl, None)
-            self.loop.remove(handle)
-            if not self._waiting:
+            self._under_way -= 1
+            if not self._under_way:
                 self._rest()
 
     def _turn(self) -> None:
@@ -57,6 +64,11 @@ class HubLoop:
             waiter = self._waiting.pop(curl, None)
             if waiter is not None:
                 waiter.switch(outcome)
+        if self._rebuilt != self.loop.rebuilt:
+            self._rebuilt = self.loop.rebuilt
+            self._watcher.stop()  # the hub is to look at the new one
+            if self._under_way:
+                self._watcher.start(self._turn)
         self._keep_time()
 
     def _keep_time(self) -> None:
@@ -89,8 +101,20 @@ class HubLoop:
         self._watcher.stop()
         self._stop_timer()
 
+    def of(self, hub: Any) -> bool:
+        """Whether it is that of a hub, in this process."""
+        return self._hub is hub and self.loop.pid == os.getpid()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether the thread has ended whose greenlets waited here."""
+        return not self._thread.is_alive()
+
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; in the hub's thread, or when that has ended."""
+        if self.orphaned:
+            self.loop.close()  # gevent keeps the hub, and nobody may touch what belongs to it
+            return
         self._rest()
         self._watcher.close()
         self.loop.close()
@@ -99,23 +123,29 @@ class HubLoop:
 class GreenTransport(CurlTransport):
     """Requests through libcurl that let other greenlets run while they wait."""
 
+    carried = False
+
     def __init__(self, timeouts: Timeouts) -> None:
         super().__init__(timeouts)
-        self._hubs: WeakKeyDictionary[Any, HubLoop] = WeakKeyDictionary()
+        self._hubs: dict[int, HubLoop] = {}  # by the thread's number
 
-    def _loop(self) -> HubLoop:
-        hub = gevent.get_hub()
-        found = self._hubs.get(hub)
-        if found is not None and found.loop.pid != os.getpid():
-            inherited.append(found.loop)
-            found = None
-        if found is None:
-            found = self._hubs[hub] = HubLoop(hub)
+    def _carrier(self) -> HubLoop:
+        thread, hub = threading.get_ident(), gevent.get_hub()
+        found = self._hubs.get(thread)
+        if found is None or not found.of(hub):
+            self._close_orphans()
+            found = self._hubs[thread] = HubLoop(hub)
         return found
 
+    def _close_orphans(self) -> None:
+        for thread, loop in [*self._hubs.items()]:
+            if loop.orphaned and self._hubs.pop(thread, None) is loop and loop.loop.pid == os.getpid():
+                loop.close()
+
     def close(self) -> None:
-        """Close idle connections of the calling thread's hub."""
-        found = self._hubs.pop(gevent.get_hub(), None)
-        if found is not None and found.loop.pid == os.getpid():
+        """Close idle connections: of the calling thread's hub, and of threads that have ended."""
+        self._close_orphans()
+        found = self._hubs.pop(threading.get_ident(), None)
+        if found is not None and found.of(gevent.get_hub()):
             found.close()
         super().close()

@@ -1,11 +1,17 @@
-"""One easy handle of libcurl's: turns a request into options, and an outcome into a response or an error."""
+"""One easy handle of libcurl's: turns a request into options, and an outcome into a response or an error.
+
+libcurl's callbacks only store and fetch: a reader is called in ``exchange``, between them; a sink takes bytes as they
+arrive, and is quick.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import pycurl
 
@@ -18,6 +24,7 @@ from ...errors import (
     TruncatedBody,
 )
 from ...models import Body, Timeouts
+from ...redact import scrub
 from ..base import (
     USER_AGENT,
     HttpRequest,
@@ -28,21 +35,46 @@ from ..base import (
     check_headers,
     check_url,
     host_of,
-    without_secrets,
 )
 
 if TYPE_CHECKING:
-    pass
+    from .loop import Company
+
+Outcome = tuple[int, str]
+"""libcurl's code for how a transfer ended (0: well), and its message."""
+
+# What has connections, and in a forked child what has the parent's. Their destructors would end the parent's TLS
+# sessions: so none of them ever runs in a child, not even when its interpreter exits.
+_living: WeakSet[object] = WeakSet()
+_inherited: list[object] = []
 
 
-# Handles of a parent process. Closing them in a child would shut the parent's TLS sessions down.
-_inherited: list[CurlHandle] = []
+def keep_for_ever(thing: object) -> None:
+    """Have no forked child destroy ``thing``, which holds connections of this process."""
+    _living.add(thing)
 
+
+def _in_child() -> None:
+    _inherited.extend(_living)
+    atexit.register(_leak)
+
+
+def _leak() -> None:
+    try:
+        import ctypes
+    except ImportError:
+        return  # a Python without it: the parent finds its connections closed, and opens others
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_inherited))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 # A peer slower than this many bytes a second for the whole idle timeout counts as silent.
 _SLOWEST = 64
 
 
+# Bytes that libcurl receives at a time. It hands them on in blocks of 16 KiB whatever this is (CURL_MAX_WRITE_SIZE).
 _BUFFER = 512 * 1024
 
 
@@ -66,7 +98,7 @@ _NO_HTTP = "HTTP/0.9"  # what libcurl takes an answer for that is no HTTP at all
 
 def translate(code: int, message: str, url: str) -> TransferError:
     """The exception that a libcurl error code stands for; ``url`` is named by its host only."""
-    text = f"{without_secrets(message)} ({host_of(url)})"
+    text = f"{scrub(message)} ({host_of(url)})"
     if code == pycurl.E_OPERATION_TIMEDOUT:
         return TransferTimeout(f"timed out: {text}")
     if code == pycurl.E_PARTIAL_FILE:
@@ -91,22 +123,33 @@ def _upper_case_proxy() -> str | None:
 class CurlHandle:
     """One easy handle with what belongs to the request it carries. Used by one worker at a time."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, owner: object = None) -> None:
         self.curl = pycurl.Curl()
+        self.owner = owner  # handles of one owner share connections
+        self.company: Company | None = None  # where its loop has it, while it is under way
         self.chunks: list[bytes] = []
         self.header_lines: list[bytes] = []
         self.url = ""
         self.refused = False
         self.opened: Callable[[int], None] | None = None  # told of each new socket
-        self.failure: BaseException | None = None  # what reading or taking a body has raised
+        self.failure: BaseException | None = None  # what a callback has raised
+        self.streams = False  # hands over bytes while it is under way (``exchange``)
+        self.parked = False  # streams, and somebody waits for the next bytes
+        self.outcome: Outcome | None = None  # of one that streams
         self._timeouts = timeouts
         self._plain = False  # set up for a plain GET, so that only the URL needs to change
         self._source: Upload | None = None
-        self._request: HttpRequest | None = None  # one with a sink
+        self._block = b""  # what of the source is to be sent next, from ``_sent`` on
+        self._sent = 0
+        self._rewind_to: int | None = None  # where libcurl wants to have the source
+        self._hungry = False  # libcurl wants more of the source
+        self._paused = False
+        self._sink: Callable[[HttpResponse], Take | None] | None = None
         self._take: Take | None = None
         self._proxy: str | None = None
-        self._multi: pycurl.CurlMulti | None = None
+        self._pid = os.getpid()
         self._sockets: dict[int, int] = {}  # descriptor -> inode, of every socket this handle opened
+        keep_for_ever(self)
 
     def load(self, request: HttpRequest) -> None:
         """Set the handle up for ``request``; whatever was set for the one before is gone."""
@@ -160,8 +203,9 @@ class CurlHandle:
             # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
             curl.setopt(pycurl.FRESH_CONNECT, 1)
             curl.setopt(pycurl.FORBID_REUSE, 1)
+        self._sink, self._take = request.sink, None
+        self.streams = isinstance(body, Body)
         if request.sink is not None:
-            self._request, self._take = request, None
             curl.setopt(pycurl.WRITEFUNCTION, self._write)
         named = {name.lower() for name in given}
         if request.method == "HEAD":
@@ -170,10 +214,12 @@ class CurlHandle:
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
         elif isinstance(body, Body):
             self._source = Upload(body)
+            self._hungry = True
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
             curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
-            curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
+            if hasattr(pycurl, "UPLOAD_BUFFERSIZE"):  # libcurl 7.62
+                curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._rewind)
         else:
@@ -184,11 +230,25 @@ class CurlHandle:
                 headers.append("Content-Type:")
         curl.setopt(pycurl.HTTPHEADER, headers)
 
+    # -- called by libcurl --------------------------------------------------------------------------------------
+
+    def _read(self, count: int) -> bytes | int:
+        try:
+            block = self._block[self._sent : self._sent + count]
+            self._sent += len(block)
+            if block or ((self._source is None or not self._source.left) and self._rewind_to is None):
+                return block
+            self._hungry = self._paused = True
+            return int(pycurl.READFUNC_PAUSE)
+        except BaseException as error:  # noqa: BLE001 -- raised once libcurl has returned; it only knows "aborted"
+            self.failure = error
+            return int(pycurl.READFUNC_ABORT)
+
     def _write(self, block: bytes) -> int | None:
         try:
-            if self._request is not None:
-                sink, self._request = self._request.sink, None
-                self._take = (sink and sink(self._answer())) or self.chunks.append
+            if self._sink is not None:
+                sink, self._sink = self._sink, None
+                self._take = sink(self._answer()) or self.chunks.append
             if self._take is not None:
                 self._take(block)
         except BaseException as error:  # noqa: BLE001 -- raised once libcurl has returned; it only knows "aborted"
@@ -196,56 +256,48 @@ class CurlHandle:
             return -1
         return None
 
-    def _answer(self) -> HttpResponse:
-        """The answer as far as it is known before its body; libcurl cannot be asked for it then."""
-        lines = self.header_lines
-        status = next((line for line in reversed(lines) if line[:5] == b"HTTP/"), b"HTTP/1.1 0")
-        return HttpResponse(int(status.split(None, 2)[1]), b"", lines.copy())
-
-    def _read(self, count: int) -> bytes | int:
-        try:
-            return self._source.read(count) if self._source else b""
-        except BaseException as error:  # noqa: BLE001 -- raised once libcurl has returned; it only knows "aborted"
-            self.failure = error
-            return int(pycurl.READFUNC_ABORT)
-
     def _rewind(self, offset: int, origin: int) -> int:  # libcurl seeks from the beginning only
-        try:
-            if self._source:
-                self._source.rewind(offset)
-        except BaseException as error:  # noqa: BLE001 -- as above
-            self.failure = error
-            return int(pycurl.SEEKFUNC_FAIL)
+        self._rewind_to, self._block, self._sent = offset, b"", 0
         return int(pycurl.SEEKFUNC_OK)
 
     def _opened(self, descriptor: int, purpose: int) -> int:
-        """Called by libcurl for each new socket, before it connects."""
-        if self.refused:
+        """A new socket, before it connects."""
+        try:
+            if self.refused:
+                return int(pycurl.SOCKOPT_ERROR)
+            if self.opened is not None:
+                self.opened(descriptor)
+            self._sockets[descriptor] = os.fstat(descriptor).st_ino
+        except BaseException as error:  # noqa: BLE001 -- as above
+            self.failure = error
             return int(pycurl.SOCKOPT_ERROR)
-        if self.opened is not None:
-            self.opened(descriptor)
-        self._sockets[descriptor] = os.fstat(descriptor).st_ino
         return int(pycurl.SOCKOPT_OK)
 
-    def perform_interruptibly(self) -> tuple[int, str]:
-        """Run the transfer so that a signal handler, and so Ctrl-C, runs at once: for the main thread.
+    # -- called by whoever waits for the transfer -----------------------------------------------------------------
 
-        ``perform`` would come back to Python only when something arrives.
-        """
-        if self._multi is None:
-            self._multi = pycurl.CurlMulti()
-        multi = self._multi
-        multi.add_handle(self.curl)
-        try:
-            running = 1
-            while running:
-                _, running = multi.perform()
-                if running:
-                    multi.select(1.0)
-            _, _, failed = multi.info_read()
-            return (failed[0][1], failed[0][2]) if failed else (0, "")
-        finally:
-            multi.remove_handle(self.curl)
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something to do for ``exchange``."""
+        return self._hungry and self.outcome is None
+
+    def exchange(self) -> None:
+        """Read what is to be sent next; readers are called, and may raise."""
+        while self.has_news:
+            if self._hungry and self._source is not None:
+                if self._rewind_to is not None:
+                    self._source.rewind(self._rewind_to)
+                    self._rewind_to = None
+                self._block, self._sent = self._source.read(_BUFFER), 0
+                self._hungry = False
+            if self._paused:
+                self._paused = False
+                self.curl.pause(pycurl.PAUSE_CONT)  # which may bring more
+
+    def _answer(self) -> HttpResponse:
+        """The answer as far as it is known before its body has ended."""
+        lines = self.header_lines  # libcurl cannot be asked while it calls
+        status = next((line for line in reversed(lines) if line[:5] == b"HTTP/"), b"HTTP/1.1 0")
+        return HttpResponse(int(status.split(None, 2)[1]), b"", lines.copy())
 
     def break_off(self) -> None:
         """Make a transfer under way in another thread fail at once, and refuse it a new connection.
@@ -277,15 +329,17 @@ class CurlHandle:
     def unload(self) -> None:
         """Let go of what was sent and of what arrived; the connection stays."""
         self.chunks.clear()
-        self.failure = self._request = self._take = None
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        self.failure = self._sink = self._take = self.outcome = self._rewind_to = None
+        self.streams = self.parked = self._hungry = self._paused = False
+        self._block = b""
+        source, self._source = self._source, None
         if not self._plain:
             self.curl.reset()
+        if source is not None:
+            source.close()
 
     def close(self) -> None:
+        """Close the connection, unless it is the parent's."""
         self.unload()
-        self.curl.close()
-        if self._multi is not None:
-            self._multi.close()
+        if self._pid == os.getpid():
+            self.curl.close()

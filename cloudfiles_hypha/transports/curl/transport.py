@@ -2,7 +2,7 @@
 
 ``CurlHandle`` turns a request into options and an outcome into a response or an error. ``CurlTransport`` lends
 handles out last-in first-out, so that as many connections exist as there were transfers at once, and waits:
-with its thread, or with a greenlet where a thread runs several (``green``).
+with its thread, or with a greenlet where a thread runs several (``loop.here``).
 """
 
 from __future__ import annotations
@@ -10,49 +10,34 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from threading import Lock, get_ident, local, main_thread
-from typing import TYPE_CHECKING, Protocol
+from threading import Lock, get_ident, main_thread
 
 import pycurl
 
-from ...errors import (
-    Cancelled,
-)
+from ...errors import Cancelled
 from ...models import Timeouts
-from ..base import (
-    HttpRequest,
-    HttpResponse,
-)
-from .handle import CurlHandle, translate
-
-if TYPE_CHECKING:
-    from .loop import MultiLoop
-
-
-# Handles of a parent process. Closing them in a child would shut the parent's TLS sessions down.
-_inherited: list[CurlHandle] = []
+from ..base import HttpRequest, HttpResponse
+from .handle import CurlHandle, Outcome, translate
+from .loop import Carrier, MultiLoop, here
 
 
 class HandlePool:
-    """Idle handles, most recently used last. Knows when it woke up in a forked child and starts anew."""
+    """Idle handles and loops, most recently used last. Knows when it woke up in a forked child and starts anew."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self.timeouts = timeouts
         self._idle: list[CurlHandle] = []
+        self._loops: list[MultiLoop] = []
         self._pid = os.getpid()
         self._lock = Lock()  # guards the change of process
 
     def take(self) -> CurlHandle:
         if self._pid != os.getpid():
-            with self._lock:
-                if self._pid != os.getpid():
-                    _inherited.extend(self._idle)
-                    self._idle = []
-                    self._pid = os.getpid()
+            self._start_anew()
         try:
             return self._idle.pop()  # one bytecode: needs no lock
         except IndexError:
-            return CurlHandle(self.timeouts)
+            return CurlHandle(self.timeouts, self)
 
     def give_back(self, handle: CurlHandle) -> None:
         handle.unload()
@@ -61,39 +46,60 @@ class HandlePool:
         else:
             self._idle.append(handle)
 
+    def take_loop(self) -> MultiLoop:
+        if self._pid != os.getpid():
+            self._start_anew()
+        try:
+            return self._loops.pop()
+        except IndexError:
+            return MultiLoop()
+
+    def give_back_loop(self, loop: MultiLoop) -> None:
+        self._loops.append(loop)
+
+    def _start_anew(self) -> None:
+        with self._lock:
+            if self._pid != os.getpid():
+                self._idle, self._loops = [], []
+                self._pid = os.getpid()
+
     def close(self) -> None:
-        while self._idle:
-            self.take().close()
-
-
-class Loop(Protocol):
-    """Where a greenlet waits for its transfer."""
-
-    def perform(self, handle: CurlHandle) -> tuple[int, str]:
-        """Run one transfer while other greenlets run; its libcurl code and message."""
+        if self._pid != os.getpid():
+            self._start_anew()
+        loops, self._loops = self._loops, []
+        idle, self._idle = self._idle, []
+        for loop in loops:
+            loop.close()
+        for handle in idle:
+            handle.close()
 
 
 class CurlTransport:
-    """Requests through libcurl. A thread waits for its answer, unless it carries greenlets (``carried_by``): then
+    """Requests through libcurl. A thread waits for its answer, unless it carries greenlets (``here.carrier``): then
     the greenlet does, and the thread goes on with the others."""
+
+    carried = True  # carriers' greenlets may wait for it
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._pool = HandlePool(timeouts)
         self._busy: dict[int, CurlHandle] = {}
         self._aborted: set[int] = set()
-        self._here = local()  # .carrier: what this thread's greenlets wait in
-        self._idle_loops: list[MultiLoop] = []
 
-    def _loop(self) -> Loop | None:
-        return getattr(self._here, "carrier", None)
+    @property
+    def owner(self) -> object:
+        """Whose the connections are, to a ``MultiLoop``."""
+        return self._pool
+
+    def _carrier(self) -> Carrier | None:
+        return here.carrier
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
-        loop = self._loop()
+        carrier = self._carrier()
         handle = self._pool.take()
         try:
             handle.load(request)
-            code, message = self._perform(handle) if loop is None else loop.perform(handle)
+            code, message = self._perform(handle) if carrier is None else carrier.perform(handle)
             if handle.failure is not None:
                 raise handle.failure
             if code:
@@ -102,43 +108,35 @@ class CurlTransport:
         finally:
             self._pool.give_back(handle)
 
-    def _perform(self, handle: CurlHandle) -> tuple[int, str]:
+    def _perform(self, handle: CurlHandle) -> Outcome:
+        """Let the calling thread wait."""
         thread = get_ident()
+        outer = self._busy.get(thread)  # whose reader or sink has made this request
         self._busy[thread] = handle
+        code, message = 0, ""
         try:
             if thread not in self._aborted:
-                if thread == main_thread().ident:
-                    return handle.perform_interruptibly()
-                handle.curl.perform()
-                return 0, ""
+                if handle.streams or thread == main_thread().ident:
+                    code, message = self._wait(handle)  # libcurl's own would not let Ctrl-C through before it ends
+                else:
+                    handle.curl.perform()
         except pycurl.error as error:
-            if thread not in self._aborted:
-                return error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
+            code, message = error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
         finally:
-            del self._busy[thread]
-        raise Cancelled("the batch was given up")
+            if outer is None:
+                del self._busy[thread]
+            else:
+                self._busy[thread] = outer
+        if thread in self._aborted and (code or not handle.header_lines):
+            raise Cancelled("the batch was given up")
+        return code, message
 
-    @contextmanager
-    def carried_by(self, carrier: Loop) -> Iterator[MultiLoop]:
-        """While this lasts, ``send`` in this thread waits in ``carrier.perform``; gives the loop to run there.
-
-        Loops are kept for the next carrier, with their connections.
-        """
-        from .loop import MultiLoop, inherited
-
-        loop = None
-        while self._idle_loops and loop is None:
-            loop = self._idle_loops.pop()
-            if loop.pid != os.getpid():
-                inherited.append(loop)
-                loop = None
-        loop = loop or MultiLoop()
-        self._here.carrier = carrier
+    def _wait(self, handle: CurlHandle) -> Outcome:
+        loop = self._pool.take_loop()
         try:
-            yield loop
+            return loop.run(handle)
         finally:
-            self._here.carrier = None
-            self._idle_loops.append(loop)
+            self._pool.give_back_loop(loop)
 
     @contextmanager
     def aborting(self, threads: Collection[int]) -> Iterator[None]:
@@ -153,10 +151,10 @@ class CurlTransport:
         finally:
             self._aborted.difference_update(threads)
 
+    def forget(self, thread: int) -> None:
+        """The number of a thread that ends means nothing any more."""
+        self._aborted.discard(thread)
+
     def close(self) -> None:
         """Close idle connections."""
-        while self._idle_loops:
-            loop = self._idle_loops.pop()
-            if loop.pid == os.getpid():
-                loop.close()
         self._pool.close()
