@@ -1,5 +1,6 @@
 """Bulk transfer for Hypha artifacts and HTTP: ``ArtifactFiles`` reads and writes many files at once."""
 
+from .engine.pool import Cancellation
 from .errors import (
     AccessDenied,
     ArtifactExists,
@@ -24,13 +25,16 @@ from .errors import (
     TransferError,
     TransferTimeout,
     TruncatedBody,
+    UntypedWarning,
     WithdrawnWarning,
 )
 from .files import ArtifactFiles
-from .models import Comparison, FileResult, ObjectInfo, Result, Timeouts
+from .models import ObjectInfo, Timeouts
+from .progress import Item, Observer
+from .results import Comparison, FileResult, Result
 from .retry import RetryPolicy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AccessDenied",
@@ -38,6 +42,7 @@ __all__ = [
     "ArtifactFiles",
     "ArtifactNotFound",
     "BatchError",
+    "Cancellation",
     "Cancelled",
     "CertificateError",
     "CommitError",
@@ -47,10 +52,12 @@ __all__ = [
     "IntegrityError",
     "InvalidContent",
     "InvalidRequest",
+    "Item",
     "NotModified",
     "NotStaged",
     "ObjectInfo",
     "ObjectNotFound",
+    "Observer",
     "PreconditionFailed",
     "RangeNotSatisfiable",
     "ReadOnly",
@@ -63,6 +70,7 @@ __all__ = [
     "TransferError",
     "TransferTimeout",
     "TruncatedBody",
+    "UntypedWarning",
     "WithdrawnWarning",
     "__version__",
 ]

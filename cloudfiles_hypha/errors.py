@@ -8,10 +8,10 @@ or a presigned query string: whoever raises names the path, never the URL it was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from .models import Result
+    from .results import FileResult, Result
 
 
 class TransferError(OSError):
@@ -134,9 +134,9 @@ class BatchError(TransferError):
     batch has run, so nothing that succeeded is lost.
     """
 
-    def __init__(self, message: str, results: Sequence[Result] = ()) -> None:
+    def __init__(self, message: str, results: Sequence[Result] | Sequence[FileResult] = ()) -> None:
         super().__init__(message)
-        self.results: list[Result] = list(results)
+        self.results: list[Result] = cast("list[Result]", list(results))
 
     @property
     def errors(self) -> list[Result]:
@@ -144,7 +144,9 @@ class BatchError(TransferError):
         return [result for result in self.results if result["error"] is not None]
 
     @classmethod
-    def from_results(cls, verb: str, results: Sequence[Result], *, of: int | None = None) -> BatchError:
+    def from_results(
+        cls, verb: str, results: Sequence[Result] | Sequence[FileResult], *, of: int | None = None
+    ) -> BatchError:
         """Describe what failed: how many (of ``of`` items, or of these), and the first few by name."""
         failed = [result for result in results if result["error"] is not None]
         shown = "; ".join(str(result["error"]) for result in failed[:3])
@@ -170,3 +172,7 @@ class StagedWarning(UserWarning):
 
 class WithdrawnWarning(UserWarning):
     """Names that had been registered for upload, but whose bytes never arrived, were dropped by a commit."""
+
+
+class UntypedWarning(UserWarning):
+    """Objects were stored without the content type that was asked for: the store's URLs allow none to be sent."""

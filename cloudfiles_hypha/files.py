@@ -1,43 +1,62 @@
-"""``ArtifactFiles``: the batch API. Turns what users write into requests, runs them, and gives results back.
+"""``ArtifactFiles``: the batch API. Turns what users write into tasks, has them run, and gives results back.
 
-Scalar in, scalar out; iterable in, list of result dicts out, in input order. How bytes move is the transports'
-business, where they live the backends', who carries them the engine's.
+Scalar in, scalar out; iterable in, list of result dicts out, in input order. A thin face: ``arguments`` knows what
+users write, ``transfers`` what is done with an item, ``engine`` who does it, ``backends`` where files live.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import Any, TypeVar, cast, overload
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, cast, overload
 
-from .backends.hypha.backend import HyphaBackend
-from .content.sinks import IntoSink, check_into
-from .content.sources import Content, as_body
-from .engine.pool import AgainType, Run
-from .errors import BatchError, InvalidContent, ObjectNotFound, RangeNotSatisfiable
-from .models import Fetched, GetRequest, ObjectInfo, PutRequest, Result
-from .paths import check_name
-from .plan.ranges import coalesce
-from .progress import Progress, ProgressOption
-from .transfers.core import Job, Results, content_size, each_of, failure_of, raise_failures, result_of
-from .transfers.folders import Folders
+from . import backends
+from .arguments import (
+    Patterns,
+    PutOptions,
+    Source,
+    counted,
+    is_scalar,
+    name_filter,
+    parse_json,
+    put_options,
+    read_request,
+    read_requests,
+    to_json,
+    write_requests,
+)
+from .backends import Resources
+from .backends.base import Control, WriteSession
+from .content.sources import Content
+from .engine.kits import sockets_are_patched
+from .engine.pool import Cancellation, Engine
+from .errors import BatchError, ObjectNotFound
+from .models import GetRequest, ObjectInfo, PutRequest, Timeouts
+from .paths import Location, check_name
+from .progress import Observer, Progress, ProgressOption
+from .redact import without_credentials
+from .results import Comparison, FileResult, Result, content_size, raise_failures
+from .retry import RetryPolicy
+from .settings import THRESHOLD, Secrets, Settings, timeouts_of
+from .transfers.batch import Batches
+from .transfers.get import Decode, Get, GetInto, together
+from .transfers.head import Head
+from .transfers.put import Put, PutInParts, Remove
+from .transfers.task import Context
+from .transfers.tree import Overwrite, PathLike, TreeOptions, Trees
 
-T = TypeVar("T")
-Source = str | Mapping[str, Any]
-"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "tags": ..., "into": ...}``."""
+if TYPE_CHECKING:
+    import requests
 
-_GET_KEYS = frozenset({"path", "start", "end", "tags", "into"})
-# Ranges of one object are fetched together across so many unwanted bytes: about what a request costs at 1 GB/s, and
-# less than a round trip on any slower line. And how many bytes such a request may have: it is held in memory.
-_GAP = 128 * 1024
-_LARGEST_FETCH = 8 * 1024 * 1024
-_PUT_KEYS = frozenset({"path", "content", "content_type", "cache_control", "content_encoding", "tags"})
+    from .backends.hypha.staging import Staging
+    from .disk.tree import Symlinks
+    from .transports import Transport
+
+Results = list[Result]
 
 
-class ArtifactFiles(Folders):
+class ArtifactFiles:
     """Read and write many files at once, at one cloudpath.
 
     ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
@@ -48,13 +67,108 @@ class ArtifactFiles(Folders):
     the caller. ``green`` runs them in greenlets instead of threads (no monkey-patching needed); None does so if
     gevent has patched sockets. ``progress`` is True, a description, or a bar of your own with ``update(n)``.
     ``retry`` is a ``RetryPolicy``; ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
-    ``transport`` is "auto", "curl" or "urllib3". ``create`` makes the artifact on the first write if there is none.
-    Uploads of more than ``multipart_threshold`` bytes go in parts of ``part_size`` (16 MiB; more where S3's limits
-    want it).
+    ``observer`` is told of each item's start, bytes, attempts and end. ``transport`` is "auto", "curl", "urllib3" or
+    "requests"; ``session`` is a ``requests.Session`` of yours to send everything with. ``create`` makes the artifact
+    on the first write if there is none. Uploads of more than ``multipart_threshold`` bytes go in parts of
+    ``part_size`` (16 MiB; more where S3's limits want it).
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
     """
+
+    def __init__(
+        self,
+        cloudpath: str,
+        *,
+        token: str | None = None,
+        secrets: Secrets | None = None,
+        server_url: str | None = None,
+        num_threads: int = 20,
+        green: bool | None = None,
+        progress: ProgressOption = None,
+        retry: RetryPolicy | None = None,
+        timeout: float | Timeouts | None = None,
+        transport: str = "auto",
+        session: requests.Session | None = None,
+        observer: Observer | None = None,
+        create: bool = False,
+        multipart_threshold: int = THRESHOLD,
+        part_size: int | None = None,
+    ) -> None:
+        settings = Settings(
+            token=token,
+            secrets=secrets,
+            server_url=server_url,
+            num_threads=num_threads,
+            green=green,
+            progress=progress,
+            retry=retry or RetryPolicy(),
+            timeouts=timeouts_of(timeout),
+            transport=transport,
+            session=session,
+            observer=observer,
+            create=create,
+            multipart_threshold=multipart_threshold,
+            part_size=part_size,
+        )
+        self._open(cloudpath, backends.locate(cloudpath), settings)
+
+    def _open(self, cloudpath: str, location: Location, settings: Settings) -> None:
+        self.cloudpath = cloudpath
+        self._settings = settings
+        self._prefix = location.prefix
+        green = sockets_are_patched() if settings.green is None else settings.green
+        self._transport: Transport | None = None
+
+        def transport() -> Transport:
+            if self._transport is None:
+                from .transports import open_transport  # loads libcurl, which not every backend needs
+
+                self._transport = open_transport(
+                    settings.transport, settings.timeouts, green=green, session=settings.session
+                )
+            return self._transport
+
+        self._backend = backends.open_backend(location, Resources(settings, transport))
+        self._location = location
+        self._engine = Engine(settings.num_threads, green=green, transport=self._transport)
+        self._batches = Batches(self._backend, self._engine, settings.retry, self._prefix, settings.observer)
+        self._trees = Trees(self._batches, self._prefix, without_credentials(cloudpath))
+
+    def __repr__(self) -> str:
+        shown = without_credentials(self.cloudpath)
+        return f"<{type(self).__name__} {shown!r} {self._engine.name}={self._engine.width}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        settings = self._settings
+        kept = settings.progress if isinstance(settings.progress, bool | str | None) else None  # a bar stays here
+        state = {name: getattr(settings, name) for name in Settings.__slots__}
+        state.update(progress=kept, observer=None)
+        return {"cloudpath": self.cloudpath, "location": self._backend.settled(self._location), "settings": state}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._open(state["cloudpath"], state["location"], Settings(**state["settings"]))
+
+    def __enter__(self) -> ArtifactFiles:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close idle connections. The object may be used again, and opens new ones."""
+        self._batches.close()
+        if self._transport is not None:
+            self._transport.close()
+
+    def _control(self) -> Control:
+        return self._batches.control()
+
+    def _bar(
+        self, option: ProgressOption, verb: str, total: int | None = None, total_bytes: int | None = None
+    ) -> Progress:
+        option = self._settings.progress if option is None else option
+        return Progress(option, verb, total=total, total_bytes=total_bytes)
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -72,6 +186,7 @@ class ArtifactFiles(Folders):
         raise_errors: bool = ...,
         return_dict: bool = ...,
         progress: ProgressOption = ...,
+        cancel: Cancellation | None = ...,
     ) -> Any: ...
     def get(
         self,
@@ -80,6 +195,7 @@ class ArtifactFiles(Folders):
         raise_errors: bool = True,
         return_dict: bool = False,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Any:
         """Read files or byte ranges.
 
@@ -96,7 +212,7 @@ class ArtifactFiles(Folders):
         carries every result, or with ``raise_errors=False`` the results are returned, each with its ``error``.
         An empty object, and the very end of any other, give ``b""``; a range that begins beyond is an error.
         """
-        return self._get(paths, total, raise_errors, return_dict, progress, _as_is)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, None)
 
     def get_json(
         self,
@@ -105,9 +221,10 @@ class ArtifactFiles(Folders):
         raise_errors: bool = True,
         return_dict: bool = False,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Any:
         """Like ``get``, with each content parsed as UTF-8 JSON; what cannot be parsed is an ``InvalidContent``."""
-        return self._get(paths, total, raise_errors, return_dict, progress, _parse_json)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, parse_json)
 
     def _get(
         self,
@@ -116,22 +233,19 @@ class ArtifactFiles(Folders):
         raise_errors: bool,
         return_dict: bool,
         progress: ProgressOption,
-        decode: Callable[[bytes, str], Any],
+        cancel: Cancellation | None,
+        decode: Decode | None,
     ) -> Any:
-        if _is_scalar(paths):
-            (result,) = self._collect(
-                "get",
-                self._get_jobs([self._read_request(cast(Source, paths))]),
-                self._getter(decode),
-                None,
-                self._inline,
-            )
+        if is_scalar(paths):
+            result = self._get_one(read_request(cast(Source, paths), self._prefix), cancel, decode)
             if result["error"] is not None:
                 raise result["error"]
             return {result["path"]: result["content"]} if return_dict else result["content"]
-        requests, total = self._read_requests(paths, total)
-        bar = Progress(self._progress if progress is None else progress, "get", total=total)
-        results = self._collect("get", self._jobs_for(requests), self._getter(decode), bar)
+        requests, total = read_requests(paths, total, self._prefix)
+        bar = self._bar(progress, "get", total)
+        results = self._batches.collect(
+            self._get_tasks(requests, bar, decode), self._reading(), bar, cancel=cancel, noted=_adding(bar)
+        )
         if raise_errors:
             raise_failures("get", results)
         if return_dict:
@@ -140,12 +254,23 @@ class ArtifactFiles(Folders):
             return {result["path"]: result["content"] for result in results if result["error"] is None}
         return results
 
+    def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
+        task = self._get_task(self._batches.context(), 0, request, decode)
+        if isinstance(task, Get) and cancel is None and not request.empty:
+            return self._batches.one(task)
+        # a file of the user's is written to here, in the caller's thread
+        return self._batches.collect([task], self._reading(), cancel=cancel)[0]
+
+    def _reading(self) -> Any:
+        return self._backend.reading() if self._backend.can.batched else None
+
     def iget(
         self,
         paths: Iterable[Source],
         total: int | None = None,
         raise_errors: bool = True,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Iterator[Result]:
         """Like ``get`` on an iterable, but yields each result as soon as it is done, in any order.
 
@@ -153,97 +278,43 @@ class ArtifactFiles(Folders):
         results wait to be taken. If anything failed, the end is a ``BatchError`` with the failed results only.
         Closing the iterator, as ``break`` in a loop does, stops what is under way.
         """
-        if _is_scalar(paths):
+        if is_scalar(paths):
             raise TypeError(f"iget takes an iterable of paths, not one path: {paths!r:.60}")
-        requests, total = self._read_requests(paths, total)
-        bar = Progress(self._progress if progress is None else progress, "get", total=total)
-        return self._stream(requests, bar, raise_errors)
+        requests, total = read_requests(paths, total, self._prefix)
+        return self._iget(requests, self._bar(progress, "get", total), raise_errors, cancel)
 
-    def _stream(self, requests: Iterable[GetRequest], bar: Progress, raise_errors: bool) -> Iterator[Result]:
+    def _iget(
+        self, requests: Iterable[GetRequest], bar: Progress, raise_errors: bool, cancel: Cancellation | None
+    ) -> Iterator[Result]:
         failed: Results = []
         count = 0
         try:
-            jobs = self._jobs_for(requests)
-            for job, outcome in self._run("get", jobs, self._getter(_as_is), self._engine, eager=True):
-                for _, result in each_of(job, outcome):
+            stream = self._batches.stream(self._get_tasks(requests, bar, None), self._reading(), cancel=cancel)
+            with closing(stream):
+                for _, result in stream:
                     bar.add(content_size(result))
                     count += 1
-                    if result["error"] is not None:
+                    if raise_errors and result["error"] is not None:
                         failed.append(result)
                     yield result
         finally:
             bar.close()
-        if failed and raise_errors:
+        if failed:
             raise BatchError.from_results("get", failed, of=count)
 
-    def _read_requests(self, sources: Iterable[Source], total: int | None) -> tuple[Iterable[GetRequest], int | None]:
-        """Requests and how many there are, if that is known; what is known whole is checked before any is sent."""
-        if isinstance(sources, Sequence | Set | Mapping):
-            requests = [self._read_request(source) for source in sources]
-            return requests, len(requests)
-        return map(self._read_request, sources), total
+    def _get_tasks(
+        self, requests: Iterable[GetRequest], bar: Progress, decode: Decode | None
+    ) -> Iterable[Get | GetInto]:
+        """A task for each request, or for several that are served best together, if all of them are known."""
+        context = self._batches.context(bar)
+        tasks = (self._get_task(context, index, request, decode) for index, request in enumerate(requests))
+        return together([*tasks]) if isinstance(requests, Sequence) and len(requests) > 1 else tasks
 
-    def _jobs_for(self, requests: Iterable[GetRequest]) -> Iterable[Job]:
-        """A job for each request, or for several that are served best together, if all of them are known."""
-        jobs = self._get_jobs(requests)
-        return _coalesced(list(jobs)) if isinstance(requests, Sequence) and len(requests) > 1 else jobs
-
-    def _get_jobs(self, requests: Iterable[GetRequest]) -> Iterator[Job]:
-        skip = len(self._prefix)
-        for index, request in enumerate(requests):
-            yield Job(index, request.path[skip:], request)
-
-    def _read_request(self, source: Source) -> GetRequest:
-        """The request that ``source`` means, or an error that names what is wrong with it."""
-        if isinstance(source, str):
-            return GetRequest(self._prefix + check_name(source))
-        path = _path_in(source, "get", _GET_KEYS)
-        start, end = source.get("start"), source.get("end")
-        for name, value in (("start", start), ("end", end)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-                raise ValueError(f"{path!r}: {name}={value!r}: expected a whole number of bytes from the beginning")
-        if end is not None and end < (start or 0):
-            raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
-        into = source.get("into")
-        if into is not None:
-            check_into(into, path)
-        return GetRequest(self._prefix + path, start, end, source.get("tags"), into)
-
-    def _getter(self, decode: Callable[[bytes, str], Any]) -> Callable[[Job, Run], Result | Results | AgainType]:
-        backend_get = self._backend.get
-
-        def work(job: Job, run: Run) -> Result | Results | AgainType:
-            request = cast(GetRequest, job.request)
-            if request.empty and request.into is None:
-                return result_of(job, Fetched(b"", verified="length"), b"", 0)
-            if request.into is not None:
-                return self._get_into(job, run)
-            outcome = self._attempt(job, run, partial(backend_get, request, job.ticket))
-            if not isinstance(outcome, tuple):
-                return outcome
-            fetched, attempts = outcome
-            if job.state is not None:
-                return _cut(job, fetched, attempts, decode)
-            return _decoded(job, fetched, fetched.content, attempts, decode)
-
-        return work
-
-    def _get_into(self, job: Job, run: Run) -> Result | AgainType:
-        request = cast(GetRequest, job.request)
-        sink = IntoSink(request, etag_is_md5=self._backend.can.s3_etags)
-
-        def attempt() -> Fetched:
-            if request.empty:
-                return Fetched(b"", verified="length")
-            fetched = self._backend.get(request, job.ticket, sink)
-            view, verified = sink.end()
-            return replace(fetched, content=cast(bytes, view), verified=verified)
-
-        outcome = self._attempt(job, run, attempt)
-        if not isinstance(outcome, tuple):
-            return outcome
-        fetched, attempts = outcome
-        return result_of(job, fetched, fetched.content, attempts)
+    def _get_task(self, context: Context, index: int, request: GetRequest, decode: Decode | None) -> Get | GetInto:
+        name = request.path[len(self._prefix) :]
+        if request.into is not None:
+            return GetInto(context, index, name, request)
+        return Get(context, index, name, request, decode)
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -260,11 +331,10 @@ class ArtifactFiles(Folders):
         ``content`` is bytes or anything with a buffer, text (stored as UTF-8), an open binary file (from where
         it stands; also a pipe), or a ``Path``. Overwrites. Raises if it fails.
         """
-        item = {"path": path, "content": content}
-        options = _put_options(content_type, cache_control, content_encoding)
-        jobs = list(self._put_jobs([item], options))
-        engine = self._inline if jobs[0].state is None else self._engine
-        (result,) = self._write("put", jobs, self._putter, None, engine)
+        options = put_options(content_type, cache_control, content_encoding)
+        requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
+        alone = not self._goes_in_parts(requests[0][1])
+        (result,) = self._write("put", requests, None, self._batches.inline if alone else self._engine, None)
         if result["error"] is not None:
             raise result["error"]
         return result
@@ -278,6 +348,7 @@ class ArtifactFiles(Folders):
         total: int | None = None,
         raise_errors: bool = True,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Results:
         """Store many files, and on Hypha commit them together at the end (unless the artifact is already staged).
 
@@ -289,12 +360,12 @@ class ArtifactFiles(Folders):
         """
         if isinstance(files, str | bytes | Mapping):
             raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
-        options = _put_options(content_type, cache_control, content_encoding)
-        return self._puts(files, options, None, total, raise_errors, progress)
+        options = put_options(content_type, cache_control, content_encoding)
+        return self._puts(files, options, None, total, raise_errors, progress, cancel)
 
     def put_json(self, path: str, content: Any, cache_control: str | None = None) -> Result:
         """Store one object as UTF-8 JSON, with content type application/json."""
-        return self.put(path, _to_json(content, path), "application/json", cache_control)
+        return self.put(path, to_json(content, path), "application/json", cache_control)
 
     def put_jsons(
         self,
@@ -303,51 +374,70 @@ class ArtifactFiles(Folders):
         total: int | None = None,
         raise_errors: bool = True,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Results:
         """Store many objects as JSON; otherwise like ``puts``."""
-        options = _put_options("application/json", cache_control, None)
-        return self._puts(files, options, _to_json, total, raise_errors, progress)
+        options = put_options("application/json", cache_control, None)
+        return self._puts(files, options, to_json, total, raise_errors, progress, cancel)
 
     def _puts(
         self,
-        files: Iterable[tuple[str, Any] | Mapping[str, Any]],
-        options: dict[str, str | None],
-        encode: Callable[[Any, str], bytes] | None,
+        files: Iterable[object],
+        options: PutOptions,
+        encode: Callable[[object, str], bytes] | None,
         total: int | None,
         raise_errors: bool,
         progress: ProgressOption,
+        cancel: Cancellation | None,
     ) -> Results:
         total_bytes = None
+        requests: Iterable[tuple[str, PutRequest]] = write_requests(files, self._prefix, options, encode)
         if isinstance(files, Sequence):  # known whole: refuse what is wrong with it before anything is sent
-            jobs = list(self._put_jobs(files, options, encode))
-            total, total_bytes = len(jobs), sum(cast(PutRequest, job.request).size for job in jobs)
-            source: Iterable[Job] = jobs
-        else:
-            source = self._put_jobs(files, options, encode)
-        bar = Progress(self._progress if progress is None else progress, "put", total=total, total_bytes=total_bytes)
-        results = self._write("puts", source, self._putter, bar, self._engine)
+            requests = [*requests]
+            total, total_bytes = len(requests), sum(request.size for _, request in requests)
+            for name, request in requests:
+                self._check_described(name, request)
+        bar = self._bar(progress, "put", total, total_bytes)
+        results = self._write("puts", requests, bar, self._engine, cancel)
         if raise_errors:
             raise_failures("puts", results)
         return results
 
-    def _put_jobs(
+    def _write(
         self,
-        files: Iterable[Any],
-        options: Mapping[str, str | None],
-        encode: Callable[[Any, str], bytes] | None = None,
-    ) -> Iterator[Job]:
-        seen: set[str] = set()
-        for index, item in enumerate(files):
-            fields = _put_fields(item)
-            path = fields["path"]
-            if path in seen:
-                raise ValueError(f"{path!r}: given twice; which content should win?")
-            seen.add(path)
-            content = fields["content"]
-            body = encode(content, path) if encode is not None else as_body(content, path)
-            settings = {name: fields.get(name) or default for name, default in options.items()}
-            request = PutRequest(self._prefix + path, body, tags=fields.get("tags"), **settings)
-            yield self._put_job(index, path, request)
+        verb: str,
+        requests: Iterable[tuple[str, PutRequest]],
+        bar: Progress | None,
+        engine: Engine,
+        cancel: Cancellation | None,
+    ) -> Results:
+        def tasks(session: WriteSession) -> Iterator[Put]:
+            context = self._batches.context(bar)
+            for index, (name, request) in enumerate(requests):
+                yield self._put_task(context, session, index, name, request)
+
+        return self._batches.write(verb, tasks, bar, engine=engine, cancel=cancel)
+
+    def _put_task(
+        self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest
+    ) -> Put | PutInParts:
+        """The task for one upload: in parts, where it is large and the backend can."""
+        self._check_described(name, request)
+        if self._goes_in_parts(request):
+            return PutInParts(context, session, index, name, request, self._settings.part_size)
+        return Put(context, session, index, name, request)
+
+    def _goes_in_parts(self, request: PutRequest) -> bool:
+        large = self._backend.can.multipart and request.size > self._settings.multipart_threshold
+        return large and not _is_described(request)
+
+    def _check_described(self, name: str, request: PutRequest) -> None:
+        largest = self._backend.can.largest_put
+        if largest is not None and request.size > largest and _is_described(request):
+            raise ValueError(
+                f"{name!r}: an upload of more than 5 GiB goes in parts, and Hypha's carry no content type, cache "
+                "control or content encoding; leave them out"
+            )
 
     def delete(
         self,
@@ -355,41 +445,167 @@ class ArtifactFiles(Folders):
         total: int | None = None,
         raise_errors: bool = True,
         progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
     ) -> Results | None:
         """Remove files, and on Hypha commit that; what is not there counts as removed.
 
         A path gives None or raises; an iterable gives results, with errors as for ``get``. A Hypha server
         removes one file a call, about five a second.
         """
-        if _is_scalar(paths):
-            (result,) = self._write(
-                "delete", list(self._delete_jobs([cast(str, paths)])), self._deleter, None, self._inline
-            )
-            if result["error"] is not None:
-                raise result["error"]
+        scalar = is_scalar(paths)
+        names, total = ([cast(str, paths)], None) if scalar else counted(paths, total, check_name)
+        bar = None if scalar else self._bar(progress, "delete", total)
+
+        def tasks(session: WriteSession) -> Iterator[Remove]:
+            context = self._batches.context(bar)
+            for index, name in enumerate(names):
+                yield Remove(context, session, index, name, self._prefix + check_name(name))
+
+        engine = self._batches.inline if scalar else self._engine
+        for name in names if scalar else ():
+            check_name(name)
+        results = self._batches.write("delete", tasks, bar, engine=engine, blocking=True, cancel=cancel)
+        if scalar:
+            if results[0]["error"] is not None:
+                raise results[0]["error"]
             return None
-        names, total = _counted(paths, total, check_name)
-        bar = Progress(self._progress if progress is None else progress, "delete", total=total)
-        results = self._write("delete", self._delete_jobs(names), self._deleter, bar, self._engine)
         if raise_errors:
             raise_failures("delete", results)
         return results
 
-    def _delete_jobs(self, paths: Iterable[str]) -> Iterator[Job]:
-        for index, path in enumerate(paths):
-            yield Job(index, path, GetRequest(self._prefix + check_name(path)))
-
-    def _deleter(self, job: Job, run: Run) -> Result | AgainType:
-        outcome = self._attempt(job, run, partial(self._writes.delete, job.request.path))
-        return result_of(job, Fetched(b""), None, outcome[1]) if isinstance(outcome, tuple) else outcome
-
     def touch(self, paths: str | Iterable[str]) -> None:
         """Make empty files where there are none; what is there is left as it is."""
-        names = [cast(str, paths)] if _is_scalar(paths) else list(dict.fromkeys(paths))
+        names = [cast(str, paths)] if is_scalar(paths) else list(dict.fromkeys(paths))
         there = self.exists(names)
         missing = [(name, b"") for name in names if not there[name]]
         if missing:
             self.puts(missing)
+
+    # -- files on disk ----------------------------------------------------------------------------------------
+
+    def download(
+        self,
+        paths: str | Iterable[str | Mapping[str, Any]],
+        dest: PathLike,
+        *,
+        overwrite: Overwrite = "different",
+        include: Patterns = None,
+        exclude: Patterns = None,
+        part_size: int | None = None,
+        checksum: bool = True,
+        windows_names: bool = False,
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
+    ) -> Any:
+        """Download files to disk, large ones in parts side by side, and verify them.
+
+        ``paths`` is one path: a ``FileResult`` dict comes back, or an error is raised; ``dest`` is the file, or a
+        folder that is there (or ends in a slash). Or it is a prefix, "" or ending in a slash: everything below it
+        goes into the folder ``dest``, by its name without the prefix; a folder with nothing in it is an
+        ``ObjectNotFound``. Or an iterable of paths, or of dicts with ``path`` and, if it is to be called otherwise
+        below ``dest``, ``local_path``: each goes below ``dest`` by its whole name. The latter two give a list of
+        ``FileResult`` dicts in order; for errors see ``get``.
+
+        A file that is there is replaced by default if its content is "different", by its size and the ETag that its
+        bytes would have in an S3 (elsewhere nothing can be compared, and it counts as different); "never", "always",
+        or "newer": if the object has been modified after it and is different. What is skipped is ``skipped`` in its
+        result. A file that was downloaded has the time of its object.
+
+        ``include`` and ``exclude`` are glob patterns (``*`` matches slashes as well); one without a slash is compared
+        with the last part of a name. ``part_size`` is the bytes of each part; left out, it adapts to the speed.
+        ``checksum=False`` does without the comparison with the ETag, and its time: about 1.5 s of a core for each GiB.
+
+        A target is at all times what it was before or complete, and is not touched if its bytes are wrong. An
+        interrupted download of more than one part leaves a hidden temporary file and a journal beside its target,
+        and the next one goes on from there if the object still has the same ETag. Names that would land outside of
+        ``dest``, or on each other on some system, are refused before anything is moved. So are names that Windows
+        reserves (``CON``, ``aux.txt``, ``c:x``), unless ``windows_names`` says to write them where this system can.
+        """
+        options = TreeOptions(
+            overwrite=overwrite,
+            wanted=name_filter(include, exclude),
+            part_size=part_size,
+            checksum=checksum,
+            windows_names=windows_names,
+            cancel=cancel,
+        )
+
+        def make_bar(count: int | None, size: int | None) -> Progress:
+            return self._bar(progress, "download", count, size)
+
+        if isinstance(paths, str):
+            if paths and not paths.endswith("/"):
+                return self._trees.download_one(paths, dest, options, make_bar)
+            results = self._trees.download_below(paths, dest, options, make_bar)
+        else:
+            results = self._trees.download_named(paths, dest, options, total, make_bar)
+        if raise_errors:
+            raise_failures("download", results)
+        return results
+
+    def upload(
+        self,
+        files: PathLike | Iterable[PathLike | tuple[str, PathLike] | Mapping[str, Any]],
+        prefix: str = "",
+        *,
+        overwrite: Overwrite = "different",
+        include: Patterns = None,
+        exclude: Patterns = None,
+        symlinks: Symlinks = "follow",
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
+    ) -> Any:
+        """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
+
+        ``files`` is one local file: it goes below the folder ``prefix`` by its last name, and its ``FileResult`` dict
+        comes back, or an error is raised. Or it is a local folder: everything in it goes below ``prefix`` with the
+        structure kept. Or an iterable of local files (a relative path keeps its folders, an absolute one its last name)
+        or of pairs or dicts of ``path`` (the name below ``prefix``) and ``local_path``. The latter two give a list of
+        ``FileResult`` dicts in order; for errors see ``get``.
+
+        A file that is there is overwritten by default if its content is "different", by its size and its ETag, so that
+        what an interrupted upload has stored is not sent again (it stays staged: see ``commit``). Or "never", "always",
+        or "newer": if the local file has been modified after it. ``include`` and ``exclude`` are as for ``download``.
+        Symbolic links are followed, left out ("skip"), or an error each ("refuse"); one that leads nowhere or in a
+        circle is an error for that item.
+        """
+        options = TreeOptions(
+            overwrite=overwrite, wanted=name_filter(include, exclude), symlinks=symlinks, cancel=cancel
+        )
+
+        def make_bar(count: int | None, size: int | None) -> Progress:
+            return self._bar(progress, "upload", count, size)
+
+        def make_put(session: WriteSession, index: int, name: str, request: PutRequest, bar: Progress) -> Put:
+            return self._put_task(self._batches.context(bar), session, index, name, request)
+
+        scalar = isinstance(files, str | os.PathLike) and not os.path.isdir(files)
+        results: list[FileResult] = self._trees.upload(files, prefix, options, make_bar, make_put)
+        if scalar:
+            if results[0]["error"] is not None:
+                raise results[0]["error"]
+            return results[0]
+        if raise_errors:
+            raise_failures("upload", results)
+        return results
+
+    def verify(
+        self,
+        local: PathLike,
+        prefix: str = "",
+        *,
+        include: Patterns = None,
+        exclude: Patterns = None,
+    ) -> Comparison:
+        """Compare a folder on disk with what is below ``prefix`` ("" or a folder), by names, sizes and digests.
+
+        Nothing is downloaded: digests are compared with ETags. See ``Comparison`` for what comes back; what keeps a
+        single file from being compared is among it, under ``errors``. Raises if the server is out of reach.
+        """
+        return self._trees.verify(local, prefix, name_filter(include, exclude))
 
     # -- asking -----------------------------------------------------------------------------------------------
 
@@ -402,7 +618,7 @@ class ArtifactFiles(Folders):
 
         False means that the server said "not there"; being refused or out of reach raises.
         """
-        scalar = _is_scalar(paths)
+        scalar = is_scalar(paths)
         names = [check_name(path) for path in ([cast(str, paths)] if scalar else dict.fromkeys(paths))]
         there = self._exists(names) if names else {}
         return there[cast(str, paths)] if scalar else there
@@ -415,7 +631,7 @@ class ArtifactFiles(Folders):
             return dict.fromkeys(names, False)
         if known is not None:
             return {name: known[path] for name, path in zip(names, full, strict=True)}
-        results = self._collect("get", self._get_jobs(self._read_requests(names, None)[0]), self._header, None)
+        results = self._heads(names)
         failed = [r for r in results if r["error"] is not None and not isinstance(r["error"], ObjectNotFound)]
         if failed:
             raise (
@@ -423,21 +639,28 @@ class ArtifactFiles(Folders):
             )
         return {result["path"]: result["error"] is None for result in results}
 
+    def _heads(self, names: Sequence[str]) -> Results:
+        context = self._batches.context()
+        tasks = [Head(context, index, name, self._prefix + check_name(name)) for index, name in enumerate(names)]
+        resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
+        return self._batches.collect(tasks, resolver)
+
     @overload
     def head(self, paths: str) -> ObjectInfo: ...  # type: ignore[overload-overlap]
     @overload
     def head(self, paths: Iterable[str]) -> dict[str, ObjectInfo]: ...
     def head(self, paths: str | Iterable[str]) -> ObjectInfo | dict[str, ObjectInfo]:
         """Size, ETag, content type and headers of files, without their bytes; for an iterable a dict by path."""
-        scalar = _is_scalar(paths)
-        names = [cast(str, paths)] if scalar else list(dict.fromkeys(paths))
-        engine = self._inline if scalar else self._engine
-        results = self._collect("get", self._get_jobs(self._read_requests(names, None)[0]), self._header, None, engine)
-        if scalar and results[0]["error"] is not None:
-            raise results[0]["error"]
+        if is_scalar(paths):
+            name = check_name(paths)
+            result = self._batches.one(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
+            if result["error"] is not None:
+                raise result["error"]
+            info: ObjectInfo = result["content"]
+            return info
+        results = self._heads(list(dict.fromkeys(paths)))
         raise_failures("head", results)
-        infos: dict[str, ObjectInfo] = {result["path"]: result["content"] for result in results}
-        return infos[cast(str, paths)] if scalar else infos
+        return {result["path"]: result["content"] for result in results}
 
     @overload
     def size(self, paths: str) -> int: ...  # type: ignore[overload-overlap]
@@ -445,16 +668,9 @@ class ArtifactFiles(Folders):
     def size(self, paths: Iterable[str]) -> dict[str, int]: ...
     def size(self, paths: str | Iterable[str]) -> Any:
         """Size in bytes; for an iterable a dict by path."""
-        if _is_scalar(paths):
+        if is_scalar(paths):
             return self.head(cast(str, paths)).size
         return {path: info.size for path, info in self.head(paths).items()}
-
-    def _header(self, job: Job, run: Run) -> Result | AgainType:
-        outcome = self._attempt(job, run, partial(self._backend.head, job.request.path, job.ticket))
-        if not isinstance(outcome, tuple):
-            return outcome
-        info, attempts = outcome
-        return result_of(job, Fetched(b"", info.size, info.etag, info.content_type), info, attempts)
 
     def list(self, prefix: str = "", flat: bool = False) -> Iterator[str]:
         """Yield the paths that begin with ``prefix``, which need not be a folder.
@@ -507,8 +723,8 @@ class ArtifactFiles(Folders):
         that too and gives it the name. If the block raises, what was stored stays staged, unpublished:
         ``commit()`` or ``discard()`` it. An artifact that was already staged is left for its owner to commit.
         """
-        staging = self._hypha("staged").staging
-        with staging.explicitly(self._control(), self._lock, version=version, comment=comment):
+        staging = self._staging("staged")
+        with staging.explicitly(self._control(), version=version, comment=comment):
             yield self
 
     def commit(self, comment: str | None = None, version: str | None = None) -> str:
@@ -517,142 +733,30 @@ class ArtifactFiles(Folders):
         ``version`` names a new version. Names that were registered and never uploaded (by an upload that was
         interrupted) are left out, with a ``WithdrawnWarning``.
         """
-        return self._hypha("commit").staging.commit(self._control(), version=version, comment=comment)
+        return self._staging("commit").commit(self._control(), version=version, comment=comment)
 
     def discard(self) -> bool:
         """Drop what is staged and restore what it had overwritten; False if nothing was staged."""
-        return self._hypha("discard").staging.discard(self._control())
+        return self._staging("discard").discard(self._control())
 
     def status(self) -> dict[str, Any]:
         """``artifact``, ``versions`` (names, oldest first), ``staged``, ``new_version``, and the ``files`` and
-        ``removed`` that are staged."""
-        return self._hypha("status").staging.status(self._control())
+        ``removed`` that are staged; and who is known to own that, ``owner``."""
+        return dict(self._staging("status").status(self._control()))
 
-    def _hypha(self, verb: str) -> HyphaBackend:
-        if not isinstance(self._backend, HyphaBackend):
+    def _staging(self, verb: str) -> Staging:
+        staging: Staging | None = getattr(self._backend, "staging", None)
+        if staging is None:
             raise TypeError(f"{verb}() is for Hypha artifacts; {self.cloudpath!r} has no versions")
-        return self._backend
+        return staging
 
 
-def _is_scalar(paths: object) -> bool:
-    """Whether one item was given; what is neither one nor an iterable of items is an error at once."""
-    if isinstance(paths, str | Mapping):
-        return True
-    if isinstance(paths, bytes | bytearray | memoryview):
-        raise TypeError(f"a path is a string, not {type(paths).__name__}: {bytes(paths[:60])!r}")
-    if not isinstance(paths, Iterable):
-        raise TypeError(f"expected a path, a dict with a 'path', or an iterable of them, not {type(paths).__name__}")
-    return False
+def _adding(bar: Progress) -> Callable[[int, Result], None]:
+    def add(index: int, result: Result) -> None:
+        bar.add(content_size(result))
+
+    return add
 
 
-def _counted(items: Iterable[T], total: int | None, check: Callable[[T], object]) -> tuple[Iterable[T], int | None]:
-    """Items and how many there are, if that is known; what is known whole is checked before anything is sent."""
-    if isinstance(items, Sequence | Set | Mapping):
-        for item in items:
-            check(item)
-        return items, len(items)
-    return items, total
-
-
-def _path_in(item: Mapping[str, Any], verb: str, allowed: frozenset[str]) -> str:
-    if "path" not in item:
-        keys = ", ".join(map(repr, [*item][:5])) + (", ..." if len(item) > 5 else "")
-        raise ValueError(f"{verb}: a dict is one item and needs a 'path'; this one has {keys}; give a list for several")
-    path = check_name(item["path"])
-    if not allowed.issuperset(item):
-        unknown = sorted(str(key) for key in item if key not in allowed)
-        raise ValueError(f"{path!r}: {verb} knows no {', '.join(map(repr, unknown))}; it takes {sorted(allowed)}")
-    return path
-
-
-def _put_fields(item: Any) -> Mapping[str, Any]:
-    """The fields of one item to store: a pair, a dict, or a result of ``get``."""
-    if isinstance(item, Mapping):
-        if Result.__required_keys__.issubset(item):
-            if item["error"] is not None or item["byte_range"] != (None, None):
-                raise ValueError(f"{item['path']!r}: a result that failed, or is only a range, cannot be stored")
-            return {name: item[name] for name in ("path", "content", "content_type", "tags")}
-        path = _path_in(item, "puts", _PUT_KEYS)
-        if "content" not in item:
-            raise ValueError(f"{path!r}: a dict to store needs a 'content'")
-        return item
-    if isinstance(item, tuple | list) and len(item) == 2:
-        return {"path": check_name(item[0]), "content": item[1]}
-    raise TypeError(f"puts takes (path, content) pairs or dicts, not {type(item).__name__}: {item!r:.60}")
-
-
-def _put_options(
-    content_type: str | None, cache_control: str | None, content_encoding: str | None
-) -> dict[str, str | None]:
-    options = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
-    for name, value in options.items():
-        if value is not None and (not isinstance(value, str) or not value.isprintable() or not value.isascii()):
-            raise ValueError(f"{name}={value!r}: expected printable ASCII text")
-    return options
-
-
-def _coalesced(jobs: Sequence[Job]) -> Iterator[Job]:
-    """The same jobs, with those for close ranges of one object as the ``state`` of one for all of them."""
-    ranges: dict[str, list[Job]] = {}
-    for job in jobs:
-        request = cast(GetRequest, job.request)
-        if request.end is not None and not request.empty and request.into is None:
-            ranges.setdefault(request.path, []).append(job)
-    together: dict[int, Job | None] = {}  # by index: the job in this one's place, or None
-    for path, members in ranges.items():
-        if len(members) > 1:
-            spans = [(job.request.start or 0, cast(int, job.request.end)) for job in cast("list[Any]", members)]
-            for fetch in coalesce(spans, gap=_GAP, largest=_LARGEST_FETCH):
-                if len(fetch.members) > 1:
-                    parts = [members[number] for number in fetch.members]
-                    whole = Job(parts[0].index, parts[0].name, GetRequest(path, fetch.start, fetch.end))
-                    whole.state = parts
-                    together.update(dict.fromkeys((part.index for part in parts), None))
-                    together[parts[0].index] = whole
-    for job in jobs:
-        found = together.get(job.index, job)
-        if found is not None:
-            yield found
-
-
-def _decoded(job: Job, fetched: Fetched, content: bytes, attempts: int, decode: Callable[[bytes, str], Any]) -> Result:
-    try:
-        return result_of(job, fetched, decode(content, job.name), attempts)
-    except InvalidContent as error:
-        return failure_of(job, error, attempts)
-
-
-def _cut(job: Job, fetched: Fetched, attempts: int, decode: Callable[[bytes, str], Any]) -> Results:
-    """The results of the ranges that were fetched together."""
-    start = cast(GetRequest, job.request).start or 0
-    results = []
-    for part in job.state:
-        request = cast(GetRequest, part.request)
-        first, last = request.start or 0, cast(int, request.end)
-        if fetched.size is not None and first > fetched.size > 0:
-            error = RangeNotSatisfiable(
-                f"no such bytes: the range starts at {first}, the object has {fetched.size}", path=part.name, status=416
-            )
-            results.append(failure_of(part, error, attempts))
-        else:
-            content = fetched.content[first - start : last - start]
-            results.append(_decoded(part, fetched, content, attempts, decode))
-    return results
-
-
-def _as_is(content: bytes, path: str) -> bytes:
-    return content
-
-
-def _parse_json(content: bytes, path: str) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError as error:
-        raise InvalidContent(f"not JSON: {error}", path=path) from None
-
-
-def _to_json(content: Any, path: str) -> bytes:
-    try:
-        return json.dumps(content, allow_nan=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{path!r}: cannot be written as JSON: {error}") from None
+def _is_described(request: PutRequest) -> bool:
+    return bool(request.content_type or request.cache_control or request.content_encoding)

@@ -1,6 +1,6 @@
-"""The values that travel between the layers: requests, results, settings. No I/O.
+"""The values that travel between the layers: requests, and what came of them. No I/O.
 
-Byte ranges are half-open, like slices; times are seconds. ``files`` builds these from what the user wrote,
+Byte ranges are half-open, like slices; times are seconds. ``arguments`` builds these from what the user wrote,
 backends and transports read them.
 """
 
@@ -8,65 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, Protocol, TypedDict, runtime_checkable
-
-
-class Result(TypedDict):
-    """What became of one item; always these keys.
-
-    ``content`` is None for an item that failed and for verbs that return no bytes. ``byte_range`` is the
-    ``(start, end)`` that was asked for. ``size`` is the whole object's size in bytes where it is known,
-    ``etag`` as the server gave it (without quotes), ``attempts`` how many times the transfer was tried,
-    ``verified`` what was compared besides the length ("md5", or "length" where no checksum was to be had).
-    """
-
-    path: str
-    content: Any
-    byte_range: tuple[int | None, int | None]
-    error: Exception | None
-    size: int | None
-    etag: str | None
-    content_type: str | None
-    attempts: int
-    verified: str | None
-    compress: str | None
-    raw: bool
-    tags: object
-
-
-class FileResult(TypedDict):
-    """What became of one file on disk; always these keys.
-
-    ``size`` in bytes, ``skipped`` if there was nothing to do, ``resumed`` how many bytes an earlier attempt had left,
-    ``verified`` what the bytes were compared with besides their length: "md5", "etag-parts" (the MD5s of the parts of
-    a multipart upload), or "length" where the server tells nothing to compare with.
-    """
-
-    path: str
-    local_path: str
-    size: int | None
-    error: Exception | None
-    skipped: bool
-    resumed: int
-    verified: str | None
-    etag: str | None
-    content_type: str | None
-    attempts: int
-    tags: object
-
-
-class Comparison(TypedDict):
-    """How a folder on disk and an artifact differ: lists of names, sorted, below what was compared.
-
-    ``different`` have other bytes, ``missing`` are in the artifact only, ``extra`` on disk only. ``equal`` are the
-    same by their digest, ``same_size`` by their size alone, where the server tells no digest to compare.
-    """
-
-    equal: list[str]
-    same_size: list[str]
-    different: list[str]
-    missing: list[str]
-    extra: list[str]
+from typing import IO, Any, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +69,15 @@ class PutRequest:
     @property
     def size(self) -> int:
         """Bytes that will be sent."""
-        return self.body.size if isinstance(self.body, Body) else len(self.body)
+        return len(self.body) if isinstance(self.body, bytes | memoryview) else self.body.size
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One multipart upload as the server opened it: its id and the URL of each part, in order."""
+
+    id: str
+    urls: tuple[str, ...]
 
 
 class Sink(Protocol):

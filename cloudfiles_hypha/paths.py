@@ -1,106 +1,46 @@
-"""Cloudpaths and names inside them: parsing, checking, quoting. No I/O.
-
-``hypha://workspace/alias[@version][/prefix]`` (or without the scheme), ``hypha://https://host:port/workspace/...``
-for a server of one's own, ``mem://bucket[/prefix]``, ``http(s)://host/prefix``.
-"""
+"""Cloudpaths and names inside them: what all backends have in common of parsing, checking, quoting. No I/O."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from .redact import without_credentials
+
 DEFAULT_SERVER = "https://hypha.aicell.io"
-SCHEMES = ("hypha", "mem", "http", "https")
-_LATER = ("s3", "gs", "file")
-_NAME = re.compile(r"[^/@\s]+")
 
 
-@dataclass(frozen=True, slots=True)
-class CloudPath:
-    """Where a set of files is. ``prefix`` is empty or ends in a slash.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where a set of files is. A backend's own adds what it needs to know.
 
-    For ``hypha`` the ``server`` (None: the default), ``workspace`` (None: from the token), ``alias`` and
-    ``version`` are set; for ``mem`` the ``bucket``; for ``http`` and ``https`` the ``base`` URL.
+    ``root`` is the cloudpath without the prefix, free of credentials; ``prefix`` is empty or ends in a slash;
+    ``version`` is the one that is asked for, where there are versions.
     """
 
     scheme: str
+    root: str
     prefix: str = ""
-    server: str | None = None
-    workspace: str | None = None
-    alias: str = ""
     version: str | None = None
-    bucket: str = ""
-    base: str = ""
 
 
-def parse_cloudpath(text: str) -> CloudPath:
-    """Read a cloudpath, or raise ``ValueError`` that says what is wrong with it."""
+def split_scheme(text: str) -> tuple[str, str]:
+    """The scheme of a cloudpath, and what follows ``://``. What has no scheme is Hypha's."""
     if not isinstance(text, str):
         raise TypeError(f"a cloudpath is a string such as 'hypha://workspace/alias', not {type(text).__name__}")
     scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "hypha", text
-    shown = without_credentials(text)
-    if scheme in _LATER:
-        raise ValueError(f"{shown!r}: {scheme}:// is not supported yet; supported are {', '.join(SCHEMES)}")
-    if scheme not in SCHEMES:
-        raise ValueError(f"{shown!r}: unknown scheme {scheme!r}; supported are {', '.join(SCHEMES)}")
-    if scheme in ("http", "https"):
-        if not _host_in(rest):
-            raise ValueError(f"{shown!r}: a host is missing")
-        if "?" in rest or "#" in rest:
-            raise ValueError(f"{shown!r}: a base URL has no query and no fragment")
-        return CloudPath(scheme, base=f"{scheme}://{rest.rstrip('/')}/")
-    if scheme == "mem":
-        bucket, _, prefix = rest.partition("/")
-        if not bucket:
-            raise ValueError(f"{shown!r}: a bucket name is missing, as in mem://bucket/prefix")
-        return CloudPath("mem", prefix=_as_prefix(prefix, text), bucket=bucket)
-    return _parse_hypha(text, rest)
+    return (scheme, rest) if separator else ("hypha", text)
 
 
-def _parse_hypha(text: str, rest: str) -> CloudPath:
-    server, shown = None, without_credentials(text)
-    if rest.startswith(("http://", "https://")):
-        scheme, _, rest = rest.partition("://")
-        host, _, rest = rest.partition("/")
-        if not _host_in(host):
-            raise ValueError(f"{shown!r}: a host is missing after {scheme}://")
-        server = f"{scheme}://{host}"
-    first, _, after = rest.strip("/").partition("/")
-    workspace: str | None = first
-    second, _, prefix = after.partition("/")
-    if not second or "@" in first:  # no workspace: it comes from the environment or the token
-        workspace, second, prefix = None, first, after
-    alias, at, version = second.partition("@")
-    if not _NAME.fullmatch(alias) or (workspace is not None and not _NAME.fullmatch(workspace)) or (at and not version):
-        raise ValueError(f"{shown!r}: expected hypha://workspace/alias[@version][/prefix]")
-    return CloudPath(
-        "hypha",
-        prefix=_as_prefix(prefix, text),
-        server=server,
-        workspace=workspace,
-        alias=alias,
-        version=version or None,
-    )
-
-
-def _host_in(rest: str) -> str:
+def host_in(rest: str) -> str:
     """The host of a URL whose scheme is cut off, perhaps with a port; empty if there is none."""
     return re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
-_USER = re.compile(r"(https?://)[^/?#]*@|(://)[^/?#@]*:[^/?#]*@")  # not the "@" before an alias's version
-_QUERY = re.compile(r"[?#].*", re.DOTALL)
-
-
-def without_credentials(text: str) -> str:
-    """A cloudpath or URL without user, password, query and fragment, fit for a message."""
-    return _QUERY.sub("", _USER.sub(r"\1\2", text))
-
-
-def _as_prefix(prefix: str, text: str) -> str:
+def as_prefix(prefix: str, text: str) -> str:
+    """``prefix`` as names begin with it: empty, or ending in a slash. ``text`` is the cloudpath, for a message."""
     prefix = prefix.strip("/")
     if prefix:
         try:
@@ -148,19 +88,29 @@ def quote_path(path: str) -> str:
     return path if _PLAIN.fullmatch(path) else quote(path, safe="/~")
 
 
-_RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{name}{n}" for name in ("COM", "LPT") for n in range(1, 10))}
+_NUMBERED = (f"{name}{number}" for name in ("COM", "LPT") for number in "123456789¹²³")
+_RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_NUMBERED}
 _DRIVE = re.compile(r"[A-Za-z]:")
+_NOT_ON_WINDOWS = re.compile(r'[<>:"|?*]|[. ]\Z')
+ON_WINDOWS = os.name == "nt"
 
 
-def check_local_name(path: str) -> str:
+def check_local_name(path: str, *, windows_names: bool = False) -> str:
     """``path`` itself if it can be a file below a folder on any system; else ``ValueError`` that names it.
 
-    Beyond ``check_name``: no drive letters and no names that Windows reserves.
+    Beyond ``check_name``: no drive letters and no names that Windows reserves, unless ``windows_names`` asks for them
+    and this is another system, where they are names like any other. On Windows also nothing that it would read as
+    another name (a dot or a space at the end) or as no name of a file (a colon).
     """
     check_name(path)
+    if windows_names and not ON_WINDOWS:
+        return path
+    way_out = "not written to disk" if ON_WINDOWS else "not written to disk unless windows_names=True"
     for segment in path.split("/"):
         if _DRIVE.match(segment):
-            raise ValueError(f"{path!r}: {segment!r} begins with a drive letter; not written to disk")
+            raise ValueError(f"{path!r}: {segment!r} begins with a drive letter; {way_out}")
         if segment.split(".")[0].rstrip(" ").upper() in _RESERVED:
-            raise ValueError(f"{path!r}: {segment!r} is a name that Windows reserves; not written to disk")
+            raise ValueError(f"{path!r}: {segment!r} is a name that Windows reserves; {way_out}")
+        if ON_WINDOWS and _NOT_ON_WINDOWS.search(segment):
+            raise ValueError(f"{path!r}: {segment!r} cannot be a name on Windows; {way_out}")
     return path

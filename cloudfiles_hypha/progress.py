@@ -1,8 +1,40 @@
-"""Progress bars: ours (tqdm) or the caller's own. Decides when to be quiet; knows nothing of transfers."""
+"""Watching: observers of single items, and progress bars: ours (tqdm) or the caller's own.
+
+Decides when to be quiet; knows nothing of transfers.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Which item of a batch: its number in the input, its path as the user wrote it, the user's own tags."""
+
+    index: int
+    path: str
+    tags: object
+
+
+class Observer(Protocol):
+    """What a caller may want to be told of the items of its calls. Called in the caller's thread, in order.
+
+    What these raise ends the call, as an exception in the caller's own code would.
+    """
+
+    def started(self, item: Item) -> None:
+        """Its first attempt is about to begin."""
+
+    def moved(self, item: Item, size: int) -> None:
+        """So many of its bytes have arrived or been sent; negative if some were for nothing."""
+
+    def failed(self, item: Item, attempt: int, error: Exception) -> None:
+        """An attempt (counted from 1) has failed, and another one follows."""
+
+    def ended(self, item: Item, error: Exception | None) -> None:
+        """It is done, or has failed for good."""
 
 
 @runtime_checkable

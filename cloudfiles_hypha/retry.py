@@ -21,19 +21,19 @@ T = TypeVar("T")
 class RetryPolicy:
     """How often and how long one item is tried.
 
-    At most ``attempts`` times, and no pause is begun that would end more than ``elapsed`` seconds after the
-    start. The n-th pause is drawn evenly from 0 to ``first * 2**n`` seconds, but at most ``longest``; a
+    No pause is begun that would end more than ``elapsed`` seconds after the start; ``attempts`` limits how often it is
+    tried, None does not. The n-th pause is drawn evenly from 0 to ``first * 2**n`` seconds, but at most ``longest``; a
     ``Retry-After`` from the server makes it longer. The defaults outlast a server's restart.
     """
 
-    attempts: int = 12
+    attempts: int | None = None
     first: float = 0.5
     longest: float = 20.0
     elapsed: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.first < 0 or self.longest < 0 or self.elapsed < 0:
-            raise ValueError(f"{self}: attempts must be at least 1, the seconds not negative")
+        if (self.attempts is not None and self.attempts < 1) or self.first < 0 or self.longest < 0 or self.elapsed < 0:
+            raise ValueError(f"{self}: attempts must be at least 1 (or None), the seconds not negative")
 
     def run(
         self, attempt: Callable[[], T], sleep: Callable[[float], None], failed: Callable[[TransferError], None]
@@ -73,8 +73,11 @@ class RetryPolicy:
             if isinstance(error, TransferError):
                 failed(error)
 
+        stop: tenacity.stop.stop_base = tenacity.stop_before_delay(self.elapsed)
+        if self.attempts is not None:
+            stop |= tenacity.stop_after_attempt(self.attempts)
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_attempt(self.attempts) | tenacity.stop_before_delay(self.elapsed),
+            stop=stop,
             wait=pause,
             retry=tenacity.retry_if_exception(lambda error: getattr(error, "retryable", False)),
             before_sleep=tell,

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 from ..errors import ReadOnly, TransferError
-from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
+from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ..paths import Location
 from ..plan.batches import BatchSizes
-
-if TYPE_CHECKING:
-    from ..transfers.upload import Session
 
 Ticket = object
 """What ``resolve`` found out about a name, such as a signed URL; handed back to the verb it was made for."""
@@ -160,6 +158,8 @@ class Capabilities:
     versioned: bool = False
     s3_etags: bool = False
     """ETags are made as S3 makes them, so that content can be compared with them."""
+    largest_put: int | None = None
+    """Bytes that one request can store, where that is limited and what is larger carries no description."""
 
 
 class Backend:
@@ -170,6 +170,10 @@ class Backend:
 
     can: ClassVar[Capabilities] = Capabilities()
     scheme: ClassVar[str] = ""
+
+    def settled(self, location: Location) -> Location:
+        """``location`` with all that was found out when this was opened: where a pickled copy is to go to."""
+        return location
 
     def reading(self, *, silent: bool = False) -> Resolver:
         """What resolves the names of one batch of reads; ``silent`` ones are not counted as downloads."""
@@ -211,6 +215,10 @@ class Backend:
     def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
         """A context manager that surrounds a batch of writes and gives its session."""
         return nullcontext(DirectWrites(self))
+
+    def take_up(self, control: Control) -> bool:
+        """Publish what an earlier write of this user has left unpublished when it was killed; whether there was any."""
+        return False
 
     def close(self) -> None:
         """Let go of what is open; the backend may be used again."""

@@ -10,7 +10,10 @@ from threading import Lock
 
 from ..errors import NotModified, ObjectNotFound, PreconditionFailed
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
+from ..paths import Location, as_prefix
+from ..redact import without_credentials
 from ..transports.answers import slice_of
+from . import Resources
 from .base import Backend, Capabilities, Control, Ticket, flat_listing
 
 
@@ -20,6 +23,26 @@ class _Object:
     etag: str
     content_type: str | None
     modified: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLocation(Location):
+    """``mem://bucket[/prefix]``."""
+
+    bucket: str
+
+
+def locate(text: str, rest: str) -> MemoryLocation:
+    """Take a cloudpath apart."""
+    bucket, _, prefix = rest.partition("/")
+    if not bucket:
+        raise ValueError(f"{without_credentials(text)!r}: a bucket name is missing, as in mem://bucket/prefix")
+    return MemoryLocation(scheme="mem", root=f"mem://{bucket}", prefix=as_prefix(prefix, text), bucket=bucket)
+
+
+def open_backend(location: MemoryLocation, resources: Resources) -> MemoryBackend:
+    """The backend for a bucket."""
+    return MemoryBackend(location.bucket)
 
 
 _buckets: dict[str, dict[str, _Object]] = {}

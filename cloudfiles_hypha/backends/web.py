@@ -1,16 +1,40 @@
-"""``http(s)://host/prefix``: plain web servers, read-only. Also how any answer to a GET is read and checked.
-
-``read_body`` is the one place that decides whether the bytes that arrived are the bytes that were asked for;
-the Hypha backend uses it for what its S3 answers.
-"""
+"""``http(s)://host/prefix``: plain web servers, read-only. How answers are checked: ``transports.answers``."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
-from ..paths import quote_path
+from ..paths import Location, host_in, quote_path
+from ..redact import without_credentials
 from ..transports import HttpRequest, Transport
 from ..transports.answers import error_of, fetch, fetch_into, first_byte, info_of
+from . import Resources
 from .base import Backend, Capabilities, Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebLocation(Location):
+    """A base URL, which ends in a slash."""
+
+    base: str
+
+
+def locate(text: str, rest: str) -> WebLocation:
+    """Take a base URL apart."""
+    shown = without_credentials(text)
+    scheme = text.partition("://")[0]
+    if not host_in(rest):
+        raise ValueError(f"{shown!r}: a host is missing")
+    if "?" in rest or "#" in rest:
+        raise ValueError(f"{shown!r}: a base URL has no query and no fragment")
+    base = f"{scheme}://{rest.rstrip('/')}/"
+    return WebLocation(scheme=scheme, root=without_credentials(base), base=base)
+
+
+def open_backend(location: WebLocation, resources: Resources) -> HttpBackend:
+    """The backend for a base URL."""
+    return HttpBackend(location.base, resources.transport())
 
 
 class HttpBackend(Backend):

@@ -6,12 +6,11 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import IntegrityError
 from ..models import Body
 from ..plan.parts import MIB, likely_part_sizes, part_count
-from ..transports.base import HttpResponse
 
 _HEX: Final = frozenset("0123456789abcdef")
 _BLOCK = 1024 * 1024
@@ -37,13 +36,20 @@ def content_md5(digest: hashlib._Hash) -> str:
     return base64.b64encode(digest.digest()).decode("ascii")
 
 
-def etag_of(response: HttpResponse) -> str | None:
+class Answer(Protocol):
+    """An answer of HTTP, as far as it matters here."""
+
+    def header(self, name: str, /) -> str | None:
+        """One header by its lower-case name."""
+
+
+def etag_of(response: Answer) -> str | None:
     """The ETag without its quotes and without the mark of a weak one."""
     etag = response.header("etag")
     return etag.removeprefix("W/").strip('"') if etag else None
 
 
-def md5_in(response: HttpResponse) -> str | None:
+def md5_in(response: Answer) -> str | None:
     """The object's MD5 in hex if an S3's answer gives it away, else None."""
     digest, parts = digest_in(response.header)
     return digest if not parts else None

@@ -1,12 +1,17 @@
-"""What may be uploaded, brought into one form: bytes in memory, or a ``Body`` that is read afresh each time."""
+"""What may be uploaded, brought into one form: bytes in memory, or a ``Body`` that is read afresh each time.
+
+A file object that is not the system's own is the user's code; see ``Foreign`` for when it is called.
+"""
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import tempfile
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -15,8 +20,9 @@ from ..models import Body
 Content = bytes | bytearray | memoryview | str | IO[bytes] | os.PathLike[str]
 """Bytes or anything with a buffer, text (sent as UTF-8), an open binary file, or the path of a local file."""
 
-# What cannot be read twice is copied, to memory up to this many bytes, to a temporary file beyond.
-_SPOOL = 8 * 1024 * 1024
+# What is copied is in memory up to this many bytes, in a temporary file beyond.
+SPOOLED = 8 * 1024 * 1024
+_BLOCK = 1024 * 1024
 
 
 class _Reader(io.RawIOBase):
@@ -36,8 +42,8 @@ class LocalFile:
     """A file on disk, as a ``Body``; its size is taken now."""
 
     def __init__(self, path: os.PathLike[str]) -> None:
-        self._path = path
-        there = os.stat(path)
+        self._path = os.fspath(path)
+        there = os.stat(self._path)
         self.size = there.st_size
         self._stamp = (there.st_size, there.st_mtime_ns)
 
@@ -45,7 +51,7 @@ class LocalFile:
         """Raise ``OSError`` if the file has been written to since; several reads of it may then not fit together."""
         there = os.stat(self._path)
         if (there.st_size, there.st_mtime_ns) != self._stamp:
-            raise OSError(f"{os.fspath(self._path)}: the file has changed while it was uploaded")
+            raise OSError(f"{self._path}: the file has changed while it was uploaded")
 
     def open(self) -> IO[bytes]:
         """A fresh reader at the first byte."""
@@ -118,54 +124,162 @@ class _Behind(_Reader):
 
 
 class OpenFile:
-    """An open binary file from its present position on, as a ``Body``.
+    """An open file of the system's from its present position on, as a ``Body``; the file itself is left as it is.
 
-    It is left open, and may be anywhere afterwards.
-    One that cannot seek is copied first, so that a second attempt sends the same bytes.
+    It may be closed as soon as this is made: what is read is read through a descriptor of our own.
     """
 
-    def __init__(self, file: IO[bytes], path: str) -> None:
+    def __init__(self, file: io.FileIO | io.BufferedReader | io.BufferedRandom) -> None:
+        if isinstance(file, io.BufferedRandom):
+            file.flush()
+        self._start = file.tell()
+        self._descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self._descriptor)
+        self.size = max(0, os.fstat(self._descriptor).st_size - self._start)
+
+    @classmethod
+    def can(cls, file: object) -> bool:
+        """Whether that can be done with this file."""
+        if not isinstance(file, io.FileIO | io.BufferedReader | io.BufferedRandom) or not hasattr(os, "pread"):
+            return False
         try:
-            self._start = file.tell()
-            end = file.seek(0, io.SEEK_END)
-            file.seek(self._start)
-            self._file = file
-        except (AttributeError, OSError, io.UnsupportedOperation):
-            spool = tempfile.SpooledTemporaryFile(_SPOOL)  # noqa: SIM115 -- lives as long as this body
-            weakref.finalize(self, spool.close)
-            while block := file.read(1024 * 1024):
-                if not isinstance(block, bytes):
-                    raise TypeError(f"{path!r}: the file gives text; open it in binary mode") from None
-                spool.write(block)
-            self._start, end, self._file = 0, spool.tell(), spool
-        self.size = max(0, end - self._start)
+            return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+        except (OSError, ValueError):  # it has no descriptor, or is closed
+            return False
 
     def open(self) -> IO[bytes]:
-        """A reader at the first byte; closing it leaves the file open."""
-        return cast(IO[bytes], _Borrowed(self._file, self._start))
+        """A fresh reader at the first byte."""
+        return cast(IO[bytes], _Positioned(self, self._descriptor, self._start))
 
 
-# Guards seeking and reading, which belong together: one file may be uploaded under many names at once.
-_reading = threading.Lock()
+class _Positioned(_Reader):
+    """Reads a descriptor from places of its own; keeps the body, and so the descriptor, open."""
 
-
-class _Borrowed(_Reader):
-    """A view of somebody else's file that begins at an offset, has a place of its own, and is not closed with it."""
-
-    def __init__(self, file: IO[bytes], start: int) -> None:
-        self._file = file
+    def __init__(self, body: OpenFile, descriptor: int, start: int) -> None:
+        self._body = body
+        self._descriptor = descriptor
         self._start = start
         self._at = 0
 
     def read(self, size: int = -1) -> bytes:
-        with _reading:
-            self._file.seek(self._start + self._at)
-            block = self._file.read(size)
+        block = os.pread(self._descriptor, self._body.size if size < 0 else size, self._start + self._at)
         self._at += len(block)
         return block
 
     def _go(self, offset: int) -> None:
         self._at = offset
+
+
+class Spool:
+    """A copy of somebody's bytes, as a ``Body``: in memory if they are few, else in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 -- lives as long as this body
+        weakref.finalize(self, self._file.close)
+        self._lock = threading.Lock()  # guards seeking and reading, which belong together
+        self.size = 0
+
+    def write(self, block: bytes) -> None:
+        """Add bytes at the end; not while it is being read."""
+        self._file.write(block)
+        self.size += len(block)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Bytes from a place."""
+        with self._lock:
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, block by block."""
+        at = 0
+        while block := self.read_at(at, _BLOCK):
+            yield block
+            at += len(block)
+
+    def open(self) -> IO[bytes]:
+        """A fresh reader at the first byte."""
+        return cast(IO[bytes], _Spooled(self))
+
+    def close(self) -> None:
+        """Let go of the copy."""
+        self._file.close()
+
+
+class _Spooled(_Reader):
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._spool.read_at(self._at, self._spool.size if size < 0 else size)
+        self._at += len(block)
+        return block
+
+    def _go(self, offset: int) -> None:
+        self._at = offset
+
+
+class Foreign:
+    """A user's own file object from its present position on: code that only its owner's thread may call.
+
+    So whoever sends some of it has that thread ``copy`` it first. It is left open, and may be anywhere afterwards.
+    """
+
+    def __init__(self, file: IO[bytes], path: str) -> None:
+        self._file = file
+        self._path = path
+        self._start = file.tell()
+        self.size = max(0, file.seek(0, io.SEEK_END) - self._start)
+        file.seek(self._start)
+
+    def open(self) -> IO[bytes]:
+        """A reader of a copy of all of it; for its owner's thread only."""
+        return self.copy(0, self.size).open()
+
+    def copy(self, start: int, size: int) -> Spool:
+        """Bytes ``[start, start + size)``, read now."""
+        spool = Spool()
+        try:
+            self._file.seek(self._start + start)
+            while spool.size < size:
+                block = _bytes(self._file.read(min(_BLOCK, size - spool.size)), self._path)
+                if not block:
+                    raise OSError(
+                        f"{self._path}: the file is {size - spool.size} bytes shorter than when it was measured; "
+                        "has it changed?"
+                    )
+                spool.write(block)
+        except BaseException:
+            spool.close()
+            raise
+        return spool
+
+
+def _bytes(block: object, path: str) -> bytes:
+    if block is None:
+        raise BlockingIOError(f"{path}: the file has nothing to read yet; give one that waits for its bytes")
+    if isinstance(block, bytes | bytearray | memoryview):
+        return bytes(block)
+    raise TypeError(f"{path!r}: the file gives text; open it in binary mode")
+
+
+def _of_file(file: IO[bytes], path: str) -> Body:
+    """An open file as something to upload; called in its owner's thread."""
+    if OpenFile.can(file):
+        return OpenFile(cast(io.FileIO, file))
+    if type(file) is io.BytesIO:
+        return InMemory(memoryview(file.getvalue())[file.tell() :])
+    try:
+        foreign = Foreign(file, path)
+        if foreign.size:  # some devices can seek, and say that they are empty
+            return foreign
+    except (AttributeError, OSError, io.UnsupportedOperation):
+        pass  # it cannot seek: what is read cannot be read again
+    spool = Spool()
+    while block := _bytes(file.read(_BLOCK), path):
+        spool.write(block)
+    return spool
 
 
 def as_body(content: Any, path: str) -> bytes | memoryview | Body:
@@ -179,7 +293,7 @@ def as_body(content: Any, path: str) -> bytes | memoryview | Body:
     if isinstance(content, io.TextIOBase):
         raise TypeError(f"{path!r}: the file gives text; open it in binary mode")
     if hasattr(content, "read"):
-        return OpenFile(content, path)
+        return _of_file(content, path)
     try:
         view = memoryview(content)
         # only what lies in the order of its indices, and is not empty, can be looked at as bytes without a copy

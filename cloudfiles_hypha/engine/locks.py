@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import Any
 
 from .pool import Engine
 
-_named: dict[tuple[bool, str], AbstractContextManager[Any]] = {}
+_named: dict[tuple[bool, str], AbstractContextManager[object]] = {}
 _guard = Lock()
 
 
-def named_lock(engine: Engine, name: str) -> AbstractContextManager[Any]:
+def named_lock(engine: Engine, name: str) -> AbstractContextManager[object]:
     """The lock of this name for this kind of worker; always the same one."""
     with _guard:
         lock = _named.get((engine.green, name))

@@ -1,261 +1,95 @@
-"""The pool: runs one function over many items, in threads, in greenlets, or in the caller itself.
+"""The pool: has tasks done by threads, by greenlets, or by the caller itself.
 
-Only this module knows which of the three it is. It reads its input no further ahead than a window, resolves
-items in batches where the backend wants that (``Prepare``), lets every worker wait when a server asks for it,
-and leaves nothing behind: when ``run`` ends, however it ends, its workers are gone. What is done to an item,
-and what counts as an error, is the caller's business (``files``).
-
-Threads that wait do so in ``SimpleQueue.get``; nothing polls.
+Only this package knows which of the three it is. A batch is iterated over (``Engine.run``): its input is read no
+further ahead than a window, and when it ends, however it ends, its workers are gone. Tasks that come one by one, from
+any thread, are given to a ``Service``. What is done to an item, and what counts as an error, is the tasks' business.
 """
 
 from __future__ import annotations
 
-import queue
+import os
 import threading
-import time
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-from ..errors import Cancelled, TransferError
-from ..plan.batches import BatchSizes
-from ..transports import Transport
+from ..errors import Cancelled
+from ..transports.base import Transport
+from .kits import Kit, ThreadKit, sockets_are_patched
+from .mailbox import Mailbox
+from .outcomes import UNRESOLVED, Done, More, Prepare, Task
+from .run import GIVEN_UP, Run
+from .waiting import Lock, lock_that_outlasts_a_fork
+from .workers import Workers
 
-J = TypeVar("J")
+if TYPE_CHECKING:
+    from .carriers import Lease
+
 R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
 
 # Items read ahead of the workers where nothing is prepared in batches, for each worker.
 _AHEAD = 8
 # Bytes of input, and bytes of results not yet taken, beyond which no more work is begun.
 _MOST_BYTES = 256 * 1024 * 1024
-# Bytes of a result from which on a worker looks for a thread with more room.
-_LARGE = 1024 * 1024
-# Seconds granted to broken-off workers. Only one that is looking up a host name can need longer.
-_GRACE = 5.0
 
 
-class AgainType:
-    """The type of ``AGAIN``."""
+class Cancellation:
+    """Gives up whatever calls it was handed to, from any thread: ``cf.get(names, cancel=stop)``, ``stop.cancel()``.
 
-    def __repr__(self) -> str:
-        return "AGAIN"
-
-
-AGAIN = AgainType()
-"""What ``work`` returns for an item whose preparation has gone stale: it is prepared once more."""
-
-
-class Turns:
-    """What ``work`` returns for an item that goes on in parts: so many more workers are to take a turn at it.
-
-    Each turn is another call of ``work`` with the same item; see ``_Lanes`` for when. Whoever ends the last part
-    returns the item's result. Only in a run that was told what is ``heavy``.
+    Such a call raises ``Cancelled``, and no request is made afterwards. It stays cancelled.
     """
-
-    __slots__ = ("count",)
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-
-@dataclass(frozen=True)
-class Prepare(Generic[J]):
-    """How to resolve items before they are worked on.
-
-    ``resolve`` is given one batch at a time, of the length that ``sizes`` says, and keeps what it finds out
-    in the items; it tells the sizes what the call took. It must not raise for an item's sake.
-    """
-
-    resolve: Callable[[Sequence[J], Run, BatchSizes], None]
-    sizes: Callable[[], BatchSizes]
-
-
-class Pace:
-    """One pool's common pause and its present width, as servers ask for it.
-
-    A ``Retry-After`` makes every worker wait, once; each such answer halves how many workers go on, and every
-    full round of successes lets one more in. Costs one attribute look-up while no server has complained.
-    """
-
-    def __init__(self, width: int, sleep: Callable[[float], None], gate: Callable[[], Any]) -> None:
-        self.width = width
-        self.allowed = width
-        self.calm = True
-        self._sleep = sleep
-        self._gate = gate  # makes a queue to park on
-        self._parked: dict[int, Any] = {}  # by the worker's number
-        self._until = 0.0
-        self._halved_at = 0.0
-        self._successes = 0
-        self._lock = threading.Lock()  # guards all of the above; never held while waiting
-
-    def complaint(self, error: TransferError) -> None:
-        """Take note of an answer that asks for a slower pace."""
-        if error.status not in (429, 503):
-            return
-        with self._lock:
-            now = time.monotonic()
-            self._until = max(self._until, now + (error.retry_after or 0.0))
-            if now >= self._halved_at:  # the others' answers to the same congestion are echoes
-                self.allowed = max(1, self.allowed // 2)
-                self._halved_at = max(self._until, now + 0.1)
-            self._successes = 0
-            self.calm = False
-
-    def success(self) -> None:
-        """Take note that an item went through; call only while not ``calm``."""
-        with self._lock:
-            self._successes += 1
-            if self._successes < self.allowed:
-                return
-            self._successes = 0
-            self.allowed += 1
-            gate = self._parked.pop(self.allowed, None)
-            self.calm = self.allowed >= self.width and time.monotonic() >= self._until
-        if gate is not None:
-            gate.put(None)
-
-    def wait(self) -> None:
-        """Sit out the common pause."""
-        while (left := self._until - time.monotonic()) > 0:
-            self._sleep(left)
-
-    def park(self, number: int) -> None:
-        """Wait while fewer than ``number`` workers may be at work; the caller is the ``number``-th (from 1)."""
-        with self._lock:
-            if number <= self.allowed:
-                return
-            gate = self._parked[number] = self._gate()
-        gate.get()
-
-    def release(self) -> None:
-        """Let every parked worker go (the run is over)."""
-        with self._lock:
-            self.allowed = self.width
-            parked, self._parked = self._parked, {}
-        for gate in parked.values():
-            gate.put(None)
-
-
-class Kit(Protocol):
-    """What threads and greenlets have in common, under one set of names."""
-
-    name: str
-
-    def queue(self) -> Any:
-        """An unbounded queue with ``put`` and a blocking ``get``, for workers to wait on."""
-
-    def semaphore(self) -> Any:
-        """A semaphore of value 0, for the caller to wait on."""
-
-    def flag(self) -> Any:
-        """A flag with ``set`` and ``is_set``."""
-
-    def wait(self, event: Any, seconds: float) -> bool:
-        """Wait until the flag is set, at most for so long; whether it is."""
-
-    def spawn(self, target: Callable[[], None]) -> Any:
-        """Start a worker."""
-
-    def spread(self, target: Callable[[], None]) -> bool:
-        """Start a worker where it has more room than the calling one, which is then to end; False: there is none."""
-
-    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
-        """Wait until the workers have ended; with ``abort``, break off what they are doing first."""
-
-
-class ThreadKit:
-    """Preemptive threads."""
-
-    name = "threads"
-
-    def queue(self) -> Any:
-        return queue.SimpleQueue()
-
-    def semaphore(self) -> Any:
-        return threading.Semaphore(0)
-
-    def flag(self) -> Any:
-        return threading.Event()
-
-    def wait(self, event: Any, seconds: float) -> bool:
-        return bool(event.wait(seconds))
-
-    def spawn(self, target: Callable[[], None]) -> Any:
-        # daemons: a name look-up that hangs must not keep the interpreter from exiting
-        thread = threading.Thread(target=target, name="cloudfiles-hypha", daemon=True)
-        thread.start()
-        return thread
-
-    def spread(self, target: Callable[[], None]) -> bool:
-        return False
-
-    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
-        if not abort or transport is None:
-            for thread in workers:
-                thread.join(None if not abort else _GRACE)
-            return
-        with transport.aborting([thread.ident for thread in workers]):
-            deadline = time.monotonic() + _GRACE
-            for thread in workers:
-                thread.join(max(0.0, deadline - time.monotonic()))
-
-
-class GreenKit:
-    """Greenlets on gevent's hub; nothing needs to be patched."""
-
-    name = "green"
 
     def __init__(self) -> None:
-        import gevent
-        import gevent.event
-        import gevent.lock
-        import gevent.queue
+        self._lock = threading.Lock()  # guards the two below; never held while anything is called
+        self._cancelled = False
+        self._stops: set[Callable[[], None]] = set()
 
-        self._gevent = gevent
+    @property
+    def cancelled(self) -> bool:
+        """Whether ``cancel`` was called."""
+        return self._cancelled
 
-    def queue(self) -> Any:
-        return self._gevent.queue.SimpleQueue()
+    def cancel(self) -> None:
+        """Give up; harmless when repeated."""
+        with self._lock:
+            self._cancelled = True
+            stops = [*self._stops]
+        for stop in stops:
+            stop()
 
-    def semaphore(self) -> Any:
-        return self._gevent.lock.Semaphore(0)
+    def watch(self, stop: Callable[[], None]) -> None:
+        """Have ``stop`` called by ``cancel``; at once if that was called before."""
+        with self._lock:
+            self._stops.add(stop)
+            cancelled = self._cancelled
+        if cancelled:
+            stop()
 
-    def flag(self) -> Any:
-        return self._gevent.event.Event()
-
-    def wait(self, event: Any, seconds: float) -> bool:
-        return bool(event.wait(seconds))
-
-    def spawn(self, target: Callable[[], None]) -> Any:
-        return self._gevent.spawn(target)
-
-    def spread(self, target: Callable[[], None]) -> bool:
-        return False
-
-    def join(self, workers: Sequence[Any], transport: Transport | None, *, abort: bool) -> None:
-        if abort:
-            self._gevent.killall(list(workers), block=True)
-        else:
-            self._gevent.joinall(list(workers))
-
-
-def sockets_are_patched() -> bool:
-    """True when gevent has patched sockets, so that a blocking call would stop every greenlet."""
-    import sys
-
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("socket"))
+    def forget(self, stop: Callable[[], None]) -> None:
+        """Undo ``watch``."""
+        with self._lock:
+            self._stops.discard(stop)
 
 
 class Engine:
-    """Runs work over items with ``width`` workers of one kind; 0 runs it in the caller. Thread-safe."""
+    """Has tasks done by ``width`` workers of one kind; 0 does them in the caller. Thread-safe.
 
-    def __init__(self, width: int, *, green: bool) -> None:
+    ``transport`` is what the tasks wait for, if they wait for nothing else (``blocking``).
+    """
+
+    def __init__(self, width: int, *, green: bool, transport: Transport | None = None) -> None:
         self.width = width
         self.green = green
+        self.transport = transport
+        self._lease: Lease | None = None
+        self._of: Engine | None = None  # whose connections these are, if they are not ours to close
+        self._lock = lock_that_outlasts_a_fork()  # guards the one above
 
     @property
     def name(self) -> str:
@@ -265,399 +99,374 @@ class Engine:
     def __repr__(self) -> str:
         return f"<Engine {self.name} width={self.width}>"
 
-    def lock(self) -> AbstractContextManager[Any]:
+    def lock(self) -> AbstractContextManager[object]:
         """A lock that any number of workers of this kind may wait for, and its holder may take again."""
         if not self.green:
-            return threading.RLock()
-        from gevent.lock import RLock
+            return Lock()
+        from .greenlets import green_lock
 
-        lock: AbstractContextManager[Any] = RLock()
-        return lock
+        return green_lock()
 
-    def kit(self, transport: Transport | None, *, blocking: bool) -> Kit:
-        """The workers for one run; ``blocking`` says that what they do waits for other things than transfers."""
+    @property
+    def carried(self) -> bool:
+        """Whether carriers can do what only waits for the transport."""
+        return (
+            not self.green
+            and self.width > 0
+            and getattr(self.transport, "carried", False)
+            and not sockets_are_patched()
+        )
+
+    def kit(self, crashed: Callable[[BaseException], None], *, blocking: bool) -> Kit:
+        """The workers for one run; ``blocking`` says that they wait for other things than the transport."""
         if self.green:
+            from .greenlets import GreenKit
+
             return GreenKit()
-        if self.width > 1 and not blocking and hasattr(transport, "carried_by") and not sockets_are_patched():
+        if self.carried and not blocking:
             try:
-                from .carriers import CarrierKit, CarryingTransport
+                from .carriers import CarrierKit, Lease, fleet
             except ImportError:  # no greenlet: plain threads do the same, more slowly
-                return ThreadKit()
-            return CarrierKit(cast(CarryingTransport, transport), self.width)
-        return ThreadKit()
+                return ThreadKit(self.transport)
+            if self._of is not None:
+                return CarrierKit(fleet(), self.width, crashed)
+            with self._lock:
+                if self._lease is None:
+                    self._lease = Lease()
+                    weakref.finalize(self, self._lease.release, self._owner, wait=False).atexit = False
+                lease = self._lease
+            return CarrierKit(lease.fleet(), self.width, crashed)
+        return ThreadKit(self.transport)
+
+    @property
+    def _owner(self) -> object:
+        """Whose connections the transport's are."""
+        return getattr(self.transport, "owner", None)
+
+    def close(self) -> None:
+        """Let go of connections, and of threads that nobody else in the process uses."""
+        if self._lease is not None:
+            self._lease.release(self._owner)
+
+    def begin(self, crashed: Callable[[BaseException], None], *, blocking: bool = False) -> Run:
+        """A run of this engine."""
+        return Run(self, self.kit(crashed, blocking=blocking), self.width)
 
     def run(
         self,
-        items: Iterable[J],
-        work: Callable[[J, Run], R | AgainType | Turns],
+        tasks: Iterable[Task[R]],
         *,
-        transport: Transport | None = None,
         blocking: bool = False,
-        prepare: Prepare[J] | None = None,
-        weigh_item: Callable[[J], int] = lambda item: 0,
-        weigh_result: Callable[[R], int] = lambda result: 0,
+        prepare: Prepare[R] | None = None,
         eager: bool = True,
-        heavy: Callable[[J], bool] | None = None,
-        noted: Callable[[int], None] | None = None,
-    ) -> Iterator[tuple[J, R]]:
-        """Yield each item with ``work(item, run)``, as they are done, in whatever order that is.
+        cancel: Cancellation | None = None,
+    ) -> Generator[tuple[Task[R], Done[R]], None, None]:
+        """Yield each task with its results, as they are done, in whatever order that is.
 
-        ``work`` must not raise for an item's sake; ``blocking`` says that it waits for other things than
-        ``transport``, such as a lock. ``items`` is read in the calling thread, at most a window ahead; what it
-        raises is raised here, after the workers have been stopped. Closing the iterator stops them too. Without
-        ``eager`` results come a few at a time, for less effort. ``heavy`` tells which items are large enough for
-        several workers, or for a core of their own, and is given where there may be any. ``noted`` is called here
-        with what workers ``run.note``.
+        ``tasks`` is read in the calling thread, at most a window ahead; what it raises is raised here, after the
+        workers have been stopped. Closing the iterator stops them too, and so does ``cancel``, with ``Cancelled``.
+        Without ``eager`` results come a few at a time, for less effort. What tasks ``tell`` and ``ask`` is called here.
         """
-        run = Run(self, transport, blocking=blocking)
         if self.width == 0:
-            run.note = noted
-            yield from _inline(run, items, work, prepare)
-        else:
-            yield from _pooled(run, items, work, prepare, weigh_item, weigh_result, eager, heavy, noted)
+            return _inline(Run(self, self.kit(_no_worker, blocking=True), 1), tasks, prepare, cancel)
+        return _pooled(self, tasks, prepare, blocking=blocking, eager=eager, cancel=cancel)
+
+    def side_by_side(self, function: Callable[[A], B], items: Sequence[A], at_once: int) -> Iterator[B]:
+        """``function`` of each item, in order, up to ``at_once`` of them at the same time; raises the first error."""
+        if self.width < 2 or len(items) < 2 or at_once < 2:
+            yield from map(function, items)
+            return
+        narrow = Engine(min(at_once, self.width), green=self.green, transport=self.transport)
+        narrow._of = self
+        ready: dict[int, B] = {}
+        wanted = 0
+        outcomes = narrow.run([_Call(number, function, item) for number, item in enumerate(items)])
+        try:
+            for _, done in outcomes:
+                for number, (value, error) in done.results:
+                    if error is not None:
+                        raise error
+                    ready[number] = value[0]
+                while wanted in ready:
+                    yield ready.pop(wanted)
+                    wanted += 1
+        finally:
+            outcomes.close()
 
 
-class Run:
-    """One run of the engine, as ``work`` sees it: how to wait, and whom to tell that a server complains."""
+class _Call(Generic[A, B]):
+    """A plain call as a task; its result is a list of the value, or an error."""
 
-    def __init__(self, engine: Engine, transport: Transport | None, *, blocking: bool = False) -> None:
-        self.engine = engine
-        self.kit = engine.kit(transport, blocking=blocking)
-        self.transport = transport
-        self.cancelled = self.kit.flag()
-        self.note: Callable[[int], None] | None = None  # tells the caller of progress, if it listens
-        self.pace = Pace(max(1, engine.width), self.sleep, self.kit.queue)
+    unresolved = False
+    weight = 0
+    heavy = False
+    cancelled = False
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, or raise ``Cancelled`` as soon as the run is given up."""
-        if self.kit.wait(self.cancelled, seconds):
-            raise Cancelled("the batch was given up")
+    def __init__(self, number: int, function: Callable[[A], B], item: A) -> None:
+        self._number = number
+        self._function = function
+        self._item = item
 
-    def check(self) -> None:
-        """Call before each attempt: sits out a common pause, raises ``Cancelled`` when the run is given up."""
-        if not self.pace.calm:
-            self.pace.wait()
-        if self.cancelled.is_set():
-            raise Cancelled("the batch was given up")
+    def turn(self, run: Run) -> Done[tuple[list[B], Exception | None]]:
+        try:
+            run.check()
+            return Done(((self._number, ([self._function(self._item)], None)),))
+        except Exception as error:  # noqa: BLE001 -- raised by ``side_by_side``
+            return self.give_up(error)
+
+    def give_up(self, error: Exception) -> Done[tuple[list[B], Exception | None]]:
+        return Done(((self._number, ([], error)),))
+
+
+def _no_worker(error: BaseException) -> None:
+    raise error
 
 
 def _inline(
-    run: Run, items: Iterable[J], work: Callable[[J, Run], R | AgainType | Turns], prepare: Prepare[J] | None
-) -> Iterator[tuple[J, R]]:
-    source = iter(items)
+    run: Run, tasks: Iterable[Task[R]], prepare: Prepare[R] | None, cancel: Cancellation | None
+) -> Generator[tuple[Task[R], Done[R]], None, None]:
+    source = iter(tasks)
     sizes = prepare.sizes() if prepare else None
     exhausted = False
-    while not exhausted:
-        batch: list[J] = []
-        wanted = sizes.next() if sizes else 1
-        for item in source:
-            batch.append(item)
-            if len(batch) >= wanted:
-                break
-        else:
-            exhausted = True
-        while batch:
-            if prepare and sizes:
-                prepare.resolve(batch, run, sizes)
-            stale = []
-            for item in batch:
-                while isinstance(result := work(item, run), Turns):
-                    continue  # one worker takes all the turns
-                if isinstance(result, AgainType):
-                    stale.append(item)
-                else:
-                    if not run.pace.calm:
-                        run.pace.success()
-                    yield item, result
-            batch = stale
-
-
-class _Backlog:
-    """Bytes of results that nobody has taken yet; workers wait while there are too many."""
-
-    def __init__(self, gate: Callable[[], Any]) -> None:
-        self._gate = gate
-        self._bytes = 0
-        self._waiting: list[Any] = []
-        self._open = False
-        self._lock = threading.Lock()  # guards the three above; never held while waiting
-
-    @property
-    def full(self) -> bool:
-        """True while workers should not begin anything; read without the lock, a moment's error is harmless."""
-        return self._bytes >= _MOST_BYTES and not self._open
-
-    def add(self, weight: int) -> None:
-        with self._lock:
-            self._bytes += weight
-
-    def take(self, weight: int) -> None:
-        with self._lock:
-            self._bytes -= weight
-            gates, self._waiting = ([], self._waiting) if self.full else (self._waiting, [])
-        for gate in gates:
-            gate.put(None)
-
-    def wait(self) -> None:
-        while True:
-            with self._lock:
-                if not self.full:
-                    return
-                gate = self._gate()
-                self._waiting.append(gate)
-            gate.get()
-
-    def release(self) -> None:
-        with self._lock:
-            self._open = True
-            gates, self._waiting = self._waiting, []
-        for gate in gates:
-            gate.put(None)
-
-
-class _Mailbox:
-    """What workers have done, for the caller to take: several at a time, if it is in no hurry.
-
-    Each time the caller wakes up it takes the interpreter lock from a worker, so it says how many results are
-    worth that.
-    """
-
-    def __init__(self, semaphore: Any) -> None:
-        self._items: list[Any] = []
-        self._wanted = 0
-        self._lock = threading.Lock()  # guards the two above; never held while waiting
-        self._semaphore = semaphore
-
-    def put(self, item: Any, *, urgent: bool = False) -> None:
-        with self._lock:
-            self._items.append(item)
-            wake = 0 < self._wanted <= len(self._items) or (urgent and self._wanted > 0)
-            if wake:
-                self._wanted = 0
-        if wake:
-            self._semaphore.release()
-
-    def hurry(self) -> None:
-        """Have the caller take what there is, because somebody waits for that."""
-        with self._lock:
-            wake, self._wanted = bool(self._wanted and self._items), 0 if self._items else min(self._wanted, 1)
-        if wake:
-            self._semaphore.release()
-
-    def take(self, enough: int) -> list[Any]:
-        """All there is; waits until that is ``enough`` (0: does not wait)."""
-        with self._lock:
-            if len(self._items) < enough:
-                self._wanted = enough
+    later = run.later = deque()  # what is told in the middle of a turn is for the time after it
+    stop = run.give_up
+    if cancel is not None:
+        cancel.watch(stop)
+    try:
+        while not exhausted:
+            batch: list[Task[R]] = []
+            wanted = sizes.next(None) if sizes else 1
+            for task in source:
+                batch.append(task)
+                if len(batch) >= wanted:
+                    break
             else:
-                items, self._items = self._items, []
-                return items
-        self._semaphore.acquire()
-        with self._lock:
-            items, self._items = self._items, []
-            return items
+                exhausted = True
+            unresolved = [task for task in batch if task.unresolved]
+            while batch:
+                if cancel is not None and cancel.cancelled:
+                    raise Cancelled(GIVEN_UP)
+                if prepare and sizes and unresolved:
+                    prepare.resolve(unresolved, run, sizes)
+                unresolved = []
+                for task in batch:
+                    while isinstance(outcome := task.turn(run), More):
+                        _call_all(later)  # one worker takes all the turns
+                    _call_all(later)
+                    if cancel is not None and cancel.cancelled:
+                        raise Cancelled(GIVEN_UP)
+                    if outcome is UNRESOLVED:
+                        unresolved.append(task)
+                    elif isinstance(outcome, Done):
+                        if not run.pace.calm:
+                            run.pace.success()
+                        yield task, outcome
+                batch = unresolved
+    finally:
+        if cancel is not None:
+            cancel.forget(stop)
 
 
-_STOP: Any = object()
-_CALL: Any = object()
-# Seconds the resolver lets the reader get ahead before it settles for a smaller batch than it may take.
-_LINGER = 0.01
+def _call_all(told: deque[Callable[[], object]]) -> None:
+    while told:
+        told.popleft()()
 
 
 @dataclass(frozen=True)
 class _Crash:
-    """An exception that escaped from a worker: a defect, or the interpreter's own trouble."""
+    """An exception that escaped from a worker, or that ends the batch."""
 
     error: BaseException
 
 
-@dataclass(frozen=True)
-class _Note:
-    """Progress that a worker tells the caller of."""
+class _Backlog:
+    """Bytes of results that nobody has taken yet; nothing is begun while there are too many."""
 
-    value: int
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._lock = threading.Lock()  # guards the one above, while it is changed
 
+    @property
+    def full(self) -> bool:
+        """Read without the lock: a moment's error is harmless."""
+        return self.bytes >= _MOST_BYTES
 
-class _Lanes:
-    """A queue for items of which some go on in parts: new items and further turns are taken one by one in turn.
-
-    So neither a large item nor many small ones make the other wait; and when as many turns are waiting as there are
-    workers, no new item is begun: what is begun, and so half on disk, is bounded.
-    """
-
-    def __init__(self, queue: Any, width: int) -> None:
-        self._queue = queue  # of ``_CALL`` for each item in the lanes, and ``_STOP``
-        self._width = width
-        self._new: deque[Any] = deque()
-        self._turns: deque[Any] = deque()
-        self._turn_next = False
-        self._lock = threading.Lock()  # guards the three above
-
-    def put(self, item: Any) -> None:
-        if item is not _STOP:
-            self._new.append(item)
-            item = _CALL
-        self._queue.put(item)
-
-    def put_turn(self, item: Any) -> None:
-        self._turns.append(item)
-        self._queue.put(_CALL)
-
-    def get(self) -> Any:
-        if self._queue.get() is _STOP:
-            return _STOP
+    def add(self, weight: int) -> bool:
+        """Add bytes, or take some off; True if there were too many, and now are not."""
         with self._lock:
-            turn = self._turns and (self._turn_next or not self._new or len(self._turns) >= self._width)
-            self._turn_next = not turn
-            return (self._turns if turn else self._new).popleft()
-
-
-class _Resolver(Generic[J]):
-    """The one worker that prepares batches: takes what is pending, resolves it, hands it to the others."""
-
-    def __init__(self, run: Run, prepare: Prepare[J], todo: Any, done: Any) -> None:
-        self._run = run
-        self._prepare = prepare
-        self._todo = todo
-        self._done = done
-        self._pending: deque[J] = deque()
-        self._calls = run.kit.queue()
-        self.sizes = prepare.sizes()
-        self.complete = False  # the reader has come to the end of its input
-
-    def add(self, item: J) -> None:
-        """Have one more item prepared."""
-        self._pending.append(item)
-        self._calls.put(_CALL)
-
-    def stop(self) -> None:
-        self._calls.put(_STOP)
-
-    def loop(self) -> None:
-        pending = self._pending
-        while self._calls.get() is not _STOP:
-            while pending and not self._run.cancelled.is_set():
-                if not self.complete and len(pending) < self.sizes.next():
-                    self._run.kit.wait(self._run.cancelled, _LINGER)
-                count = self.sizes.next(len(pending) if self.complete else None)
-                batch = [pending.popleft() for _ in range(min(count, len(pending)))]
-                try:
-                    self._prepare.resolve(batch, self._run, self.sizes)
-                except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-                    self._done.put(_Crash(error), urgent=True)
-                    return
-                for item in batch:
-                    self._todo.put(item)
+            was_full = self.full
+            self.bytes += weight
+            return was_full and not self.full
 
 
 def _pooled(
-    run: Run,
-    items: Iterable[J],
-    work: Callable[[J, Run], R | AgainType | Turns],
-    prepare: Prepare[J] | None,
-    weigh_item: Callable[[J], int],
-    weigh_result: Callable[[R], int],
+    engine: Engine,
+    tasks: Iterable[Task[R]],
+    prepare: Prepare[R] | None,
+    *,
+    blocking: bool,
     eager: bool,
-    heavy: Callable[[J], bool] | None,
-    noted: Callable[[int], None] | None,
-) -> Iterator[tuple[J, R]]:
-    kit, pace, cancelled, width = run.kit, run.pace, run.cancelled, run.engine.width
-    todo: Any = kit.queue() if heavy is None else _Lanes(kit.queue(), width)
-    done = _Mailbox(kit.semaphore())
-    backlog = _Backlog(kit.queue)
-    resolver = _Resolver(run, prepare, todo, done) if prepare else None
-    workers: list[Any] = []
-    if noted is not None:
-        run.note = lambda value: done.put(_Note(value), urgent=True)
+    cancel: Cancellation | None,
+) -> Generator[tuple[Task[R], Done[R]], None, None]:
+    def crashed(error: BaseException) -> None:
+        workers.crash(error)
 
-    def worker(number: int, item: Any = None) -> None:
-        try:
-            while True:
-                if not pace.calm:
-                    pace.park(number)
-                if backlog.full:
-                    done.hurry()
-                    backlog.wait()
-                if item is None:
-                    item = todo.get()
-                    if item is _STOP or cancelled.is_set():
-                        return
-                    if heavy is not None and heavy(item) and kit.spread(partial(worker, number, item)):
-                        return
-                result = work(item, run)
-                if isinstance(result, Turns):
-                    for _ in range(result.count):
-                        todo.put_turn(item)
-                    item = None
-                    if not pace.calm:
-                        pace.success()
-                    continue
-                if result is AGAIN and resolver:
-                    resolver.add(item)
-                    item = None
-                    continue
-                weight = weigh_result(result)  # type: ignore[arg-type]
-                if weight:
-                    backlog.add(weight)
-                if not pace.calm:
-                    pace.success()
-                done.put((item, weight, result))
-                item = None
-                if weight >= _LARGE and kit.spread(partial(worker, number)):
-                    return
-        except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-            done.put(_Crash(error), urgent=True)
+    run = engine.begin(crashed, blocking=blocking)
+    mailbox: Mailbox[tuple[Task[R], Done[R]] | Callable[[], object] | _Crash] = Mailbox(run.kit)
+    backlog = _Backlog()
 
-    give = resolver.add if resolver else todo.put
-    window = 2 * resolver.sizes.limit if resolver else max(_AHEAD * width, 64)
-    source = iter(items)
-    in_flight = item_bytes = 0
+    def deliver(task: Task[R], done: Done[R]) -> None:
+        if done.weight:
+            backlog.add(done.weight)
+        mailbox.put((task, done))
+        if backlog.full:
+            mailbox.hurry()
+
+    def told(error: BaseException) -> None:
+        mailbox.put(_Crash(error), urgent=True)
+
+    def post(function: Callable[[], object]) -> None:
+        mailbox.put(function, urgent=True)
+
+    def stop() -> None:
+        told(Cancelled(GIVEN_UP))
+
+    run.post = post
+    workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full)
+    sizes = workers.sizes
+    window = 2 * sizes.limit if sizes else max(_AHEAD * engine.width, 64)
+    source = iter(tasks)
+    in_flight = task_bytes = 0
     more, finished = True, False
-    ready: deque[Any] = deque()
+    ready: deque[tuple[Task[R], Done[R]] | Callable[[], object] | _Crash] = deque()
+    if cancel is not None:
+        cancel.watch(stop)
     try:
         while True:
             if not ready:
-                room = more and in_flight < window and (item_bytes < _MOST_BYTES or not in_flight)
+                room = more and in_flight < window and (task_bytes < _MOST_BYTES or not in_flight)
                 if not room and not in_flight:
                     break
-                ready.extend(done.take(0 if room else 1 if eager else max(1, in_flight // 4)))
+                ready.extend(mailbox.take(0 if room else 1 if eager or backlog.full else max(1, in_flight // 4)))
             if ready:
                 outcome = ready.popleft()
                 if isinstance(outcome, _Crash):
                     raise outcome.error
-                if isinstance(outcome, _Note):
-                    if noted is not None:
-                        noted(outcome.value)
+                if not isinstance(outcome, tuple):
+                    outcome()
                     continue
-                item, weight, result = outcome
+                task, done = outcome
                 in_flight -= 1
-                item_bytes -= weigh_item(item)
-                if weight:
-                    backlog.take(weight)
-                yield item, result
+                task_bytes -= task.weight
+                if done.weight and backlog.add(-done.weight):
+                    workers.wake()
+                yield outcome
             elif room:
-                item = next(source, _STOP)
-                if item is _STOP:
+                for task in source:
+                    in_flight += 1
+                    task_bytes += task.weight
+                    workers.put(task)
+                    break
+                else:
                     more = False
-                    if resolver:
-                        resolver.complete = True
-                    continue
-                if resolver and not workers:
-                    workers.append(kit.spawn(resolver.loop))
-                in_flight += 1
-                item_bytes += weigh_item(item)
-                # an item that may go on in parts may want all of them
-                while len(workers) - (resolver is not None) < (min(width, in_flight) if heavy is None else width):
-                    workers.append(kit.spawn(partial(worker, len(workers) + (resolver is None))))
-                give(item)
+                    workers.complete = True
+                    workers.wake()
         finished = True
     finally:
-        if not finished:
-            cancelled.set()
-        pace.release()
-        backlog.release()
-        if resolver:
-            resolver.stop()
-        for _ in workers:
-            todo.put(_STOP)
-        kit.join(workers, run.transport, abort=not finished)
+        if cancel is not None:
+            cancel.forget(stop)
+        workers.end(abort=not finished)
+
+
+class Submitted(Future[R]):
+    """What a ``Service`` was given to do. ``cancel`` also breaks off what is under way."""
+
+    def __init__(self, service: Service[R], task: Task[R]) -> None:
+        super().__init__()
+        self._service = service
+        self._task = task
+
+    def cancel(self) -> bool:
+        """Have the task end with ``Cancelled`` if it has not ended yet; whether that is so."""
+        return self._service.cancel(self, self._task)
+
+
+class Service(Generic[R]):
+    """Has single tasks done, whoever they come from; those that come at the same time are resolved together.
+
+    Its workers are there only while there is something to do. Thread-safe; a forked child needs one of its own.
+    """
+
+    def __init__(self, engine: Engine, prepare: Prepare[R] | None) -> None:
+        self.pid = os.getpid()
+        self._run = engine.begin(self._crashed)
+        self._green = engine.green
+        self._workers: Workers[R] = Workers(
+            self._run, max(1, engine.width), self._deliver, self._crashed, prepare=prepare, standing=True
+        )
+        self._waiting: dict[Task[R], Submitted[R]] = {}
+        self._ended = False
+        self._lock = threading.Lock()  # guards the two above; never held while anything is called
+
+    def submit(self, task: Task[R]) -> Submitted[R]:
+        """Have a task done; the future of its (first) result."""
+        submitted = Submitted(self, task)
+        with self._lock:
+            if self._ended:
+                raise Cancelled(GIVEN_UP)
+            self._waiting[task] = submitted
+        try:
+            self._workers.put(task)
+        except BaseException:
+            with self._lock:
+                self._waiting.pop(task, None)
+            raise
+        return submitted
+
+    def do(self, task: Task[R]) -> R:
+        """Have a task done, and wait for its result; giving up on that (Ctrl-C, a timeout) breaks it off."""
+        submitted = self.submit(task)
+        try:
+            if self._green:
+                gate = self._run.kit.gate()
+                submitted.add_done_callback(gate.open)
+                gate.wait()
+            return submitted.result()
+        except BaseException as error:
+            submitted.cancel()
+            if not isinstance(error, Exception):
+                self._run.kit.retire()
+            raise
+
+    def _deliver(self, task: Task[R], done: Done[R]) -> None:
+        with self._lock:
+            submitted = self._waiting.pop(task, None)
+        if submitted is not None:
+            submitted.set_result(done.results[0][1])
+
+    def _crashed(self, error: BaseException) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+            self._ended = True
+        for submitted in waiting.values():
+            submitted.set_exception(error)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no more tasks."""
+        return self._ended
+
+    def cancel(self, submitted: Submitted[R], task: Task[R]) -> bool:
+        """See ``Submitted.cancel``."""
+        with self._lock:
+            if self._waiting.pop(task, None) is None:
+                return False
+        task.cancelled = True
+        self._workers.give_up(task)
+        submitted.set_exception(Cancelled(GIVEN_UP))
+        return True
+
+    def close(self) -> None:
+        """End it: what is under way is broken off."""
+        self._crashed(Cancelled(GIVEN_UP))
+        self._workers.end(abort=True)

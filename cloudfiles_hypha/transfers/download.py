@@ -2,8 +2,8 @@
 
 The first request asks for the first part; its answer tells how large the object is, so no call is spent on asking.
 All later parts are pinned to the ETag of that answer and written where they belong in a temporary file
-(``partial``), which is compared with the ETag while it fills (``integrity``) and published when it is right. Where the
-server gives no strong ETag, or ignores ranges, the object comes in one piece.
+(``disk.partial``), which is compared with the ETag while it fills (``content.digests``) and published when it is
+right. Where the server gives no strong ETag, or ignores ranges, the object comes in one piece.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from time import monotonic
 from ..content.digests import EtagCheck, digest_in, matches
 from ..disk.partial import PartialFile
 from ..disk.tree import read_blocks
-from ..engine.pool import Run
+from ..engine.run import Run
 from ..errors import IntegrityError, NotModified, PreconditionFailed, RangeNotSatisfiable, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
 from ..plan.parts import MIB
@@ -60,7 +60,8 @@ class Download(InParts[Part]):
     ``source`` names the object for the journal; ``width`` is how many workers may be at it; ``part`` is the size of the
     parts in bytes, None lets it adapt; ``etag_is_md5`` says whether the server's ETags are an S3's, ``checksum``
     whether what arrives is compared with them; ``size`` is what a listing says, if there was one. With ``compare``
-    nothing is fetched if the target has the content already, which is ``NotModified``.
+    nothing is fetched if the target has the content already, which is ``NotModified``. ``watched`` is told of bytes
+    that have arrived.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Download(InParts[Part]):
         checksum: bool = True,
         size: int | None,
         compare: bool = False,
+        watched: Callable[[Run, int], None] | None = None,
     ) -> None:
         super().__init__(width)
         self.request = request
         self.size = size  # as the listing says, and then as the server says
         self.etag: str | None = None
         self.content_type: str | None = None
+        self.modified: float | None = None  # when the object was, which becomes the time of the file
         self.verified: str | None = None
         self.attempts = 0
         self.error: Exception | None = None  # the first that ended a turn for good
@@ -90,12 +93,14 @@ class Download(InParts[Part]):
         self._etag_is_md5 = etag_is_md5
         self._checksum = checksum and etag_is_md5
         self._compare = compare
+        self._watched = watched
         self._check: EtagCheck | None = None
         self._in_parts = True
         self._pinned: str | None = None
         self._todo: list[tuple[int, int]] = []  # gaps that nobody is at
         self._begun = False  # the first part has been asked for, or an earlier attempt taken up
         self._looked = False
+        self._measured = True  # the server says how long what it sends is
         self._restarts = 0
         self._doubtful: set[str] = set()
         self._unnoted = 0  # bytes that the caller was not told of yet
@@ -169,7 +174,7 @@ class Download(InParts[Part]):
         sink = _Arrival(self, part, run)
         began = monotonic()
         try:
-            fetch(request, sink)
+            self._measured = fetch(request, sink).verified is not None
             sink.flush()
         except RangeNotSatisfiable as error:
             if self._pinned is None:
@@ -208,7 +213,7 @@ class Download(InParts[Part]):
 
     def begin(self, info: ObjectInfo, start: int, end: int | None, part: Part) -> None:
         """An answer has begun. The first one says what is being downloaded; the others must agree with it."""
-        self.etag, self.content_type = info.etag, info.content_type
+        self.etag, self.content_type, self.modified = info.etag, info.content_type, info.last_modified
         if start < part.start:
             raise InOnePiece
         if part.end is None and self._file.opened:
@@ -267,7 +272,7 @@ class Download(InParts[Part]):
 
     def note(self, run: Run, size: int, *, at_once: bool = False) -> None:
         """Tell the caller of bytes that have arrived, or (negative) were for nothing."""
-        if run.note is None:
+        if self._watched is None:
             return
         with self._lock:
             self._unnoted += size
@@ -276,7 +281,7 @@ class Download(InParts[Part]):
                 return
             self._noted_at = now
             size, self._unnoted = self._unnoted, 0
-        run.note(size)
+        self._watched(run, size)
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -288,6 +293,8 @@ class Download(InParts[Part]):
             if gaps := self._file.gaps():
                 raise IntegrityError(f"{len(gaps)} parts of the file are missing")
             self.verified = self._check.verdict(self._file.read) if self._check is not None else "length"
+            if self.verified == "length" and not self._measured:
+                self.verified = None
             doubtful = self._check.doubtful if self._check is not None else None
             if doubtful is not None and doubtful not in self._doubtful:
                 # Damaged, or uploaded in parts of an unusual size? Only in the latter case the same bytes come again.
@@ -298,7 +305,7 @@ class Download(InParts[Part]):
                 self._file.discard()
                 raise
             return False
-        self._file.publish()
+        self._file.publish(self.modified)
         return True
 
     def start_over(self, error: Exception) -> bool:

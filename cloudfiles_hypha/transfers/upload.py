@@ -14,12 +14,10 @@ from dataclasses import dataclass, replace
 from time import monotonic
 
 from ..content.sources import PartOf
-from ..models import PutRequest, Stored
+from ..models import PutRequest, Session, Stored
 from ..plan.parts import MIB, part_count, upload_part_size
 from .parts import InParts
 
-# Bytes of a body from which on it is sent in parts.
-THRESHOLD = 64 * MIB
 # Seconds for which URLs are asked to live: at least, and at most (the longest that S3 signs for).
 _SHORTEST, _LONGEST = 3600, 7 * 24 * 3600
 # Bytes a second that an upload is expected to reach, before anything is known of it; and how much slower than what
@@ -27,14 +25,6 @@ _SHORTEST, _LONGEST = 3600, 7 * 24 * 3600
 _EXPECTED = 1 * MIB
 _MARGIN = 4
 _log = logging.getLogger("cloudfiles_hypha")
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One multipart upload as the server opened it: its id and the URL of each part, in order."""
-
-    id: str
-    urls: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +43,6 @@ class Upload(InParts[SentPart]):
         self.request = request
         self.part_size = upload_part_size(request.size, *(() if part_size is None else (part_size,)))
         self.count = part_count(request.size, self.part_size)
-        self.wanted = False  # a worker is ready, so the session may begin
         self.session: Session | None = None
         self.attempts = 0
         self.error: Exception | None = None  # the first that ended a turn for good
@@ -111,11 +100,14 @@ class Upload(InParts[SentPart]):
 
     # -- a part -------------------------------------------------------------------------------------------------
 
-    def body(self, part: SentPart) -> PutRequest:
-        """The request for one part."""
+    def place(self, part: SentPart) -> tuple[int, int]:
+        """Where one part begins, and its size."""
         start = part.number * self.part_size
-        size = min(self.part_size, self.request.size - start)
-        return replace(self.request, body=PartOf.cut(self.request.body, start, size))
+        return start, min(self.part_size, self.request.size - start)
+
+    def body(self, part: SentPart) -> PutRequest:
+        """The request for one part of a body that may be read anywhere."""
+        return replace(self.request, body=PartOf.cut(self.request.body, *self.place(part)))
 
     def sent(self, part: SentPart, stored: Stored) -> None:
         """A part is in the store."""

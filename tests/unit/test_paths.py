@@ -9,31 +9,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudfiles_hypha.paths import CloudPath, check_local_name, check_name, parse_cloudpath, quote_path
+from cloudfiles_hypha import paths
+from cloudfiles_hypha.backends import locate
+from cloudfiles_hypha.backends.hypha import HyphaLocation
+from cloudfiles_hypha.backends.memory import MemoryLocation
+from cloudfiles_hypha.backends.web import WebLocation
+from cloudfiles_hypha.paths import Location, check_local_name, check_name, quote_path
 
 GOOD = [
-    ("ws/alias", CloudPath("hypha", workspace="ws", alias="alias")),
-    ("hypha://ws/alias", CloudPath("hypha", workspace="ws", alias="alias")),
-    ("hypha://ws/alias/", CloudPath("hypha", workspace="ws", alias="alias")),
-    ("hypha://ws/alias@v1/a/b/", CloudPath("hypha", "a/b/", workspace="ws", alias="alias", version="v1")),
-    ("hypha://ws|user-1/alias", CloudPath("hypha", workspace="ws|user-1", alias="alias")),
-    ("alias", CloudPath("hypha", alias="alias")),
-    ("hypha://alias@v2", CloudPath("hypha", alias="alias", version="v2")),
+    ("ws/alias", HyphaLocation(scheme="hypha", root="hypha://ws/alias", workspace="ws", alias="alias")),
+    ("hypha://ws/alias", HyphaLocation(scheme="hypha", root="hypha://ws/alias", workspace="ws", alias="alias")),
+    ("hypha://ws/alias/", HyphaLocation(scheme="hypha", root="hypha://ws/alias", workspace="ws", alias="alias")),
+    (
+        "hypha://ws/alias@v1/a/b/",
+        HyphaLocation(
+            scheme="hypha", root="hypha://ws/alias@v1", workspace="ws", alias="alias", version="v1", prefix="a/b/"
+        ),
+    ),
+    (
+        "hypha://ws|user-1/alias",
+        HyphaLocation(scheme="hypha", root="hypha://ws|user-1/alias", workspace="ws|user-1", alias="alias"),
+    ),
+    ("alias", HyphaLocation(scheme="hypha", root="hypha://alias", alias="alias")),
+    ("hypha://alias@v2", HyphaLocation(scheme="hypha", root="hypha://alias@v2", alias="alias", version="v2")),
     (
         "hypha://https://host:9527/ws/alias/x",
-        CloudPath("hypha", "x/", server="https://host:9527", workspace="ws", alias="alias"),
+        HyphaLocation(
+            scheme="hypha",
+            root="hypha://https://host:9527/ws/alias",
+            server="https://host:9527",
+            workspace="ws",
+            alias="alias",
+            prefix="x/",
+        ),
     ),
-    ("hypha://http://host/alias", CloudPath("hypha", server="http://host", alias="alias")),
-    ("mem://bucket", CloudPath("mem", bucket="bucket")),
-    ("mem://bucket/a/b//", CloudPath("mem", "a/b/", bucket="bucket")),
-    ("http://host", CloudPath("http", base="http://host/")),
-    ("https://host:1/a%20b//", CloudPath("https", base="https://host:1/a%20b/")),
+    (
+        "hypha://http://host/alias",
+        HyphaLocation(scheme="hypha", root="hypha://http://host/alias", server="http://host", alias="alias"),
+    ),
+    ("mem://bucket", MemoryLocation(scheme="mem", root="mem://bucket", bucket="bucket")),
+    ("mem://bucket/a/b//", MemoryLocation(scheme="mem", root="mem://bucket", prefix="a/b/", bucket="bucket")),
+    ("http://host", WebLocation(scheme="http", root="http://host/", base="http://host/")),
+    ("https://host:1/a%20b//", WebLocation(scheme="https", root="https://host:1/a%20b/", base="https://host:1/a%20b/")),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), GOOD)
-def test_a_cloudpath_says_where(text: str, expected: CloudPath) -> None:
-    assert parse_cloudpath(text) == expected
+def test_a_cloudpath_says_where(text: str, expected: Location) -> None:
+    assert locate(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,13 +82,13 @@ def test_a_cloudpath_says_where(text: str, expected: CloudPath) -> None:
 )
 def test_what_is_no_cloudpath_is_refused_with_a_reason(text: str, says: str) -> None:
     with pytest.raises(ValueError, match="(?i)" + says.replace(".", r"\.")):
-        parse_cloudpath(text)
+        locate(text)
 
 
 @pytest.mark.parametrize("path", [None, b"ws/alias", 7, ["ws/alias"]])
 def test_a_cloudpath_is_a_string(path: object) -> None:
     with pytest.raises(TypeError, match="string"):
-        parse_cloudpath(path)  # type: ignore[arg-type]
+        locate(path)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -83,13 +106,13 @@ def test_a_cloudpath_is_a_string(path: object) -> None:
 )
 def test_what_is_refused_is_named_without_its_secrets(text: str) -> None:
     with pytest.raises(ValueError) as caught:
-        parse_cloudpath(text)
+        locate(text)
     assert "5ec2e7" not in str(caught.value)
 
 
 def test_a_version_is_no_password() -> None:
     with pytest.raises(ValueError, match=r"'hypha://alias@': expected"):
-        parse_cloudpath("hypha://alias@")
+        locate("hypha://alias@")
 
 
 def test_a_url_given_as_a_path_is_refused_without_its_signature() -> None:
@@ -167,6 +190,36 @@ def test_a_name_is_a_string(name: object) -> None:
 def test_names_that_windows_would_read_as_others_are_not_written_to_disk(name: str) -> None:
     with pytest.raises(ValueError, match="not written to disk"):
         check_local_name(name)
+
+
+@pytest.mark.parametrize("name", ["C:", "c:a", "a/CON/b", "aux.txt", "COM¹", "conin$"])
+def test_such_names_are_written_on_request_where_the_system_can_hold_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ON_WINDOWS", False)
+    with pytest.raises(ValueError, match="windows_names=True"):
+        check_local_name(name)
+    assert check_local_name(name, windows_names=True) == name
+    monkeypatch.setattr(paths, "ON_WINDOWS", True)
+    with pytest.raises(ValueError, match="not written to disk"):
+        check_local_name(name, windows_names=True)
+
+
+@pytest.mark.parametrize("name", ["a.", "a ", "d./x", "ab:c", "what?", 'a"b', "a|b"])
+def test_names_that_windows_cannot_hold_are_refused_there_and_fine_elsewhere(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "ON_WINDOWS", False)
+    assert check_local_name(name) == name
+    monkeypatch.setattr(paths, "ON_WINDOWS", True)
+    with pytest.raises(ValueError, match="Windows"):
+        check_local_name(name)
+
+
+@pytest.mark.parametrize("name", [name for name in REFUSED if name])
+def test_windows_names_open_no_way_out_of_the_folder(name: str) -> None:
+    with pytest.raises(ValueError):
+        check_local_name(name, windows_names=True)
 
 
 @pytest.mark.parametrize("name", ["console", "a..b", "COM", "COM10", "nulx.txt", "a/null"])

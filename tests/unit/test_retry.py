@@ -170,3 +170,14 @@ def test_the_defaults_outlast_a_restart_and_end_within_minutes(world: Callable[.
         assert one.now - 100.0 <= 300.0
         if one.now - 100.0 > 30.0:
             break
+
+
+def test_without_a_number_of_attempts_the_time_alone_ends_it(world: Callable[..., World]) -> None:
+    one = world(broken(10_000))
+    with pytest.raises(ConnectionFailed) as caught:
+        one.run(RetryPolicy(attempts=None, elapsed=600))
+    assert 600 - RetryPolicy().longest <= one.now - 100 <= 600
+    assert caught.value.attempts == one.calls > 12
+    assert world([]).run(RetryPolicy(attempts=None)) == ("done", 1)
+    with pytest.raises(ConnectionFailed):
+        world(broken(1)).run(RetryPolicy(attempts=None, elapsed=0))

@@ -1,0 +1,169 @@
+"""What users write, turned into requests, or into an error that names what is wrong with it. No I/O.
+
+One item is a path, a dict, or a pair; several are an iterable of them. What is known whole (a list, a tuple, a set) is
+checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from .content.sinks import check_into
+from .content.sources import as_body
+from .errors import InvalidContent
+from .models import GetRequest, PutRequest
+from .paths import check_name
+from .results import Result
+
+T = TypeVar("T")
+
+Source = str | Mapping[str, Any]
+"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "tags": ..., "into": ...}``."""
+Patterns = str | Iterable[str] | None
+"""Glob patterns, or one; None is no pattern."""
+
+_GET_KEYS = frozenset({"path", "start", "end", "tags", "into"})
+_PUT_KEYS = frozenset({"path", "content", "content_type", "cache_control", "content_encoding", "tags"})
+
+
+def is_scalar(paths: object) -> bool:
+    """Whether one item was given; what is neither one nor an iterable of items is an error at once."""
+    if isinstance(paths, str | Mapping):
+        return True
+    if isinstance(paths, bytes | bytearray | memoryview):
+        raise TypeError(f"a path is a string, not {type(paths).__name__}: {bytes(paths[:60])!r}")
+    if not isinstance(paths, Iterable):
+        raise TypeError(f"expected a path, a dict with a 'path', or an iterable of them, not {type(paths).__name__}")
+    return False
+
+
+def counted(items: Iterable[T], total: int | None, make: Callable[[T], object]) -> tuple[Iterable[T], int | None]:
+    """Items and how many there are, if that is known; what is known whole is checked before anything is sent."""
+    if isinstance(items, Sequence | Set | Mapping):
+        for item in items:
+            make(item)
+        return items, len(items)
+    return items, total
+
+
+def read_requests(sources: Iterable[Source], total: int | None, prefix: str) -> tuple[Iterable[GetRequest], int | None]:
+    """Requests and how many there are, if that is known."""
+    if isinstance(sources, Sequence | Set | Mapping):
+        requests = [read_request(source, prefix) for source in sources]
+        return requests, len(requests)
+    return (read_request(source, prefix) for source in sources), total
+
+
+def read_request(source: Source, prefix: str) -> GetRequest:
+    """The request that ``source`` means."""
+    if isinstance(source, str):
+        return GetRequest(prefix + check_name(source))
+    path = _path_in(source, "get", _GET_KEYS)
+    start, end = source.get("start"), source.get("end")
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise ValueError(f"{path!r}: {name}={value!r}: expected a whole number of bytes from the beginning")
+    if end is not None and end < (start or 0):
+        raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
+    into = source.get("into")
+    if into is not None:
+        check_into(into, path)
+    return GetRequest(prefix + path, start, end, source.get("tags"), into)
+
+
+def _path_in(item: Mapping[str, object], verb: str, allowed: frozenset[str]) -> str:
+    if "path" not in item:
+        keys = ", ".join(map(repr, [*item][:5])) + (", ..." if len(item) > 5 else "")
+        raise ValueError(f"{verb}: a dict is one item and needs a 'path'; this one has {keys}; give a list for several")
+    path = check_name(item["path"])
+    if not allowed.issuperset(item):
+        unknown = sorted(str(key) for key in item if key not in allowed)
+        raise ValueError(f"{path!r}: {verb} knows no {', '.join(map(repr, unknown))}; it takes {sorted(allowed)}")
+    return path
+
+
+PutOptions = Mapping[str, str | None]
+
+
+def put_options(content_type: str | None, cache_control: str | None, content_encoding: str | None) -> PutOptions:
+    """What a call says of all its files."""
+    options = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, str) or not value.isprintable() or not value.isascii()):
+            raise ValueError(f"{name}={value!r}: expected printable ASCII text")
+    return options
+
+
+def write_requests(
+    files: Iterable[object],
+    prefix: str,
+    options: PutOptions,
+    encode: Callable[[object, str], bytes] | None = None,
+) -> Iterator[tuple[str, PutRequest]]:
+    """The name and the request of each item to store; a name given twice is refused."""
+    seen: set[str] = set()
+    for item in files:
+        fields = _put_fields(item)
+        path = fields["path"]
+        if path in seen:
+            raise ValueError(f"{path!r}: given twice; which content should win?")
+        seen.add(path)
+        own = put_options(**{name: fields.get(name) or default for name, default in options.items()})
+        content = fields["content"]
+        body = as_body(content, path) if encode is None else encode(content, path)
+        yield path, PutRequest(prefix + path, body, **own, tags=fields.get("tags"))
+
+
+def _put_fields(item: object) -> Mapping[str, Any]:
+    """The fields of one item to store: a pair, a dict, or a result of ``get``."""
+    if isinstance(item, Mapping):
+        if Result.__required_keys__.issubset(item):
+            if item["error"] is not None or item["byte_range"] != (None, None):
+                raise ValueError(f"{item['path']!r}: a result that failed, or is only a range, cannot be stored")
+            return {name: item[name] for name in ("path", "content", "content_type", "tags")}
+        path = _path_in(item, "puts", _PUT_KEYS)
+        if "content" not in item:
+            raise ValueError(f"{path!r}: a dict to store needs a 'content'")
+        return item
+    if isinstance(item, tuple | list) and len(item) == 2:
+        return {"path": check_name(item[0]), "content": item[1]}
+    raise TypeError(f"puts takes (path, content) pairs or dicts, not {type(item).__name__}: {item!r:.60}")
+
+
+def parse_json(content: bytes, path: str) -> object:
+    """The value that is stored as JSON; raises ``InvalidContent``."""
+    try:
+        value: object = json.loads(content)
+    except ValueError as error:
+        raise InvalidContent(f"not JSON: {error}", path=path) from None
+    return value
+
+
+def to_json(content: object, path: str) -> bytes:
+    """A value as UTF-8 JSON; raises what ``json`` raises, naming the path."""
+    try:
+        return json.dumps(content, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path!r}: cannot be written as JSON: {error}") from None
+
+
+def name_filter(include: Patterns, exclude: Patterns) -> Callable[[str], bool]:
+    """Whether a name is wanted: matched by a pattern of ``include``, if there are any, and by none of ``exclude``."""
+    included, excluded = _patterns(include), _patterns(exclude)
+
+    def wanted(name: str) -> bool:
+        return (include is None or _matches(name, included)) and not _matches(name, excluded)
+
+    return wanted
+
+
+def _patterns(patterns: Patterns) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns or ())
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    last = name.rpartition("/")[2]
+    return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in patterns)

@@ -1,0 +1,63 @@
+"""The options of an ``ArtifactFiles``: checked, frozen, picklable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING
+
+from .models import Timeouts
+from .plan.parts import MIB, upload_part_size
+from .progress import Observer, ProgressOption
+from .retry import RetryPolicy
+
+if TYPE_CHECKING:
+    import requests
+
+Secrets = Mapping[str, object] | str | PathLike[str]
+"""A mapping with a ``token`` (or with one for each server URL), or a file that holds one, or holds the token."""
+
+TRANSPORTS = ("auto", "curl", "urllib3", "requests")
+# Bytes of a body from which on it is sent in parts.
+THRESHOLD = 64 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """See ``ArtifactFiles`` for what each means."""
+
+    token: str | None = field(default=None, repr=False)
+    secrets: Secrets | None = field(default=None, repr=False)
+    server_url: str | None = None
+    num_threads: int = 20
+    green: bool | None = None
+    progress: ProgressOption = None
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    transport: str = "auto"
+    session: requests.Session | None = field(default=None, repr=False)
+    observer: Observer | None = field(default=None, repr=False)
+    create: bool = False
+    multipart_threshold: int = THRESHOLD
+    part_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.num_threads, int) or isinstance(self.num_threads, bool) or self.num_threads < 0:
+            raise ValueError(f"num_threads={self.num_threads!r}: expected 0 or a positive whole number")
+        if self.transport not in TRANSPORTS:
+            raise ValueError(f"transport={self.transport!r}: choose one of {', '.join(map(repr, TRANSPORTS))}")
+        if self.session is not None and self.transport not in ("auto", "requests"):
+            raise ValueError(f"session= is for transport='requests', not {self.transport!r}")
+        if not isinstance(self.multipart_threshold, int) or self.multipart_threshold < 0:
+            raise ValueError(f"multipart_threshold={self.multipart_threshold!r}: expected a number of bytes")
+        upload_part_size(0, *(() if self.part_size is None else (self.part_size,)))  # refuses what S3 would
+
+
+def timeouts_of(timeout: float | Timeouts | None) -> Timeouts:
+    """What ``timeout=`` means; a number bounds how long a server may be silent."""
+    if timeout is None or isinstance(timeout, Timeouts):
+        return timeout or Timeouts()
+    if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
+        raise ValueError(f"timeout={timeout!r}: expected a positive number of seconds")
+    return Timeouts(connect=min(timeout, Timeouts().connect), idle=timeout)

@@ -1,0 +1,253 @@
+"""The run of a batch: tasks through the engine, names resolved where the backend wants that, writes in a session.
+
+``files`` and ``tree`` make tasks of what users want; this runs them and gives their results back in order.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from ..backends.base import Backend, Control, Resolver, WriteSession
+from ..engine.outcomes import Done, Prepare
+from ..engine.outcomes import Task as AnyTask
+from ..engine.pool import Cancellation, Engine, Service
+from ..engine.run import Run
+from ..engine.waiting import lock_that_outlasts_a_fork
+from ..errors import CommitError, TransferError
+from ..plan.batches import BatchSizes
+from ..progress import Observer, Progress
+from ..results import Result, content_size, report_lost
+from ..retry import RetryPolicy
+from .control import RunControl
+from .put import PutInParts
+from .task import Context, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+R = TypeVar("R")
+
+
+class Batches:
+    """Runs batches at one backend. Thread-safe."""
+
+    def __init__(
+        self, backend: Backend, engine: Engine, policy: RetryPolicy, prefix: str, observer: Observer | None
+    ) -> None:
+        self.backend = backend
+        self.engine = engine
+        self.inline = Engine(0, green=engine.green, transport=engine.transport)
+        self.policy = policy
+        self.prefix = prefix
+        self.observer = observer
+        self._services: dict[tuple[bool, int], Service[Result]] = {}
+        self._lock = lock_that_outlasts_a_fork()  # guards the one above
+
+    def control(self) -> Control:
+        """For calls of the backend's own, made in the caller's thread."""
+        engine = self.engine
+        return RunControl(self.policy, Run(engine, self.inline.kit(_raise, blocking=True), 1))
+
+    def context(self, bar: Progress | None = None, backend: Backend | None = None) -> Context:
+        """What the tasks of one batch share."""
+        moved = bar.moved if bar is not None and bar.shown else None
+        return Context(backend or self.backend, self.policy, max(1, self.engine.width), moved, self.observer)
+
+    # -- reads ------------------------------------------------------------------------------------------------
+
+    def stream(
+        self,
+        tasks: Iterable[Task[R]],
+        resolver: Resolver | WriteSession | None,
+        *,
+        engine: Engine | None = None,
+        eager: bool = True,
+        blocking: bool = False,
+        cancel: Cancellation | None = None,
+    ) -> Generator[tuple[int, R], None, None]:
+        """The results of tasks, each with its item's number, as they are done. Close it."""
+        outcomes = self._outcomes(tasks, resolver, engine, eager=eager, blocking=blocking, cancel=cancel)
+        with closing(outcomes):
+            for _, done in outcomes:
+                yield from done.results
+
+    def _outcomes(
+        self,
+        tasks: Iterable[Task[R]],
+        resolver: Resolver | WriteSession | None,
+        engine: Engine | None,
+        *,
+        eager: bool,
+        blocking: bool,
+        cancel: Cancellation | None,
+    ) -> Generator[tuple[AnyTask[R], Done[R]], None, None]:
+        return (engine or self.engine).run(
+            tasks,
+            blocking=blocking or self.backend.can.blocking,
+            prepare=self._prepare(resolver) if resolver is not None and self.backend.can.batched else None,
+            eager=eager,
+            cancel=cancel,
+        )
+
+    def collect(
+        self,
+        tasks: Iterable[Task[R]],
+        resolver: Resolver | WriteSession | None,
+        bar: Progress | None = None,
+        *,
+        engine: Engine | None = None,
+        blocking: bool = False,
+        cancel: Cancellation | None = None,
+        noted: Callable[[int, R], None] | None = None,
+    ) -> list[R]:
+        """All results, in input order; ``noted`` is told of each as it comes."""
+        results: list[R | None] = []
+        watched = bar is not None and bar.shown
+        try:
+            outcomes = self._outcomes(tasks, resolver, engine, eager=watched, blocking=blocking, cancel=cancel)
+            # an exception whose traceback somebody keeps must not keep the workers at work
+            with closing(outcomes):
+                for _, done in outcomes:
+                    for index, result in done.results:
+                        if index >= len(results):
+                            results.extend([None] * (index + 1 - len(results)))
+                        results[index] = result
+                        if noted is not None:
+                            noted(index, result)
+        finally:
+            if bar is not None:
+                bar.close()
+        return cast("list[R]", results)
+
+    def one(self, task: Task[Result], *, silent: bool = False) -> Result:
+        """The result of a single read. Those of several threads that come at the same time are resolved together."""
+        can = self.backend.can
+        alone = self.engine.width == 0 or not (can.batched or (self.engine.carried and not can.blocking))
+        # an observer is the user's code, for which the caller's thread has to be there: not so in a service
+        if alone or self.observer is not None:
+            resolver = self.backend.reading(silent=silent) if self.backend.can.batched else None
+            return self.collect([task], resolver, engine=self.inline if alone else None)[0]
+        return self._service(silent).do(task)
+
+    def _service(self, silent: bool) -> Service[Result]:
+        # greenlets of gevent belong to a thread
+        key = (silent, threading.get_ident() if self.engine.green else 0)
+        with self._lock:
+            service = self._services.get(key)
+            if service is None or service.ended or service.pid != os.getpid():
+                prepare = self._prepare_singles(silent) if self.backend.can.batched else None
+                service = self._services[key] = Service(self.engine, prepare)
+            return service
+
+    def close(self) -> None:
+        """End what single reads have left; let go of threads and connections."""
+        with self._lock:
+            services, self._services = self._services, {}
+        for (_, thread), service in services.items():
+            if service.pid == os.getpid() and thread in (0, threading.get_ident()):
+                service.close()
+        self.engine.close()
+
+    # -- names ------------------------------------------------------------------------------------------------
+
+    def _prepare(self, resolver: Resolver | WriteSession) -> Prepare[Any]:
+        return Prepare(_Resolution(resolver.resolve, self.policy), resolver.sizes)
+
+    def _prepare_singles(self, silent: bool) -> Prepare[Any]:
+        """Names that come at the same time are one batch; the next ones another."""
+        backend = self.backend
+
+        def resolve(paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[object]:
+            return backend.reading(silent=silent).resolve(paths, control, sizes)
+
+        return Prepare(_Resolution(resolve, self.policy), backend.reading(silent=silent).sizes)
+
+    # -- writes -----------------------------------------------------------------------------------------------
+
+    def write(
+        self,
+        verb: str,
+        tasks: Callable[[WriteSession], Iterable[Task[Result]]],
+        bar: Progress | None,
+        *,
+        engine: Engine | None = None,
+        blocking: bool = False,
+        cancel: Cancellation | None = None,
+    ) -> list[Result]:
+        """Carry out writes within a session of the backend; all results, in input order."""
+        results: list[Result] = []
+        ended = False
+
+        in_parts: set[int] = set()  # whose bytes the bar is told of as they move
+
+        def noted(index: int, result: Result) -> None:
+            if bar is not None:
+                bar.add(0 if index in in_parts else content_size(result))
+
+        def counted(session: WriteSession) -> Iterable[Task[Result]]:
+            for task in tasks(session):
+                if isinstance(task, PutInParts):
+                    in_parts.add(task.index)
+                yield task
+
+        try:
+            with self.backend.writing(self.control()) as session:
+                results = self.collect(
+                    counted(session), session, bar, engine=engine, blocking=blocking, cancel=cancel, noted=noted
+                )
+                for result in results:
+                    path = self.prefix + result["path"]
+                    if result["error"] is None:
+                        session.succeeded(path)
+                    else:
+                        session.failed(path)
+                ended = True
+            if session.lost:
+                report_lost(results, {path[len(self.prefix) :] for path in session.lost})
+        except TransferError as error:
+            if ended and any(result["error"] is None for result in results):
+                raise CommitError(
+                    f"{verb}: the files are uploaded and staged, but not committed: {error}", results
+                ) from error
+            raise
+        finally:
+            if bar is not None:
+                bar.close()
+        return results
+
+
+class _Resolution:
+    """Resolves the tasks of one run, batch by batch."""
+
+    def __init__(
+        self, resolve: Callable[[Sequence[str], Control, BatchSizes], list[object]], policy: RetryPolicy
+    ) -> None:
+        self._resolve = resolve
+        self._patience = self._policy = policy
+
+    def __call__(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
+        control = RunControl(self._policy, run)
+        named: list[Task[Any]] = []
+        for task in cast("Sequence[Task[Any]]", batch):
+            if isinstance(task, PutInParts):
+                task.resolve(control)
+            else:
+                named.append(task)
+        if not named:
+            return
+        tickets = self._resolve([task.path for task in named], control, sizes)
+        for task, ticket in zip(named, tickets, strict=True):
+            task.ticket = ticket
+        # A server that was out of reach for one batch's whole patience gets one try for each further one, until it
+        # answers again: a long run must not wait as long for every batch.
+        lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
+        self._policy = replace(self._patience, attempts=1) if lost else self._patience
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,58 @@
+"""How a backend's own calls are repeated, spaced and kept apart: ``backends.base.Control`` over one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from ..backends.base import Flag
+from ..engine.locks import named_lock
+from ..engine.run import Run
+from ..errors import TransferError
+from ..retry import RetryPolicy
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class RunControl:
+    """The policy's retries, the run's pauses, the engine's locks."""
+
+    def __init__(self, policy: RetryPolicy, run: Run) -> None:
+        self._policy = policy
+        self._run = run
+
+    def retry(self, attempt: Callable[[], T]) -> T:
+        """Make an attempt until it succeeds, within the policy."""
+
+        def checked() -> T:
+            self._run.check()
+            return attempt()
+
+        try:
+            return self._policy.run(checked, self._run.sleep, self._run.pace.complaint)[0]
+        except TransferError as error:
+            if error.retryable and (error.retry_after or 0.0) > self._policy.elapsed:
+                self._run.pace.refusal(error)  # nobody else need ask
+            raise
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` when the run is given up."""
+        self._run.check()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; raises ``Cancelled`` as soon as the run is given up."""
+        self._run.sleep(seconds)
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        """The lock of this name."""
+        return named_lock(self._run.engine, name)
+
+    def flag(self) -> Flag:
+        """A flag for workers of this kind."""
+        return self._run.kit.flag()
+
+    def map(self, function: Callable[[T], R], items: Sequence[T], at_once: int) -> Iterator[R]:
+        """``function`` of each item, in order, up to ``at_once`` of them side by side."""
+        return self._run.engine.side_by_side(function, items, at_once)

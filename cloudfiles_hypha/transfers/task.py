@@ -1,0 +1,176 @@
+"""One item's work: how it is attempted, what a refused ticket means, what becomes of errors.
+
+Each kind of work is a class of its own (``get``, ``put``, ``head``, ``save``) with a ``turn``; the
+engine calls that, and knows nothing else of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from ..backends.base import Backend, StaleTicket, Ticket
+from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
+from ..engine.run import GIVEN_UP, Run
+from ..errors import AccessDenied, Cancelled, TransferError
+from ..progress import Item, Observer
+from ..retry import RetryPolicy
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# How often an item's URL is signed anew before the store's refusal is believed.
+FRESH_TICKETS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the tasks of one batch share."""
+
+    backend: Backend
+    policy: RetryPolicy
+    width: int = 1
+    moved: Callable[[int], None] | None = None
+    """Told in the caller's thread of bytes that have moved, if anybody watches."""
+    observer: Observer | None = None
+
+
+class Task(Generic[R]):
+    """One item on its way through the engine; see ``engine.outcomes.Task``."""
+
+    __slots__ = (
+        "attempts",
+        "cancelled",
+        "context",
+        "index",
+        "name",
+        "path",
+        "refused",
+        "stale",
+        "ticket",
+        "unresolved",
+    )
+
+    weight = 0
+    heavy = False
+
+    def __init__(self, context: Context, index: int, name: str, path: str) -> None:
+        self.context = context
+        self.index = index
+        self.name = name  # as the user wrote it, without the prefix
+        self.path = path
+        self.ticket: Ticket = None
+        self.refused: Ticket = None  # the latest that the store refused
+        self.stale = 0  # how many it has refused in a row
+        self.attempts = 0
+        self.cancelled = False
+        self.unresolved = context.backend.can.batched
+
+    @property
+    def tags(self) -> object:
+        """The user's own."""
+        return None
+
+    @property
+    def item(self) -> Item:
+        """What an observer is told."""
+        return Item(self.index, self.name, self.tags)
+
+    def turn(self, run: Run) -> Done[R] | More | Unresolved:
+        """Do the work; what goes wrong is part of the results."""
+        ticket = self.ticket
+        try:
+            if isinstance(ticket, Exception):
+                return self.end(run, self.give_up(ticket), ticket)
+            if self.context.observer is None:
+                return self.work(run)
+            self.observe_start(run)
+            return self.end(run, self.work(run))
+        except StaleTicket as error:
+            denied = self.went_stale(error, ticket)
+            return UNRESOLVED if denied is None else self.end(run, self.give_up(denied), denied)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it is this item's, and is reported with it
+            return self.end(run, self.give_up(error), error)
+
+    def work(self, run: Run) -> Done[R]:
+        """What a ``turn`` is for; may raise."""
+        raise NotImplementedError
+
+    def give_up(self, error: Exception) -> Done[R]:
+        """The results of an item that failed."""
+        raise NotImplementedError
+
+    def attempt(self, run: Run, call: Callable[[], T]) -> T:
+        """The value of ``call``, made within the retry policy; raises what ends that."""
+        value, self.attempts = self.attempt_counted(run, call)
+        return value
+
+    def attempt_counted(self, run: Run, call: Callable[[], T]) -> tuple[T, int]:
+        """Likewise, with how many attempts it took; for items that several workers are at."""
+
+        def checked() -> T:
+            run.check()
+            if self.cancelled:
+                raise Cancelled(GIVEN_UP)
+            return call()
+
+        context = self.context
+        policy = context.policy
+        failed = run.pace.complaint if context.observer is None else self._complaint(run, context.observer)
+        try:
+            return policy.run(checked, run.sleep, failed)
+        except TransferError as error:
+            if (error.retry_after or 0.0) > policy.elapsed and error.retryable:
+                run.pace.refusal(error)  # nobody else need ask
+            raise
+
+    def _complaint(self, run: Run, observer: Observer) -> Callable[[TransferError], None]:
+        def complaint(error: TransferError) -> None:
+            run.pace.complaint(error)
+            run.tell(lambda: observer.failed(self.item, error.attempts, error))
+
+        return complaint
+
+    def went_stale(self, error: StaleTicket, ticket: Ticket) -> AccessDenied | None:
+        """The store has refused ``ticket``: None if a fresh one is worth asking for, else the error that it is."""
+        if self.refused is not ticket:  # else another worker's part has met with the same refusal
+            self.refused = ticket
+            self.stale += 1
+        if self.stale <= FRESH_TICKETS:
+            return None
+        denied = AccessDenied(str(error.args[0]), status=error.status)
+        denied.attempts = self.stale
+        return denied
+
+    def moved(self, run: Run, size: int) -> None:
+        """Tell whoever watches of bytes that have moved."""
+        told, observer = self.context.moved, self.context.observer
+        if told is not None:
+            run.tell(lambda: told(size))
+        if observer is not None:
+            run.tell(lambda: observer.moved(self.item, size))
+
+    def arrived(self, run: Run, size: int) -> None:
+        """Tell an observer of bytes that have moved all at once; a bar counts them with the result."""
+        observer = self.context.observer
+        if observer is not None:
+            run.tell(lambda: observer.moved(self.item, size))
+
+    def observe_start(self, run: Run) -> None:
+        """Tell an observer that the item begins, once."""
+        observer = self.context.observer
+        if observer is not None and not self.attempts and not self.stale:
+            run.tell(lambda: observer.started(self.item))
+
+    def end(self, run: Run, done: Done[R], error: Exception | None = None) -> Done[R]:
+        """Tell an observer that the item has ended; ``done`` itself."""
+        observer = self.context.observer
+        if observer is not None:
+            run.tell(lambda: observer.ended(self.item, error))
+        return done
+
+
+def attempts_of(error: Exception) -> int:
+    """How many attempts an item took that ended with this error."""
+    return getattr(error, "attempts", 1)

@@ -1,0 +1,319 @@
+"""What a reviewer of the engine and of the tasks found to hang, to crash or to go to the wrong place.
+
+Races are brought about by doing in the one moment that matters what another thread might: no test waits for luck.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import ArtifactFiles, Cancellation, Cancelled, TransferError
+from cloudfiles_hypha.backends.base import StaleTicket
+from cloudfiles_hypha.engine import pool
+from cloudfiles_hypha.engine.carriers import Carrier
+from cloudfiles_hypha.engine.kits import ThreadKit
+from cloudfiles_hypha.engine.mailbox import Mailbox
+from cloudfiles_hypha.engine.pool import Engine
+from cloudfiles_hypha.engine.run import Run
+from cloudfiles_hypha.models import Timeouts
+from cloudfiles_hypha.progress import Item
+from cloudfiles_hypha.transfers.batch import _Resolution
+from cloudfiles_hypha.transports.curl.transport import CurlTransport
+from tests.support.child import in_child
+from tests.support.clients import QUICK, connect
+from tests.support.fake_hypha import FakeHypha
+from tests.support.object_server import Always, Exchange, Fault, ObjectServer, Response
+from tests.support.tasks import run as run_on
+
+
+@dataclass(frozen=True)
+class SizeUnknown(Fault):
+    """Ranges as asked for, of an object whose size is not told (RFC 9110, 14.4)."""
+
+    def alter(self, exchange: Exchange, response: Response) -> Response:
+        told = response.headers.get("Content-Range", "")
+        return response.with_header("Content-Range", told.rpartition("/")[0] + "/*") if told else response
+
+
+class Watcher:
+    """An observer that keeps what it is told, and in which thread."""
+
+    def __init__(self, also: Callable[[], object] = lambda: None) -> None:
+        self.told: list[tuple[str, int, str]] = []
+        self.threads: set[int] = set()
+        self._also = also
+
+    def _note(self, what: str, item: Item) -> None:
+        self.told.append((what, item.index, item.path))
+        self.threads.add(threading.get_ident())
+        self._also()
+
+    def started(self, item: Item) -> None:
+        self._note("started", item)
+
+    def moved(self, item: Item, size: int) -> None:
+        """Not of interest here."""
+
+    def failed(self, item: Item, attempt: int, error: Exception) -> None:
+        self._note("failed", item)
+
+    def ended(self, item: Item, error: Exception | None) -> None:
+        self._note("failed for good" if error else "ended", item)
+
+
+# --- Results that wait while nobody is waiting for them -------------------------------------------------------------
+
+
+def test_what_is_urgent_is_taken_at_once_also_if_it_came_before_the_caller_waited() -> None:
+    mailbox: Mailbox[str] = Mailbox(ThreadKit(None))
+    mailbox.put("asked", urgent=True)
+    threading.Timer(0.5, lambda: [*map(mailbox.put, ["late"] * 10)]).start()
+    assert mailbox.take(10) == ["asked"]
+
+
+def test_a_hurry_before_the_caller_waits_is_not_lost() -> None:
+    mailbox: Mailbox[str] = Mailbox(ThreadKit(None))
+    mailbox.put("large")
+    mailbox.hurry()
+    threading.Timer(0.5, lambda: [*map(mailbox.put, ["late"] * 10)]).start()
+    assert mailbox.take(10) == ["large"]
+
+
+def asks_a_busy_caller() -> None:
+    def work(item: int, run: Run) -> int:
+        run.tell(lambda: time.sleep(0.02))  # a slow bar: the caller is busy when it is asked for something
+        time.sleep(0.005)
+        return run.ask(lambda: item)
+
+    outcomes = list(run_on(Engine(1, green=False), range(80), work, eager=False))
+    assert sorted(result for _, result in outcomes) == [*range(80)]
+
+
+def test_a_caller_that_is_busy_when_it_is_asked_answers_afterwards() -> None:
+    in_child(asks_a_busy_caller, seconds=10)
+
+
+def stops_in_between() -> None:
+    pool._MOST_BYTES = 250
+    backlog = pool._Backlog
+    delivered = threading.Semaphore(0)
+    add = backlog.add
+
+    def add_late(self: Any, weight: int) -> Any:
+        """The caller takes a result while the worker delivers another one, which is one too many."""
+        if weight < 0 and not go.is_set():
+            delivered.acquire(timeout=5)
+            delivered.acquire(timeout=5)
+            go.set()
+            delivered.acquire(timeout=5)
+            time.sleep(0.1)  # the worker finds that there is too much, and ends
+        outcome = add(self, weight)
+        if weight > 0:
+            delivered.release()
+        return outcome
+
+    go = threading.Event()
+    backlog.add = add_late  # type: ignore[method-assign]
+
+    all_there = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield from range(4)
+        all_there.set()
+
+    def work(item: int, run: Run) -> int:
+        if item == 0:
+            all_there.wait(5)
+        if item == 2:
+            go.wait(5)
+        return item
+
+    outcomes = run_on(Engine(1, green=False), items(), work, weigh_result=100)
+    assert sorted(result for _, result in outcomes) == [0, 1, 2, 3]
+
+
+def test_workers_that_end_since_results_pile_up_just_as_one_is_taken_are_started_again() -> None:
+    in_child(stops_in_between, seconds=10)
+
+
+# --- User code on carriers -------------------------------------------------------------------------------------------
+
+
+def observes_with_the_same_object(url: str) -> None:
+    watcher = Watcher(lambda: other.get("b"))
+    with ArtifactFiles(url, num_threads=4, retry=QUICK, observer=watcher) as cf, ArtifactFiles(url) as other:
+        assert cf.get("a") == b"x"
+        assert cf.head("a").size == 1
+    assert watcher.told == [("started", 0, "a"), ("ended", 0, "a")] * 2
+    assert watcher.threads == {threading.get_ident()}
+
+
+def test_an_observer_of_a_single_read_is_called_in_the_callers_thread(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x")
+    object_server.put("b", b"y")
+    in_child(observes_with_the_same_object, object_server.url, seconds=10)
+
+
+def test_each_of_the_ranges_that_are_read_together_is_told_of(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x" * 100)
+    watcher = Watcher()
+    ranges = [{"path": "a", "start": 0, "end": 10}, {"path": "a", "start": 10, "end": 20}]
+    ranges.append({"path": "a", "start": 150, "end": 160})
+    with ArtifactFiles(object_server.url, num_threads=2, retry=QUICK, observer=watcher) as cf:
+        results = cf.get(ranges, raise_errors=False)
+    assert [result["error"] is None for result in results] == [True, True, False]
+    assert len(object_server.requests) == 1
+    assert watcher.told == [("started", number, "a") for number in range(3)] + [
+        ("ended", 0, "a"),
+        ("ended", 1, "a"),
+        ("failed for good", 2, "a"),
+    ]
+
+
+# --- The collector, wherever it runs ---------------------------------------------------------------------------------
+
+
+def collects_where_locks_are_held(url: str) -> None:
+    """Objects that nobody has closed are garbage, and are collected while the next one starts its carriers."""
+    make = Carrier.__init__
+
+    def collect(carrier: Carrier, *arguments: Any) -> None:
+        gc.collect()
+        make(carrier, *arguments)
+
+    Carrier.__init__ = collect  # type: ignore[method-assign, assignment]
+    gc.disable()
+    for _ in range(3):
+        cf = ArtifactFiles(url, num_threads=2, retry=QUICK)
+        assert cf.get(["a"])[0]["content"] == b"x"
+        assert cf.get("a") == b"x"
+        del cf
+        while any(thread.name == "cloudfiles-hypha" for thread in threading.enumerate()):
+            time.sleep(0.02)
+
+
+def test_objects_may_be_collected_while_carriers_are_started(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x")
+    in_child(collects_where_locks_are_held, object_server.url, seconds=15)
+
+
+# --- Giving up -------------------------------------------------------------------------------------------------------
+
+
+def test_a_write_that_is_cancelled_without_workers_publishes_nothing() -> None:
+    stop = Cancellation()
+    with FakeHypha() as hypha:
+        hypha.add_artifact("ws/a", {"before": b"y"})
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            yield "first", b"x"
+            yield "second", b"x"
+            yield "third", b"x"
+
+        watcher = Watcher(lambda: stop.cancel() if len(watcher.told) == 3 else None)
+        with connect(hypha, num_threads=0, observer=watcher) as cf, pytest.raises(Cancelled):
+            cf.puts(files(), cancel=stop)
+        assert hypha.count("commit") == 0
+
+
+def test_threads_that_are_being_started_may_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker starts another one just as the caller gives up."""
+    kit = ThreadKit(None)
+    starting, go = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def start_late(thread: threading.Thread) -> None:
+        if thread.name == "cloudfiles-hypha":
+            starting.set()
+            go.wait(5)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_late)
+    starter = threading.Thread(target=kit.spawn, args=(lambda: None,))
+    starter.start()
+    starting.wait(5)
+    threading.Timer(0.1, go.set).start()
+    ended = kit.flag()
+    ended.set()
+    kit.join(ended, abort=True)
+    starter.join()
+
+
+# --- Connections -----------------------------------------------------------------------------------------------------
+
+
+def test_calls_side_by_side_leave_the_connections_of_the_object_alone(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x")
+    with ArtifactFiles(object_server.url, num_threads=2, retry=QUICK) as cf:
+        cf.get(["a"])
+        before = object_server.requests[-1].connection
+        assert list(cf._engine.side_by_side(lambda number: number, [1, 2, 3], 2)) == [1, 2, 3]
+        cf.get(["a"])
+        assert object_server.requests[-1].connection == before
+
+
+def test_closing_while_somebody_takes_the_last_idle_handle_is_no_error() -> None:
+    transport = CurlTransport(Timeouts())
+
+    class Taken(list[Any]):
+        def __bool__(self) -> bool:
+            return True  # so it was a moment ago
+
+    transport._pool._idle, transport._pool._loops = Taken(), Taken()
+    transport.close()
+
+
+# --- Into a user's file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", [None, 20 * 1024 * 1024])
+def test_a_server_that_does_not_say_how_large_the_object_is_does_not_cut_it_short(
+    object_server: ObjectServer, end: int | None
+) -> None:
+    content = bytes(range(251)) * 50_000  # more than one piece
+    object_server.put("a", content, faults=[Always(SizeUnknown())])
+    into = io.BytesIO()
+    with (
+        ArtifactFiles(object_server.url, num_threads=1, retry=QUICK) as cf,
+        contextlib.suppress(TransferError),  # an honest error is as good
+    ):
+        cf.get({"path": "a", "end": end, "into": into})
+        assert into.getvalue() == content
+
+
+def test_a_long_read_may_outlive_any_number_of_signed_urls(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = _Resolution.__call__
+
+    def afresh(self: Any, batch: Any, run: Run, sizes: Any) -> None:
+        resolve(self, batch, run, sizes)
+        for task in batch:
+            task.ticket = "".join([*task.ticket])  # as it would be if it had been signed anew
+
+    monkeypatch.setattr(_Resolution, "__call__", afresh)
+    content = bytes(range(251)) * 170_000  # six pieces
+    into = io.BytesIO()
+    with FakeHypha() as hypha:
+        hypha.add_artifact("ws/a", {"a": content})
+        with connect(hypha, num_threads=1) as cf:
+            backend = cf._backend
+            get, refused = backend.get, set()
+
+            def expire(request: Any, ticket: Any, sink: Any = None) -> Any:
+                if request.start not in refused:
+                    refused.add(request.start)
+                    raise StaleTicket("expired", path=request.path, status=403)
+                return get(request, ticket, sink)
+
+            backend.get = expire  # type: ignore[method-assign]
+            cf.get({"path": "a", "into": into})
+    assert into.getvalue() == content
+    assert len(refused) == 6
