@@ -23,7 +23,8 @@ from cloudfiles_hypha import (
     TooManyRequests,
     TransferTimeout,
 )
-from cloudfiles_hypha.backends.hypha.manager import ArtifactManager, remote_error, token_workspace
+from cloudfiles_hypha.backends.hypha.manager import ArtifactManager, remote_error
+from cloudfiles_hypha.credentials import token_workspace
 from cloudfiles_hypha.transports import HttpResponse, open_transport
 from tests.support.fake_hypha import Answer, FakeHypha, RemoteError, Status429, Timeout504
 from tests.support.object_server import Drop, Gzip, Redirect, ShortBody, Status

@@ -3,13 +3,14 @@ limits; ranges are covered by few requests."""
 
 from __future__ import annotations
 
+import heapq
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudfiles_hypha.plan.batches import BatchSizes, cheaper_to_list, halves
+from cloudfiles_hypha.plan.batches import BatchSizes, Costs, cheaper_to_list, halves
 from cloudfiles_hypha.plan.parts import (
     LARGEST_OBJECT,
     LARGEST_PART,
@@ -33,7 +34,6 @@ def sizes_for(count: int, *, per_call: float = 0.2, per_path: float = 0.003, **o
         taken.append(size)
         sizes.took(size, per_call + per_path * size)
         count -= size
-    assert sizes.calls == len(taken)
     return taken
 
 
@@ -97,6 +97,170 @@ def test_every_path_is_in_one_batch_within_the_limit(count: int, per_call: float
     taken = sizes_for(count, per_call=per_call, per_path=per_path, limit=limit)
     assert sum(taken) == count
     assert max(taken) <= limit
+
+
+# --- Several calls at once --------------------------------------------------------------------------------------------
+
+
+class Server:
+    """A server with one CPU and its own clock, which waits for a store with each path: what it does takes no time."""
+
+    def __init__(self, *, fixed: float = 0.2, cpu: float = 0.0028, wait: float = 0.0) -> None:
+        self.fixed, self.cpu, self.wait = fixed, cpu, wait
+        self.now = self._busy_until = 0.0
+        self._waiting: list[tuple[float, int, int, int]] = []  # when it goes on, number, paths done, of how many
+        self._begun: list[float] = []
+
+    def raw(self, count: int) -> float:
+        """Seconds for one call with all paths."""
+        return self.fixed + count * (self.cpu + self.wait)
+
+    def begin(self, count: int) -> int:
+        """Begin a call; its number."""
+        self._begun.append(self.now)
+        heapq.heappush(self._waiting, (self.now, len(self._begun) - 1, -1, count))
+        return len(self._begun) - 1
+
+    def next_end(self) -> tuple[int, float]:
+        """Run until a call ends: its number, and the seconds it took."""
+        while True:
+            at, number, done, count = heapq.heappop(self._waiting)
+            if done == count:
+                self.now = at
+                return number, at - self._begun[number]
+            self._busy_until = max(self._busy_until, at) + (self.fixed if done < 0 else self.cpu)
+            wait = self.wait if done + 1 < count else 0.0
+            heapq.heappush(self._waiting, (self._busy_until + wait, number, done + 1, count))
+
+
+def signed(server: Server, count: int, costs: Costs) -> tuple[float, list[int]]:
+    """Sign ``count`` paths: the seconds it takes, of those of one call with all of them, and the batches."""
+    sizes = BatchSizes(costs=costs)
+    began, taken, under_way = server.now, [], {}
+    while count or under_way:
+        while count and len(under_way) < sizes.at_once:
+            size = sizes.next(count)
+            assert 1 <= size <= min(count, sizes.limit)
+            count -= size
+            taken.append(size)
+            call = sizes.call(size)
+            under_way[server.begin(size)] = call, call.__enter__()
+        number, seconds = server.next_end()
+        call, timed = under_way.pop(number)
+        timed.seconds = seconds
+        call.__exit__(None, None, None)
+    return (server.now - began) / server.raw(sum(taken)), taken
+
+
+def test_a_store_at_a_distance_is_waited_for_by_several_calls_at_once() -> None:
+    server, costs = Server(wait=0.012), Costs()
+    first, taken = signed(server, 800, costs)
+    assert taken[0] == 64  # to learn
+    assert first <= 0.4
+    for _ in range(3):
+        later, taken = signed(server, 800, costs)
+        assert later <= 0.3
+        assert 4 <= len(taken) <= 8
+        assert max(taken) - min(taken) <= 5  # so that they end together
+    assert 4 <= costs.at_once <= 8
+
+
+def test_the_farther_the_store_the_more_calls_are_made_at_once() -> None:
+    assert signed(Server(wait=0.055), 800, Costs())[0] <= 0.25
+    far, farther = Costs(each=0.015), Costs(each=0.058)
+    assert 1 < far.at_once < farther.at_once == 8
+
+
+@pytest.mark.parametrize("count", [1000, 10_000])
+def test_with_the_store_on_the_same_machine_one_call_at_a_time_is_made(count: int) -> None:
+    server, costs = Server(), Costs()
+    first, taken = signed(server, count, costs)
+    assert taken[0] == 64
+    assert first <= 1.15
+    for _ in range(3):
+        later, taken = signed(server, count, costs)
+        assert later <= 1.1
+        assert costs.at_once == 1
+    assert len(taken) <= 2 + count // 1000
+
+
+def test_a_thousand_paths_of_a_near_store_are_three_calls_and_then_two() -> None:
+    server, costs = Server(), Costs()
+    assert [len(signed(server, 1000, costs)[1]) for _ in range(3)] == [3, 2, 2]
+
+
+def test_a_slow_server_is_not_taken_for_a_store_at_a_distance_for_long() -> None:
+    server, costs = Server(fixed=0.5, cpu=0.007), Costs()
+    signed(server, 1000, costs)
+    for _ in range(3):
+        assert signed(server, 1000, costs)[0] <= 1.1
+        assert costs.at_once == 1
+
+
+def test_a_store_that_moved_away_is_noticed() -> None:
+    costs = Costs()
+    signed(Server(), 1000, costs)
+    signed(Server(wait=0.03), 1000, costs)
+    assert signed(Server(wait=0.03), 1000, costs)[0] <= 0.3
+
+
+def test_single_names_teach_what_a_call_costs_and_nothing_about_paths() -> None:
+    costs = Costs()
+    for _ in range(10):
+        number = costs.begin()
+        costs.end(number, 1, 0.05)
+    assert costs.fixed == pytest.approx(0.05, abs=0.01)
+    assert (costs.each, costs.at_once) == (None, 1)
+
+
+def test_of_a_server_that_is_quick_to_take_a_call_less_is_taken_for_its_own_time() -> None:
+    quick, usual, slow = Costs(0.05, each=0.008), Costs(each=0.008), Costs(0.4, each=0.008)
+    assert quick.at_once > usual.at_once > slow.at_once == 1
+
+
+def test_the_calls_of_others_at_the_same_server_leave_room_for_fewer() -> None:
+    costs = Costs(each=0.06)
+    mine, others = BatchSizes(costs=costs), BatchSizes(costs=costs)
+    assert mine.at_once == 8
+    with others.call(100), others.call(100), mine.call(100):
+        assert (mine.at_once, others.at_once) == (6, 7)
+    for _ in range(10):
+        costs.begin()
+    assert (mine.at_once, others.at_once) == (1, 1)
+
+
+def test_a_call_that_fails_teaches_nothing_and_is_under_way_no_more() -> None:
+    costs = Costs()
+    sizes = BatchSizes(costs=costs)
+    with pytest.raises(ValueError, match="no"), sizes.call(100):
+        raise ValueError("no")
+    assert (costs.each, costs.under_way) == (None, 0)
+
+
+def test_without_costs_calls_are_made_one_at_a_time() -> None:
+    sizes = BatchSizes()
+    sizes.took(64, 30.0)
+    assert sizes.at_once == 1
+
+
+def test_what_was_learnt_is_handed_on_without_the_calls_under_way() -> None:
+    costs = Costs(each=0.02)
+    costs.begin()
+    copy = costs.copy()
+    assert (copy.each, copy.under_way, costs.under_way) == (0.02, 0, 1)
+
+
+@given(st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 100)), max_size=30), st.integers(1, 3000))
+def test_whatever_was_measured_sizes_and_numbers_stay_within_limits(
+    measured: list[tuple[int, float]], remaining: int
+) -> None:
+    sizes = BatchSizes(costs=Costs())
+    for count, seconds in measured:
+        with sizes.call(count) as timed:
+            timed.seconds = seconds
+        assert 1 <= sizes.at_once <= 8
+        assert 1 <= sizes.next() <= 1000
+        assert 1 <= sizes.next(remaining) <= remaining
 
 
 @given(st.lists(st.text()))

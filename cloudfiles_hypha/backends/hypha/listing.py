@@ -1,7 +1,12 @@
-"""What is in an artifact's folders. One call lists one folder, so a walk is as many calls as folders."""
+"""What is in an artifact's folders. One call lists one folder, so a walk is as many calls as folders, a few at a time.
+
+A file and a folder may have the same name. Where the S3 lists both (SeaweedFS 4.48 does), both are told. One that lists
+only the folder would hide the file, and to look for one behind each folder would take a call for each.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,19 +18,25 @@ from .manager import ArtifactManager
 
 _PAGE = 10_000  # the most that the server gives at once
 # A page this short, and not full, is taken for the last. A longer one that is not full may have been cut by a
-# server with a smaller limit, or thinned by staged removals, and is followed by another look.
+# server with a smaller limit, or thinned by staged removals, and is followed by another look; unless a longer one
+# still was found to be the last, and so not cut.
 _SURELY_LAST = 100
+# Folders that are listed side by side, and how many are taken in one go, in the order of their names: what comes after
+# them is not listed before somebody wants it.
+_AT_ONCE, _AHEAD = 4, 32
 
 
 class Listing:
-    """Reads folders of one artifact; holds no state."""
+    """Reads folders of one artifact. Thread-safe."""
 
     def __init__(self, manager: ArtifactManager, artifact: str) -> None:
         self._manager = manager
         self._artifact = artifact
+        self._whole = _SURELY_LAST  # no page shorter than this was cut by the server's limit
 
-    def entries(self, folder: str, version: str | None, control: Control) -> list[dict[str, Any]]:
-        """All entries of one folder ("" or ending in a slash), sorted by name: everything, or an error."""
+    def entries(self, folder: str, version: str | int | None, control: Control) -> list[dict[str, Any]]:
+        """All entries of one folder ("" or ending in a slash), in the order of their full names, to which a folder's
+        slash belongs: everything, or an error."""
         if version != "stage" or not folder:
             return self._all_pages(folder, version, control)
         # The server hides what is staged for removal by comparing names only: with the removal of ``x`` it hides
@@ -40,23 +51,23 @@ class Listing:
         versions = len(data.get("versions") or ())
         number = versions if is_new_version(staged) else max(0, versions - 1)
         pages = self._all_pages(folder, number, control)
-        return [entry for entry in pages if folder + entry["name"] not in removed]
+        return [entry for entry in pages if entry["type"] == "directory" or folder + entry["name"] not in removed]
 
     def _all_pages(self, folder: str, version: str | int | None, control: Control) -> list[dict[str, Any]]:
         found: dict[str, dict[str, Any]] = {}
-        offset = 0
+        offset = first = 0
         while True:
             page = control.retry(partial(self._page, folder, version, offset))
-            new = 0
-            for entry in page:
-                new += entry["name"] not in found
-                found[entry["name"]] = entry
-            if len(page) < _SURELY_LAST:
-                break
+            before = len(found)
+            found.update((_full(entry), entry) for entry in page)
+            first = first or len(page)
+            if not page and offset == first < _PAGE and version != "stage":
+                self._whole = max(self._whole, first)  # that was all, in one page
             # the server counts entries before it hides staged removals: from a full page the next one is exact,
             # from any other some names may come twice, and none is left out
             offset += len(page)
-            if not new:
+            surely = min(_SURELY_LAST if version == "stage" else self._whole, _PAGE)  # a full page is never the last
+            if len(page) < surely or len(found) == before:
                 break
         found.pop("", None)  # the folder's own marker, where the store keeps one
         return [found[name] for name in sorted(found)]
@@ -74,17 +85,17 @@ class Listing:
             raise ServerError(f"list_files: the answer for folder {folder or '/'!r} is not a list of entries")
         return page
 
-    def files(self, folder: str, version: str | None, control: Control) -> Iterator[str]:
+    def files(self, folder: str, version: str | int | None, control: Control) -> Iterator[str]:
         """Full names of the files directly in ``folder``."""
         for entry in self.entries(folder, version, control):
             if entry["type"] != "directory":
                 yield folder + entry["name"]
 
-    def walk(self, prefix: str, version: str | None, *, flat: bool, control: Control) -> Iterator[str]:
+    def walk(self, prefix: str, version: str | int | None, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order; with ``flat``, folders are named, not entered."""
         return (name for name, _ in self._walk(prefix, version, flat=flat, control=control))
 
-    def scan(self, prefix: str, version: str | None, *, control: Control) -> Iterator[ObjectInfo]:
+    def scan(self, prefix: str, version: str | int | None, *, control: Control) -> Iterator[ObjectInfo]:
         """Files whose names begin with ``prefix``, in order, with their sizes and times."""
         for name, entry in self._walk(prefix, version, flat=False, control=control):
             size, modified = entry.get("size"), entry.get("last_modified")
@@ -95,20 +106,45 @@ class Listing:
             )
 
     def _walk(
-        self, prefix: str, version: str | None, *, flat: bool, control: Control
+        self, prefix: str, version: str | int | None, *, flat: bool, control: Control
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        folder = prefix[: prefix.rfind("/") + 1]
-        for entry in self.entries(folder, version, control):
-            name = folder + entry["name"].rstrip("/")
-            if entry["type"] != "directory":
-                if name.startswith(prefix):
+        """Names and entries in order, by listing the folders that come next a few at a time."""
+        todo = deque([prefix[: prefix.rfind("/") + 1]])  # folders to list, in the order in which they are needed
+        listed: dict[str, list[dict[str, Any]]] = {}
+        inside: list[tuple[str, Iterator[dict[str, Any]]]] = []  # the folders that are being walked
+
+        def enter(folder: str) -> None:
+            if folder not in listed:
+                wave = [todo.popleft() for _ in range(min(_AHEAD, len(todo)))]
+                found = list(control.map(lambda name: self.entries(name, version, control), wave, _AT_ONCE))
+                for name, entries in zip(reversed(wave), reversed(found), strict=True):
+                    listed[name] = entries = [entry for entry in entries if (name + _full(entry)).startswith(prefix)]
+                    if not flat:
+                        todo.extendleft(name + _full(entry) for entry in reversed(entries) if _is_folder(entry))
+            inside.append((folder, iter(listed.pop(folder))))
+
+        enter(todo[0])
+        while inside:
+            folder, rest = inside[-1]
+            for entry in rest:
+                name = folder + _full(entry)
+                if flat or not _is_folder(entry):
                     yield name, entry
-            elif not name.startswith(prefix):
-                continue
-            elif flat:
-                yield name + "/", entry
+                else:
+                    enter(name)
+                    break
             else:
-                yield from self._walk(name + "/", version, flat=False, control=control)
+                inside.pop()
+
+
+def _is_folder(entry: dict[str, Any]) -> bool:
+    return bool(entry["type"] == "directory")
+
+
+def _full(entry: dict[str, Any]) -> str:
+    """The name of an entry within its folder; a folder's ends in a slash."""
+    name: str = entry["name"].rstrip("/")
+    return f"{name}/" if name and _is_folder(entry) else name
 
 
 def staged_entries(data: object) -> list[dict[str, Any]] | None:

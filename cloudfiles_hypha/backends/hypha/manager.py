@@ -7,8 +7,6 @@ server only and is never followed anywhere else.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from typing import Any
@@ -24,9 +22,10 @@ from ...errors import (
     TransferError,
     TransferTimeout,
 )
+from ...redact import scrub
 from ...transports import HttpRequest, HttpResponse, Transport
 from ...transports.answers import error_of
-from ...transports.base import host_of, without_secrets
+from ...transports.base import host_of
 
 # Seconds a call may take without a sign of life: the server itself gives up on a call after about 35.
 _PATIENCE = 90.0
@@ -72,14 +71,16 @@ class ArtifactManager:
                 raise ServerError(f"{method}: the answer is not JSON") from None
         if response.status == 200 and not (isinstance(value, dict) and value.get("success") is False):
             return value
-        raise remote_error(method, response, value).about(arguments.get("artifact_id") or arguments.get("alias") or "")
+        raise remote_error(method, response, value, self._token).about(
+            arguments.get("artifact_id") or arguments.get("alias") or ""
+        )
 
 
-def remote_error(method: str, response: HttpResponse, value: Any) -> TransferError:
+def remote_error(method: str, response: HttpResponse, value: Any, token: str | None = None) -> TransferError:
     """The exception for a failed call. Goes by the remote exception's type: its status varies by release."""
     status = response.status
     detail = value.get("detail", value) if isinstance(value, dict) else value
-    said = without_secrets(detail if isinstance(detail, str) else json.dumps(detail))[:500]
+    said = scrub(detail if isinstance(detail, str) else json.dumps(detail), [token])[:500]
     match = _TYPE.match(said)
     kind, message = (match[1], match[2]) if match else ("", said)
     message = f"{method}: {message.strip()}"
@@ -100,15 +101,3 @@ def remote_error(method: str, response: HttpResponse, value: Any) -> TransferErr
     if kind in _FINAL:
         return InvalidRequest(message, status=status)
     return error_of(response, "", message)
-
-
-def token_workspace(token: str) -> str | None:
-    """The workspace that a Hypha token was made for, read from its claims (not verified), or None."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        scope = claims.get("scope", "")
-    except (IndexError, ValueError, binascii.Error, AttributeError):
-        return None
-    found = re.search(r"(?:^|\s)wid:(\S+)", scope) if isinstance(scope, str) else None
-    return found[1] if found else None

@@ -1,32 +1,71 @@
-"""Signed URLs for reading: got in batches, kept while they live, with missing names told apart in few calls.
+"""Signed URLs for reading: got in batches, all of one version, kept while they live, with missing names told apart in
+few calls.
+
+A URL names the version that it leads to: the key of an object is ``.../ARTIFACT/vINDEX/PATH``. So the first answer of a
+batch says which version that is, and the other calls ask for the same one. URLs are kept for one version at a time;
+before they are used again, one cheap call (``read``) tells which is the latest. Only where the key has another shape
+(an artifact that is kept in git, say) is nothing to be seen, and that call is made before and after.
 
 One missing path makes the server refuse a whole batch, naming the first one missing. What is known then: all
 before it are there. So either their folders are listed (a call each) or the batch is cut at the missing one,
-whichever costs less; see ``ReadSigner.resolve``.
+whichever costs less; see ``ReadBatch._sign``.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from ...errors import ArtifactNotFound, ObjectNotFound, ServerError, TransferError, TransferTimeout
-from ...plan.batches import BatchSizes, cheaper_to_list, halves
-from ..base import Control, Ticket
+from ...errors import (
+    ArtifactNotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+    TransferError,
+    TransferTimeout,
+)
+from ...plan.batches import CALL, EACH, BatchSizes, Costs, cheaper_to_list, halves
+from ..base import Control, Flag, Ticket
 from .listing import Listing
 from .manager import ArtifactManager
 
-T = TypeVar("T")
-
-# What a call costs the server, and what each path adds to signing (seconds): only their ratio matters.
-CALL, EACH = 0.2, 0.003
 # Seconds that a URL is asked to live, and for how many of them it is used: clocks differ, transfers take time.
 _LIFETIME, _USE = 3600, 3000.0
 _MOST_KEPT = 10_000
 _MISSING = re.compile(r"File '(.*)' does not exist", re.DOTALL)
+_ROOT = re.compile(r"/([^/]+)/v(\d+)$")
+
+# What is known of the servers that this process has asked to sign, and how many are remembered.
+_costs: dict[str, Costs] = {}
+_MOST_SERVERS = 64
+_guard = Lock()  # guards the dictionary
+
+
+def costs_of(server: str) -> Costs:
+    """What signing was measured to take on this server; the same one for all who ask."""
+    with _guard:
+        costs = _costs.pop(server, None) or Costs()
+        _costs[server] = costs  # the one asked for last
+        while len(_costs) > _MOST_SERVERS:
+            del _costs[next(iter(_costs))]
+        return costs
+
+
+def _after_fork() -> None:
+    global _guard
+    _guard = Lock()  # another thread may have held it, or one of theirs; and the calls under way are not ours
+    for server, costs in list(_costs.items()):
+        _costs[server] = costs.copy()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def folder_of(path: str) -> str:
@@ -34,75 +73,194 @@ def folder_of(path: str) -> str:
     return path[: path.rfind("/") + 1]
 
 
-class ReadSigner:
-    """Gets and keeps URLs for reading one artifact's files. Thread-safe.
+class Edition(NamedTuple):
+    """Which files are meant: those of one version of one artifact, made anew or not.
 
-    A kept URL leads to the files of one version. Where no version is asked for, one cheap call (``read``)
-    checks before each run that no newer one has been committed.
+    ``artifact`` is its key in the store, ``version`` the index of the folder there; or, where the store is not
+    laid out like that, text that changes with every commit.
+    """
+
+    artifact: str
+    version: int | str
+
+
+class ReadSigner:
+    """Keeps URLs for reading one artifact's files, and what batches have found out. Thread-safe.
+
+    ``version`` is the one that was asked for, None being the latest. What is kept is of one edition: the one that was
+    the latest when it was last looked. Of "stage" nothing is kept: what it means can change at any time.
     """
 
     def __init__(self, manager: ArtifactManager, artifact: str, version: str | None, listing: Listing) -> None:
-        self._manager = manager
-        self._artifact = artifact
-        self._version = version
-        self._listing = listing
+        self.manager = manager
+        self.artifact = artifact
+        # "latest" is what no version means, but for an artifact that has none yet, where the server looks for v-1
+        self.version = None if version == "latest" else version
+        self.listing = listing
+        self.opaque = False  # URLs were seen that do not name the version
         self._kept: dict[str, tuple[str, float]] = {}
+        self._edition: Edition | None = None
         self._expired: set[str] = set()
-        self._latest: object = None
         self._lock = Lock()  # guards the three above; never held during a call
 
-    def expired(self, path: str) -> None:
-        """The URL kept for ``path`` is not accepted any more; the next one is not another download to count."""
+    def batch(self, *, silent: bool = False) -> ReadBatch:
+        """What signs the URLs of one batch. A ``silent`` one is not counted as downloads, and kept out of this."""
+        return ReadBatch(self, silent=silent)
+
+    def expired(self, path: str, url: str) -> None:
+        """This URL is not accepted any more; the next one for ``path`` is not another download to count."""
         with self._lock:
-            self._kept.pop(path, None)
-            self._expired.add(path)
+            if self._kept.get(path, ("",))[0] == url:
+                del self._kept[path]
+            if len(self._expired) < _MOST_KEPT:
+                self._expired.add(path)
+
+    def expired_among(self, paths: Collection[str]) -> set[str]:
+        """Those whose URL was refused, and not yet replaced."""
+        return self._expired.intersection(paths) if self._expired else set()
 
     def forget(self) -> None:
         """Drop all URLs."""
         with self._lock:
             self._kept.clear()
 
+    def kept(self, paths: Sequence[str], edition: Edition | None = None) -> tuple[dict[str, Ticket], Edition | None]:
+        """The URLs for these paths that are kept for an edition (any, for None), and which edition that is."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._kept or (edition is not None and edition != self._edition):
+                return {}, self._edition
+            found = {path: kept[0] for path in paths if (kept := self._kept.get(path)) is not None and now < kept[1]}
+            return dict(found), self._edition
+
+    def keep(self, edition: Edition, urls: Mapping[str, str], asked: float, *, newest: bool) -> None:
+        """Keep what was ``asked`` for then; a batch that holds on to an older edition does not displace a newer one."""
+        if self.version == "stage":
+            return
+        with self._lock:
+            if edition != self._edition:
+                if not newest:
+                    return
+                self._kept.clear()
+                self._edition = edition
+            self._kept.update((path, (url, asked + _USE)) for path, url in urls.items())
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)))  # oldest first
+
+    def signed(self, paths: Collection[str]) -> None:
+        """There are new URLs for these."""
+        if self._expired:
+            with self._lock:
+                self._expired.difference_update(paths)
+
+    def latest(self, control: Control) -> Edition | None:
+        """The latest edition, by a call that costs the server little; None where it does not say."""
+        data = control.retry(lambda: self.manager.call("read", artifact_id=self.artifact, silent=True))
+        key, versions = (data.get("_id"), data.get("versions") or []) if isinstance(data, dict) else (None, [])
+        if not isinstance(key, str) or not isinstance(versions, list):
+            return None
+        config = data.get("config")
+        if isinstance(config, dict) and config.get("storage") == "git":
+            self.opaque = True
+        edition = Edition(key, json.dumps(versions) if self.opaque else max(0, len(versions) - 1))
+        with self._lock:
+            if edition != self._edition:
+                self._kept.clear()
+                self._edition = edition
+        return edition
+
+
+class ReadBatch:
+    """Signs the URLs of one batch: all of one edition, named by the first that is signed. Thread-safe.
+
+    Calls that were begun before that are made once more if they turn out to be of another one. An answer of another
+    edition than was asked for is an error of its items: the artifact was replaced, or what was staged is not any more.
+    """
+
+    def __init__(self, signer: ReadSigner, *, silent: bool) -> None:
+        self._signer = signer
+        self._silent = silent
+        self._edition: Edition | None = None
+        self._asking: Flag | None = None  # set once the first look for the latest edition has ended
+        self._calls = 0
+        self._lock = Lock()  # guards the three above
+
     def sizes(self) -> BatchSizes:
         """Sizes of the calls of one run."""
-        return BatchSizes()
+        return BatchSizes(costs=costs_of(self._signer.manager.server))
 
     def resolve(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
-        """A URL for each path, in order, or an exception in its place. Keeps no order of calls to rely on."""
+        """A URL for each path, in order, or an exception in its place."""
         try:
-            if not sizes.calls and self._version is None:
-                self._check_latest(control)
-            now = time.monotonic()
-            with self._lock:
-                known = {path: url for path in paths if (url := self._live(path, now)) is not None}
-                again = self._expired.intersection(paths)
-            wanted = list(dict.fromkeys(path for path in paths if path not in known))
-            found: dict[str, Ticket] = dict(known)
-            began = time.monotonic()
+            found = self._kept(paths, control)
+            wanted = [path for path in dict.fromkeys(paths) if path not in found]
+            again = self._signer.expired_among(wanted)
+            fresh = [path for path in wanted if path not in again]
+            stale = [path for path in wanted if path in again]
             # apart: those that are signed again are not to be counted as downloads again
-            for part in ([p for p in wanted if p not in again], [p for p in wanted if p in again]):
+            for part, silent in ((fresh, self._silent), (stale, True)):
                 if part:
-                    found.update(self._sign(part, control, sizes))
-            sizes.took(len(wanted) or len(paths), time.monotonic() - began)
+                    found.update(self._sign(part, control, sizes, silent=silent))
+            sizes.took(len(paths), 0.0)  # so that the next is larger; what the calls took they have told themselves
         except TransferError as error:
             return [error] * len(paths)
         return [found[path] for path in paths]
 
-    def _live(self, path: str, now: float) -> str | None:
-        kept = self._kept.get(path)
-        return kept[0] if kept is not None and now < kept[1] else None
+    # -- which edition ----------------------------------------------------------------------------------------
 
-    def _check_latest(self, control: Control) -> None:
-        data = control.retry(lambda: self._manager.call("read", artifact_id=self._artifact, silent=True))
-        versions = (data.get("versions") if isinstance(data, dict) else None) or []
-        # an artifact made anew has a key of its own, and may have as many versions
-        key = data.get("_id") if isinstance(data, dict) else None
-        latest = (key, len(versions), versions[-1].get("version") if versions else None)
+    def _kept(self, paths: Sequence[str], control: Control) -> dict[str, Ticket]:
+        """What need not be signed. Asks for the latest edition first, if there is anything kept that hangs on it."""
+        signer = self._signer
+        latest_wanted = signer.version is None and self._edition is None
+        if self._silent:
+            if latest_wanted and signer.opaque:
+                self._pin_latest(control)
+            return {}
+        found, edition = signer.kept(paths, self._edition)
+        if latest_wanted and (found or signer.opaque):
+            pinned = self._pin_latest(control)
+            if pinned is None:
+                return {}
+            found, edition = signer.kept(paths, pinned)  # which it may have cleared, or another batch filled
+        if found and edition is not None and self._pin(edition) != edition:
+            return {}  # another call of this batch has named another one in between
+        return found
+
+    def _pin(self, edition: Edition) -> Edition:
+        """The edition of this batch: this one, unless it was decided already."""
         with self._lock:
-            if latest != self._latest:
-                self._kept.clear()
-                self._latest = latest
+            if self._edition is None:
+                self._edition = edition
+            return self._edition
 
-    def _sign(self, paths: list[str], control: Control, sizes: BatchSizes) -> dict[str, Ticket]:
+    def _pin_latest(self, control: Control) -> Edition | None:
+        """Look for the latest edition; of calls that want to know at the same time one asks for all."""
+        with self._lock:
+            asking, mine = self._asking, control.flag()
+            if asking is None:
+                self._asking = mine
+        if asking is not None:
+            while not asking.wait(1.0):
+                control.check()
+            if self._edition is not None:
+                return self._edition
+        try:
+            edition = self._signer.latest(control)
+            return None if edition is None else self._pin(edition)
+        finally:
+            mine.set()
+
+    @property
+    def _version(self) -> str | int | None:
+        """What to ask the server for."""
+        if self._signer.version is not None:
+            return self._signer.version
+        edition = self._edition
+        return edition.version if edition is not None and isinstance(edition.version, int) else None
+
+    # -- signing ----------------------------------------------------------------------------------------------
+
+    def _sign(self, paths: list[str], control: Control, sizes: BatchSizes, *, silent: bool) -> dict[str, Ticket]:
         """Sign ``paths``, each of which is given a URL or an exception."""
         found: dict[str, Ticket] = {}
         todo = [paths]
@@ -111,7 +269,7 @@ class ReadSigner:
         while todo:
             batch = todo.pop()
             try:
-                found.update(self._call(batch, control))
+                found.update(self._call(batch, control, sizes, silent=silent))
             except TransferTimeout as error:
                 if error.status != 504 or len(batch) == 1:
                     raise
@@ -121,8 +279,10 @@ class ReadSigner:
                 raise
             except ObjectNotFound as error:
                 if len(batch) == 1:
-                    found[batch[0]] = self._not_there(batch[0], error, listed, control)
+                    found[batch[0]] = self._not_there(batch[0], error, listed, control, sizes, silent=silent)
                     continue
+                if self._signer.version is None and self._edition is None:
+                    self._pin_latest(control)  # no answer has named a version yet, and there will be several
                 named = _MISSING.search(str(error))
                 at = batch.index(named[1]) if named and named[1] in batch else -1
                 rest = [*batch, *(path for other in todo for path in other)]
@@ -141,11 +301,20 @@ class ReadSigner:
                     continue
                 # all before the one named are there: sign them apart from the rest, about which nothing is known
                 spent += CALL + EACH * at
-                found[batch[at]] = self._not_there(batch[at], error, listed, control)
+                found[batch[at]] = self._not_there(batch[at], error, listed, control, sizes, silent=silent)
                 todo.extend(part for part in (batch[at + 1 :], batch[:at]) if part)
         return found
 
-    def _not_there(self, path: str, error: ObjectNotFound, listed: dict[str, str] | None, control: Control) -> Ticket:
+    def _not_there(
+        self,
+        path: str,
+        error: ObjectNotFound,
+        listed: dict[str, str] | None,
+        control: Control,
+        sizes: BatchSizes,
+        *,
+        silent: bool,
+    ) -> Ticket:
         """What the server's "does not exist" means for ``path``, given what its folder lists.
 
         The server says it also when its S3 fails to answer: of a file that is listed it is not believed.
@@ -155,7 +324,7 @@ class ReadSigner:
 
         def again() -> Ticket:
             try:
-                return self._call_once([path])[path]
+                return self._call_once([path], control, sizes, silent=silent)[path]
             except ObjectNotFound:
                 raise ServerError("the server lists this file, but does not find it", path=path) from None
 
@@ -165,36 +334,93 @@ class ReadSigner:
             return failure.about(path)
 
     def look(self, paths: Sequence[str], control: Control) -> dict[str, str]:
-        """What the folders of ``paths`` hold: names with their types.
+        """What the folders of ``paths`` hold: names with their types, "file" where there is a folder of that name too.
 
         Some S3s do not list a file that has a folder of the same name beside it. So a name that is listed as a
         folder is not known to be missing.
         """
-        return {
-            folder + entry["name"].rstrip("/"): entry["type"]
-            for folder in sorted({folder_of(path) for path in paths})
-            for entry in self._listing.entries(folder, self._version, control)
-        }
+        folders = sorted({folder_of(path) for path in paths})
+        if len(folders) > 1 and self._signer.version is None and self._edition is None:
+            self._pin_latest(control)
+        version = self._version
+        found: dict[str, str] = {}
+        listings = control.map(lambda folder: self._signer.listing.entries(folder, version, control), folders, 4)
+        for folder, entries in zip(folders, listings, strict=True):
+            for entry in entries:
+                name = folder + entry["name"].rstrip("/")
+                if found.get(name) != "file":
+                    found[name] = entry["type"]
+        return found
 
-    def _call(self, batch: list[str], control: Control) -> dict[str, Ticket]:
-        return control.retry(lambda: self._call_once(batch))
+    def _call(self, batch: list[str], control: Control, sizes: BatchSizes, *, silent: bool) -> dict[str, Ticket]:
+        return control.retry(lambda: self._call_once(batch, control, sizes, silent=silent))
 
-    def _call_once(self, batch: list[str]) -> dict[str, Ticket]:
-        arguments: dict[str, Any] = {"artifact_id": self._artifact, "file_path": batch, "expires_in": _LIFETIME}
-        if self._version is not None:
-            arguments["version"] = self._version
-        if self._expired.issuperset(batch):
+    def _call_once(self, batch: list[str], control: Control, sizes: BatchSizes, *, silent: bool) -> dict[str, Ticket]:
+        signer, version = self._signer, self._version
+        arguments: dict[str, Any] = {"artifact_id": signer.artifact, "file_path": batch, "expires_in": _LIFETIME}
+        if version is not None:
+            arguments["version"] = version
+        if silent:
             arguments["silent"] = True
-        asked = time.monotonic()
-        answer = call_or_split(self._manager, "get_file", arguments, len(batch))
-        urls = answered(batch, answer, "get_file")
-        good = {path: (url, asked + _USE) for path, url in urls.items() if isinstance(url, str)}
+        with sizes.call(len(batch)) as timed:
+            asked = time.monotonic()
+            answer = call_or_split(signer.manager, "get_file", arguments, len(batch))
+            timed.seconds = time.monotonic() - asked
+        tickets = answered(batch, answer, "get_file")
+        urls = {path: url for path, url in tickets.items() if isinstance(url, str)}
+        if not urls:
+            return tickets
+        edition = edition_of(urls)
+        if edition is None:
+            edition = self._opaque_edition(control)
+            if edition is None:  # asked before it was known that there is something to compare
+                return self._call_once(batch, control, sizes, silent=True)
+        pinned = self._pin(edition)
+        if edition != pinned:
+            if signer.version is None and version is None and isinstance(pinned.version, int):
+                return self._call_once(batch, control, sizes, silent=True)  # begun before the version was known
+            signer.forget()  # it may have been what was kept that is out of date
+            return {**tickets, **{path: self._changed(path) for path in urls}}
+        signer.signed(urls)
+        if not self._silent:
+            signer.keep(edition, urls, asked, newest=version is None or signer.version is not None)
+        return tickets
+
+    def _opaque_edition(self, control: Control) -> Edition | None:
+        """The edition of URLs that do not tell it, so far as it can be known; None if they are to be signed again."""
+        signer = self._signer
+        signer.opaque = True
+        if signer.version is not None:
+            return Edition("", signer.version)  # a name is all there is to go by
+        if self._edition is None:
+            if self._pin_latest(control) is None:
+                return Edition("", "")
+            return None
         with self._lock:
-            self._expired.difference_update(batch)
-            self._kept.update(good)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.pop(next(iter(self._kept)))  # oldest first
-        return urls
+            self._calls += 1
+            first = self._calls == 1
+        return self._edition if first else signer.latest(control) or self._edition
+
+    def _changed(self, path: str) -> PreconditionFailed:
+        if self._signer.version == "stage":
+            said = "the staging was committed or discarded during the batch"
+        else:
+            said = "the artifact was replaced by another of its name, or committed, during the batch"
+        return PreconditionFailed(f"{said}; read it again for what is there now", path=path)
+
+
+def edition_of(urls: Mapping[str, str]) -> Edition | None:
+    """The edition that these URLs, by path, lead to; None where they do not tell, or are not all of one."""
+    for path, url in urls.items():
+        address = url.partition("?")[0]
+        root = address.rsplit("/", path.count("/") + 1)[0]
+        found = _ROOT.search(root)
+        if found is not None and unquote(address[len(root) + 1 :]) == path:
+            root += "/"
+            if all(other.startswith(root) for other in urls.values()):
+                return Edition(unquote(found[1]), int(found[2]))
+            return None
+    return None
 
 
 class _TooSlow(TransferTimeout):
