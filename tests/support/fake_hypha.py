@@ -173,10 +173,14 @@ class Upload:
 
 
 class SignedStore(ObjectServer):
-    """An object store which wants every request signed, for its very method and key."""
+    """An object store which wants every request signed, for its very method and key.
 
-    def __init__(self, *, latency: float = 0.0, tls: ssl.SSLContext | None = None) -> None:
+    ``signature`` is the version of Amazon's scheme. Version 2 signs Content-MD5, Content-Type and every ``x-amz-*``.
+    """
+
+    def __init__(self, *, latency: float = 0.0, tls: ssl.SSLContext | None = None, signature: int = 4) -> None:
         super().__init__(latency=latency, tls=tls, reject_authorization=True)
+        self.signature = signature
         self.grants: dict[str, Grant] = {}
         self.uploads: dict[str, Upload] = {}
 
@@ -186,18 +190,26 @@ class SignedStore(ObjectServer):
         self.grants[signature] = grant
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + clock_offset))
         multipart = f"partNumber={grant.part}&uploadId={grant.upload}&" if grant.part else ""
+        if self.signature == 2:
+            query = f"AWSAccessKeyId=key&Signature={signature}&Expires={int(time.time() + clock_offset) + expires_in}"
+            return f"{self.url_for(grant.key)}?{multipart}{query}"
         query = f"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires={expires_in}"
         return f"{self.url_for(grant.key)}?{multipart}{query}&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
 
     def respond(self, request: Request) -> Response:
         if "authorization" in request.headers:
             return super().respond(request)
-        signature = parse_qs(request.query).get("X-Amz-Signature", [""])[0]
+        query = parse_qs(request.query)
+        signature = query.get("Signature" if self.signature == 2 else "X-Amz-Signature", [""])[0]
         grant = self.grants.get(signature)
         if grant is None or (grant.method, grant.key) != (request.method, request.path):
             return s3_error(403, "SignatureDoesNotMatch")
         if time.monotonic() >= grant.deadline:
             return s3_error(403, "AccessDenied", "Request has expired")
+        if self.signature == 2 and any(
+            name in ("content-md5", "content-type") or name.startswith("x-amz-") for name in request.headers
+        ):
+            return s3_error(403, "SignatureDoesNotMatch")
         if any(name.startswith("x-amz-") for name in request.headers):
             return s3_error(403, "AccessDenied", "There were headers present in the request which were not signed")
         if grant.part:
@@ -230,6 +242,8 @@ class Artifact:
     type: str = "generic"
     versions: list[dict[str, Any]] = field(default_factory=list)
     staging: dict[str, Any] | None = None
+    modified: int = field(default_factory=lambda: int(time.time()))  # by anything but the registering of files
+    file_count: int = 0  # as of the latest commit, or by anything that makes a version without one: 0
     backups: dict[str, StoredObject] = field(default_factory=dict)  # committed files that staging has overwritten
 
     @property
@@ -277,8 +291,9 @@ class Artifact:
             "workspace": workspace,
             "alias": alias,
             "type": self.type,
-            "manifest": self.manifest,
+            "manifest": (self.staging or {}).get("manifest", self.manifest) if staged else self.manifest,
             "config": self.config,
+            "last_modified": self.modified,
             "versions": self.versions,
             "staging": staging,
         }
@@ -326,9 +341,10 @@ class FakeHypha(HttpServer):
         url_lifetime: float | None = None,
         clock_offset: float = 0.0,
         minimum_part_size: int = 0,
+        signature: int = 4,
     ) -> None:
         super().__init__(latency=latency, tls=tls)
-        self.store = SignedStore(latency=store_latency, tls=tls)
+        self.store = SignedStore(latency=store_latency, tls=tls, signature=signature)
         self.token = token
         self.workspace = workspace
         self.url_lifetime = url_lifetime  # seconds; None: as long as expires_in says
@@ -430,6 +446,11 @@ class FakeHypha(HttpServer):
             if key.startswith(prefix)
         }
 
+    def call(self, method: str, **kwargs: Any) -> Any:
+        """What another client's call does and gives, without the network; raises ``Refused``."""
+        with self._working:
+            return getattr(self, f"_do_{method}")(**kwargs)
+
     # -- answering
 
     def record(self, exchange: Exchange, *, complete: bool) -> None:
@@ -496,6 +517,11 @@ class FakeHypha(HttpServer):
         raise Refused("PermissionError", f"User does not have permission '{method}' on the artifact.")
 
     # -- what the methods share
+
+    @staticmethod
+    def now() -> int:
+        """The time as the server notes it."""
+        return int(time.time())
 
     def _folder(self, artifact_id: str, number: int) -> str:
         return f"{artifact_id.replace('/', '.')}-{number}"
@@ -588,6 +614,7 @@ class FakeHypha(HttpServer):
         artifact = self._find(artifact_id)
         if version not in (None, "new", "stage"):
             raise Refused("ValueError", f"Invalid version '{version}'. Edit operation only supports: ...")
+        artifact.modified = self.now()
         changes = {"manifest": manifest, "config": config, "type": type}
         given = {name: value for name, value in changes.items() if value is not None}
         if stage:
@@ -634,6 +661,8 @@ class FakeHypha(HttpServer):
             artifact.versions[-1]["comment"] = comment
         self._apply(artifact, artifact.staging)
         artifact.staging = None
+        artifact.modified = self.now()
+        artifact.file_count = len(self.files(artifact.id))
         artifact.backups.clear()
         return artifact.as_json(staged=True)
 
@@ -661,6 +690,7 @@ class FakeHypha(HttpServer):
             for path, stored in artifact.backups.items():
                 self.store.objects[artifact.key(artifact.latest, path)] = stored
         artifact.staging = None
+        artifact.modified = self.now()
         artifact.backups.clear()
         return artifact.as_json(staged=True)
 
@@ -675,7 +705,7 @@ class FakeHypha(HttpServer):
         artifact_id: str,
         dir_path: str | None = None,
         limit: int = 1000,
-        version: str | None = None,
+        version: str | int | None = None,
         stage: bool = False,
         offset: int = 0,
     ) -> list[dict[str, Any]]:
@@ -709,7 +739,7 @@ class FakeHypha(HttpServer):
         artifact_id: str,
         file_path: str | list[str],
         silent: bool = False,
-        version: str | None = None,
+        version: str | int | None = None,
         stage: bool = False,
         use_proxy: bool | None = None,
         use_local_url: bool = False,

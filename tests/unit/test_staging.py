@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import gevent
@@ -19,13 +18,15 @@ from cloudfiles_hypha import (
     CommitError,
     InvalidRequest,
     NotStaged,
+    PreconditionFailed,
     ServerError,
     StagedWarning,
     WithdrawnWarning,
 )
+from cloudfiles_hypha.backends.hypha.journal import Journal
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha, RemoteError, Timeout504
-from tests.support.object_server import Always, Delay, DropAfterStore, Fault, Status
+from tests.support.object_server import Always, Delay, DropAfterStore, Fault, Response, Status
 
 OLD = {"a": b"old a", "b": b"old b", "dir/c": b"old c"}
 BROKEN = Always(Status(500))
@@ -33,7 +34,7 @@ BROKEN = Always(Status(500))
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudfiles_hypha.backends.hypha.staging._COMMIT_PAUSE", 0.05)
+    monkeypatch.setattr("cloudfiles_hypha.backends.hypha.commits._COMMIT_PAUSE", 0.05)
 
 
 @pytest.fixture
@@ -57,6 +58,10 @@ def files(hypha: FakeHypha) -> Iterator[ArtifactFiles]:
         yield files
 
 
+def journal_of(hypha: FakeHypha, artifact: str = "ws/a") -> Journal:
+    return Journal(hypha.url, artifact)
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait for something that the workers do, be they threads or greenlets."""
     deadline = time.monotonic() + 10
@@ -78,6 +83,13 @@ def staged_names(hypha: FakeHypha, artifact: str = "ws/a") -> list[str] | None:
     return None if staging is None else sorted(entry["path"] for entry in staging["files"])
 
 
+def stage_elsewhere(hypha: FakeHypha, path: str, body: bytes | None = b"theirs", artifact: str = "ws/a") -> None:
+    """Another client registers a name and, but for None, uploads it."""
+    hypha.call("put_file", artifact_id=artifact, file_path=[path])
+    if body is not None:
+        hypha.store.put(hypha.key(artifact, path), body)
+
+
 def lost_answer() -> Fault:
     """The work is done, and an error is what the client hears of it."""
     return RemoteError("OSError", "the answer was lost", after_doing=True)
@@ -89,7 +101,7 @@ def lost_answer() -> Fault:
 def test_a_batch_is_staged_once_and_committed_once(hypha: FakeHypha, cf: ArtifactFiles) -> None:
     results = cf.puts([(f"n{number}", b"%d" % number) for number in range(20)])
     assert [result["error"] for result in results] == [None] * 20
-    assert methods(hypha) == ["read", "edit", "put_file", "commit"]
+    assert methods(hypha) == ["read", "edit", "put_file", "read", "commit"]
     assert hypha.files("ws/a") == OLD | {f"n{number}": b"%d" % number for number in range(20)}
     assert (versions(hypha), staged_names(hypha)) == (["v0"], None)
 
@@ -97,7 +109,8 @@ def test_a_batch_is_staged_once_and_committed_once(hypha: FakeHypha, cf: Artifac
 def test_a_scalar_put_and_a_scalar_delete_are_committed(hypha: FakeHypha, cf: ArtifactFiles) -> None:
     cf.put("n", b"n")
     cf.delete("a")
-    assert methods(hypha) == ["read", "edit", "put_file", "commit", "read", "edit", "remove_file", "commit"]
+    assert methods(hypha)[:5] == ["read", "edit", "put_file", "read", "commit"]
+    assert methods(hypha)[5:] == ["read", "edit", "remove_file", "read", "commit"]
     assert hypha.files("ws/a") == {"b": b"old b", "dir/c": b"old c", "n": b"n"}
     assert staged_names(hypha) is None
 
@@ -222,8 +235,8 @@ def test_in_a_new_version_a_delete_of_what_was_not_put_into_it_is_refused(hypha:
 
 def test_a_new_version_is_refused_while_an_edit_of_the_latest_is_staged(hypha: FakeHypha, files: ArtifactFiles) -> None:
     hypha.add_artifact("ws/a", OLD, staged="edit_version").staging["files"].append({"path": "theirs"})
-    with pytest.raises(InvalidRequest), files.staged(version="new"):
-        pytest.fail("the block must not run")
+    with files.staged(version="new"), pytest.raises(InvalidRequest):
+        files.put("x", b"x")
     assert staged_names(hypha) == ["theirs"]
     assert hypha.count("commit") == 0
 
@@ -236,17 +249,14 @@ def test_status_tells_what_is_staged(hypha: FakeHypha, files: ArtifactFiles) -> 
         "new_version": False,
         "files": [],
         "removed": [],
+        "owner": None,
     }
     with files.staged():
         files.puts([("y", b""), ("x", b"")])
         files.delete(["b", "a"])
         told = files.status()
-    assert (told["staged"], told["new_version"], told["files"], told["removed"]) == (
-        True,
-        False,
-        ["x", "y"],
-        ["a", "b"],
-    )
+    assert (told["staged"], told["new_version"], told["owner"]) == (True, False, "this process")
+    assert (told["files"], told["removed"]) == (["x", "y"], ["a", "b"])
 
 
 # --- Deleting and putting the same path ------------------------------------------------------------------------------
@@ -366,7 +376,7 @@ def test_a_removal_after_which_the_connection_breaks_is_not_made_twice(hypha: Fa
 def test_commit_tells_the_version_though_its_answer_was_lost(hypha: FakeHypha, files: ArtifactFiles) -> None:
     hypha.add_artifact("ws/a", OLD, staged="new_version")
     hypha.fault("commit", lost_answer())
-    assert files.commit(version="v9") == "v9"
+    assert files.commit(version="ninth") == "ninth"
 
 
 def test_staging_whose_answer_was_lost_is_still_committed(hypha: FakeHypha, cf: ArtifactFiles) -> None:
@@ -428,14 +438,15 @@ def test_where_every_upload_failed_nothing_is_committed_and_nothing_stays_staged
 def test_where_every_upload_failed_the_files_that_others_staged_meanwhile_are_kept(
     hypha: FakeHypha, files: ArtifactFiles
 ) -> None:
-    def others() -> Iterator[tuple[str, bytes]]:
-        yield "x", b"x"
-        with connect(hypha, num_threads=0) as other, pytest.warns(StagedWarning):
-            other.puts([("theirs", b"theirs"), ("b", b"their b")])
+    class Meanwhile(Fault):
+        def answer(self, exchange: Any) -> None:
+            for path, body in (("theirs", b"theirs"), ("b", b"their b")):
+                stage_elsewhere(hypha, path, body)
+            exchange.send(Response(500))
 
-    hypha.fault_file("ws/a", "x", BROKEN, method="PUT")
+    hypha.fault_file("ws/a", "x", Meanwhile(), BROKEN, method="PUT")
     with pytest.raises(BatchError):
-        files.puts(others())
+        files.puts([("x", b"x")])
     assert staged_names(hypha) == ["b", "theirs"]
     assert files.commit() == "v0"
     assert hypha.files("ws/a") == OLD | {"theirs": b"theirs", "b": b"their b"}
@@ -505,11 +516,27 @@ def test_commit_leaves_out_what_was_never_uploaded_and_says_which(hypha: FakeHyp
     with pytest.raises(ZeroDivisionError), cf.staged():  # noqa: PT012 -- the block is what raises
         cf.put("x", b"x")
         raise ZeroDivisionError
-    hypha.artifacts["ws/a"].staging["files"] += [{"path": "dir/ghost"}, {"path": "b"}]  # b has a committed object
+    journal_of(hypha).add(["dir/ghost", "b"])  # as a batch that was killed leaves it; b has a committed object
+    hypha.call("put_file", artifact_id="ws/a", file_path=["dir/ghost", "b"])
     with pytest.warns(WithdrawnWarning, match="dir/ghost") as told:
         cf.commit()
     assert "'b'" not in str(told[0].message)
     assert hypha.files("ws/a") == OLD | {"x": b"x"}
+
+
+def test_commit_never_drops_what_others_have_registered_and_not_uploaded_yet(
+    hypha: FakeHypha, cf: ArtifactFiles
+) -> None:
+    with pytest.raises(ZeroDivisionError), cf.staged():  # noqa: PT012 -- the block is what raises
+        cf.put("x", b"x")
+        raise ZeroDivisionError
+    stage_elsewhere(hypha, "theirs", None)
+    with pytest.raises(PreconditionFailed, match="'theirs'.*discard"):
+        cf.commit()
+    assert staged_names(hypha) == ["theirs", "x"]
+    hypha.store.put(hypha.key("ws/a", "theirs"), b"theirs")
+    assert cf.commit() == "v0"
+    assert hypha.files("ws/a") == OLD | {"theirs": b"theirs", "x": b"x"}
 
 
 def test_a_file_that_the_store_acknowledged_and_lost_is_an_error_of_its_own(
@@ -549,123 +576,6 @@ def test_staging_verbs_need_an_artifact_with_versions() -> None:
         for verb in (files.commit, files.discard, files.status):
             with pytest.raises(TypeError, match="Hypha artifacts"):
                 verb()
-
-
-# --- Publishing many files, without a commit that looks for each ------------------------------------------------------
-
-
-@pytest.fixture
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cloudfiles_hypha.backends.hypha.staging._MANY", 5)
-
-
-MANY = {"a": b"new a", **{f"n{number}": b"%d" % number for number in range(9)}}
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_many_files_of_a_new_version_are_published_in_calls_that_do_not_look_for_each(
-    hypha: FakeHypha, cf: ArtifactFiles
-) -> None:
-    with cf.staged(version="new", comment="many"):
-        cf.puts(list(MANY.items()))
-    assert methods(hypha) == ["read", "edit", "put_file", "read", "edit", "edit", "commit"]
-    assert (versions(hypha), staged_names(hypha)) == (["v0", "v1"], None)
-    assert hypha.artifacts["ws/a"].versions[-1]["comment"] == "many"
-    assert hypha.files("ws/a") == MANY
-    assert hypha.files("ws/a", "v0") == OLD
-    assert cf.get("a") == b"new a"
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_many_files_of_a_new_artifact_are_published(hypha: FakeHypha) -> None:
-    with connect(hypha, "ws/none", num_threads=2, create=True) as files:
-        files.puts(list(MANY.items()))
-        assert files.get(list(MANY), return_dict=True) == MANY
-    assert (versions(hypha, "ws/none"), staged_names(hypha, "ws/none")) == (["v0"], None)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_many_files_put_into_the_latest_version_are_committed_as_ever(hypha: FakeHypha, cf: ArtifactFiles) -> None:
-    cf.puts(list(MANY.items()))
-    assert methods(hypha) == ["read", "edit", "put_file", "commit"]
-    assert (versions(hypha), hypha.files("ws/a")) == (["v0"], OLD | MANY)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_of_many_files_published_those_that_failed_are_left_out(hypha: FakeHypha, cf: ArtifactFiles) -> None:
-    for path in ("a", "n3"):
-        hypha.store.fault(hypha.artifacts["ws/a"].key(1, path), BROKEN, method="PUT")
-    with cf.staged(version="new"):
-        results = cf.puts(list(MANY.items()), raise_errors=False)
-    assert [result["path"] for result in results if result["error"] is not None] == ["a", "n3"]
-    assert hypha.files("ws/a") == {path: content for path, content in MANY.items() if path not in ("a", "n3")}
-    assert (hypha.files("ws/a", "v0"), staged_names(hypha)) == (OLD, None)
-
-
-@pytest.mark.usefixtures("few_are_many")
-@pytest.mark.parametrize("entry", [{"path": "theirs"}, {"path": "b", "_remove": True}], ids=["upload", "removal"])
-def test_what_others_have_staged_is_not_published_unseen(
-    hypha: FakeHypha, files: ArtifactFiles, entry: dict[str, Any]
-) -> None:
-    with pytest.warns(WithdrawnWarning) if "_remove" not in entry else nullcontext(), files.staged(version="new"):
-        files.puts(list(MANY.items()))
-        hypha.artifacts["ws/a"].staging["files"].append(entry)
-    assert hypha.count("edit") == 1  # the server's own commit, which looks at everything, was used
-    assert hypha.files("ws/a") == MANY
-
-
-@pytest.mark.usefixtures("few_are_many")
-@pytest.mark.parametrize("lost", [(0, "edit"), (1, "edit"), (0, "commit")], ids=["publishing", "staging", "commit"])
-def test_many_files_are_published_once_though_an_answer_was_lost(
-    hypha: FakeHypha, cf: ArtifactFiles, lost: tuple[int, str]
-) -> None:
-    after, method = lost
-    with cf.staged(version="new"):
-        cf.puts(list(MANY.items()))
-        hypha.fault(method, *[Fault()] * after, lost_answer())
-    assert (versions(hypha), staged_names(hypha)) == (["v0", "v1"], None)
-    assert (hypha.files("ws/a"), hypha.files("ws/a", "v0")) == (MANY, OLD)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_publishing_that_fails_for_good_is_an_error_and_keeps_the_files_staged(
-    hypha: FakeHypha, files: ArtifactFiles
-) -> None:
-    with pytest.raises(AccessDenied), files.staged(version="new"):  # noqa: PT012 -- the block is what raises
-        files.puts(list(MANY.items()))
-        hypha.fault("edit", Always(RemoteError("PermissionError", "no")))
-    hypha.clear_faults()
-    assert staged_names(hypha) == sorted(MANY)
-    assert files.commit() == "v1"
-    assert hypha.files("ws/a") == MANY
-
-
-@pytest.mark.usefixtures("few_are_many")
-@pytest.mark.parametrize("after", ["commit", "discard"])
-def test_what_follows_the_publishing_cannot_undo_it(hypha: FakeHypha, files: ArtifactFiles, after: str) -> None:
-    hypha.fault("commit", Always(RemoteError("PermissionError", "no")))
-    if after == "discard":
-        hypha.fault("discard", Always(RemoteError("PermissionError", "no")))
-    with files.staged(version="new"):
-        files.puts(list(MANY.items()))
-    assert (versions(hypha), hypha.files("ws/a")) == (["v0", "v1"], MANY)
-
-
-@pytest.mark.usefixtures("few_are_many")
-def test_what_others_stage_while_many_files_are_published_is_not_discarded(
-    hypha: FakeHypha, files: ArtifactFiles
-) -> None:
-    class StagedByOthers(Fault):
-        def answer(self, exchange: Any) -> None:
-            super().answer(exchange)
-            hypha.artifacts["ws/a"].staging["files"].append({"path": "theirs, under way"})
-
-    with files.staged(version="new"):
-        files.puts(list(MANY.items()))
-        hypha.fault("edit", Fault(), StagedByOthers())
-    assert (hypha.files("ws/a"), versions(hypha)) == (MANY, ["v0", "v1"])
-    assert staged_names(hypha) == ["theirs, under way"]
-    assert hypha.count("discard") == 0
 
 
 # --- Other writers ---------------------------------------------------------------------------------------------------
@@ -742,7 +652,7 @@ def test_two_threads_putting_through_one_object_lose_nothing(hypha: FakeHypha, f
         *(lambda name=name: files.puts([(f"{name}{number}", b"") for number in range(150)]) for name in ("x", "y"))
     )
     assert hypha.files("ws/a").keys() == OLD.keys() | {f"{name}{number}" for name in "xy" for number in range(150)}
-    assert (staged_names(hypha), hypha.count("commit")) == (None, 2)
+    assert (staged_names(hypha), hypha.count("commit")) == (None, 1)
 
 
 def test_two_objects_putting_at_once_lose_nothing(hypha: FakeHypha, files: ArtifactFiles) -> None:
@@ -753,7 +663,7 @@ def test_two_objects_putting_at_once_lose_nothing(hypha: FakeHypha, files: Artif
             lambda: other.puts([(f"y{number}", b"") for number in range(150)]),
         )
     assert hypha.files("ws/a").keys() == OLD.keys() | {f"{name}{number}" for name in "xy" for number in range(150)}
-    assert (staged_names(hypha), hypha.count("commit")) == (None, 2)
+    assert (staged_names(hypha), hypha.count("commit")) == (None, 1)
 
 
 def test_writes_from_other_threads_join_a_staged_block(hypha: FakeHypha, files: ArtifactFiles) -> None:
@@ -762,24 +672,19 @@ def test_writes_from_other_threads_join_a_staged_block(hypha: FakeHypha, files: 
     assert (hypha.count("commit"), len(hypha.files("ws/a"))) == (1, 4)
 
 
-def test_a_put_that_waits_while_another_thread_opens_a_staged_block_joins_it(
+def test_a_put_that_comes_while_another_thread_opens_the_staging_of_a_block_joins_it(
     hypha: FakeHypha, files: ArtifactFiles
 ) -> None:
-    hypha.fault("read", Delay(0.3))  # the block is being opened: a put now has to wait for the lock
-    putting = threading.Thread(target=lambda: files.put("x", b"x"))
+    hypha.fault("read", Delay(0.2))  # the staging is being opened
 
-    def soon() -> None:
+    def later() -> None:
         hypha.wait_for_requests(1)
-        putting.start()
+        files.put("x", b"x")
 
-    starter = threading.Thread(target=soon)
-    starter.start()
     with files.staged(version="new"):
-        starter.join()
-        putting.join()
-        files.put("y", b"y")
+        in_threads(later, lambda: files.put("y", b"y"))
     assert hypha.files("ws/a") == {"x": b"x", "y": b"y"}
-    assert (hypha.count("commit"), staged_names(hypha)) == (1, None)
+    assert (hypha.count("commit"), hypha.count("edit"), staged_names(hypha)) == (1, 1, None)
 
 
 # --- Artifacts that are not there ------------------------------------------------------------------------------------
@@ -787,11 +692,16 @@ def test_a_put_that_waits_while_another_thread_opens_a_staged_block_joins_it(
 
 def test_writing_to_a_missing_artifact_is_refused_and_creates_nothing(hypha: FakeHypha) -> None:
     with connect(hypha, "ws/none", num_threads=2) as files:
+
+        def within_a_block() -> None:
+            with files.staged():
+                files.put("x", b"x")
+
         for write in (
             lambda: files.put("x", b"x"),
             lambda: files.puts([("x", b"x")]),
             lambda: files.delete("x"),
-            lambda: files.staged().__enter__(),
+            within_a_block,
         ):
             with pytest.raises(ArtifactNotFound, match="create=True"):
                 write()
@@ -802,7 +712,7 @@ def test_writing_to_a_missing_artifact_is_refused_and_creates_nothing(hypha: Fak
 def test_create_makes_the_artifact_on_the_first_write(hypha: FakeHypha) -> None:
     with connect(hypha, "ws/none", num_threads=2, create=True) as files:
         files.puts([("x", b"x"), ("y", b"y")])
-        assert methods(hypha) == ["read", "create", "put_file", "commit"]
+        assert methods(hypha) == ["read", "create", "put_file", "read", "commit"]
         files.put("z", b"z")
         assert (hypha.count("create"), hypha.count("commit")) == (1, 2)
     assert hypha.files("ws/none") == {"x": b"x", "y": b"y", "z": b"z"}

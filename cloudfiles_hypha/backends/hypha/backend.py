@@ -7,12 +7,17 @@ the artifact to be staged and committed: ``staging`` does that. Bytes never pass
 
 from __future__ import annotations
 
+import hashlib
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
+from ...credentials import Access
 from ...errors import (
     AccessDenied,
     IntegrityError,
@@ -21,18 +26,22 @@ from ...errors import (
     ServerError,
     TransferError,
     TransferTimeout,
+    UntypedWarning,
 )
-from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from ...paths import CloudPath
-from ...plan.batches import BatchSizes, cheaper_to_list
-from ...transfers.upload import Session
+from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ...paths import Location
+from ...plan.batches import CALL, EACH, BatchSizes, cheaper_to_list
 from ...transports import HttpRequest, HttpResponse, Transport
 from ...transports.answers import error_of, fetch, fetch_into, first_byte
 from ..base import Backend, Capabilities, Control, Resolver, StaleTicket, Ticket, WriteSession
 from .listing import Listing
 from .manager import ArtifactManager
-from .signing import CALL, EACH, ReadSigner, folder_of
+from .signing import ReadSigner, folder_of
+from .staging import Session as StagingSession
 from .staging import Staging
+
+if TYPE_CHECKING:
+    from . import HyphaLocation
 
 _CODE = re.compile(rb"<Code>([^<]{1,80})</Code>")
 _NO_SESSION = re.compile(r"session expired|session .*not found|NoSuchUpload|upload does not exist", re.IGNORECASE)
@@ -43,25 +52,38 @@ class HyphaBackend(Backend):
     """Files of one artifact. Safe to share between threads."""
 
     scheme = "hypha"
-    can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True)
+    can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True, largest_put=LARGEST_PUT)
 
-    def __init__(
-        self, path: CloudPath, workspace: str, server: str, token: str | None, transport: Transport, *, create: bool
-    ) -> None:
-        self.artifact = f"{workspace}/{path.alias}"
+    def __init__(self, location: HyphaLocation, access: Access, transport: Transport, *, create: bool) -> None:
+        self.access = access
+        self.artifact = f"{access.workspace}/{location.alias}"
         self._transport = transport
-        self._manager = ArtifactManager(server, token, transport)
+        self._manager = ArtifactManager(access.server, access.token, transport)
         self._listing = Listing(self._manager, self.artifact)
-        self._reads = ReadSigner(self._manager, self.artifact, path.version, self._listing)
-        self.version = path.version
-        self.staging = Staging(self._manager, self.artifact, self._listing, self._reads, create=create)
+        self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing)
+        self.version = self._reads.version
+        self.staging = Staging(
+            self._manager,
+            self.artifact,
+            self._listing,
+            self._reads,
+            create=create,
+            version=location.version,
+            who=hashlib.sha256((access.token or "").encode()).digest(),
+            joined=location.joined,
+        )
 
     def __repr__(self) -> str:
         return f"<HyphaBackend {self.artifact} on {self._manager.server}>"
 
+    def settled(self, location: Location) -> Location:
+        """The location with the server, the workspace and the token that were found for it, and the block it is in."""
+        return replace(cast("HyphaLocation", location), access=self.access, joined=self.staging.joined_token())
+
     def reading(self, *, silent: bool = False) -> Resolver:
-        """What signs the URLs of one batch of reads."""
-        return self._reads
+        """What signs the URLs of one batch of reads, all of one version; silent ones are never answered from what
+        was kept."""
+        return self._reads.batch(silent=silent)
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
@@ -81,25 +103,24 @@ class HyphaBackend(Backend):
         try:
             yield
         except AccessDenied as error:
-            self._reads.expired(path)
+            self._reads.expired(path, str(ticket))
             raise StaleTicket(str(error.args[0]), path=path, status=error.status) from None
 
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there: by listing their folders where that takes fewer calls than signing."""
-        found: dict[str, bool]
+        found: dict[str, bool] = {}
+        reads = self._reads.batch(silent=True)
         folders = {folder_of(path) for path in paths}
         if len(paths) > 1 and cheaper_to_list(len(paths), len(folders), call=CALL, each=EACH):
-            listed = self._reads.look(paths, control)
+            listed = reads.look(paths, control)
             found = {path: listed.get(path) == "file" for path in paths}
             paths = [path for path in paths if listed.get(path) == "directory"]  # a file may be hidden behind it
-        else:
-            found = {}
-        sizes = self._reads.sizes()
+        sizes = reads.sizes()
         done = 0
         while done < len(paths):
-            batch = paths[done : done + sizes.next()]
+            batch = paths[done : done + sizes.next(len(paths) - done)]
             done += len(batch)
-            for path, ticket in zip(batch, self._reads.resolve(batch, control, sizes), strict=True):
+            for path, ticket in zip(batch, reads.resolve(batch, control, sizes), strict=True):
                 if isinstance(ticket, Exception) and not isinstance(ticket, ObjectNotFound):
                     raise ticket
                 found[path] = isinstance(ticket, str)
@@ -126,26 +147,45 @@ class HyphaBackend(Backend):
     @contextmanager
     def writing(self, control: Control) -> Iterator[WriteSession]:
         """Stage, let the caller write, commit; inside ``staged()`` leave both to it."""
-        with self.staging.around(control, control.lock) as staging:
-            yield HyphaWrites(self.artifact, self._manager, self._transport, staging)
+        with self.staging.around(control) as staging:
+            writes = HyphaWrites(self.artifact, self._manager, self._transport, staging)
+            yield writes
+        if writes.untyped:
+            warnings.warn(
+                f"{self.artifact}: stored without their content types: the URLs of this server are signed in a way "
+                "(SigV2) that allows none to be sent",
+                UntypedWarning,
+                stacklevel=2,
+            )
+
+    def take_up(self, control: Control) -> bool:
+        """Commit what a batch of this user has left staged when it was killed; whether there was any."""
+        return self.staging.take_up(control)
 
     def close(self) -> None:
         """Let go of connections."""
         self._transport.close()
 
 
+def signs_headers(url: str) -> bool:
+    """Whether a URL was signed by version 2 of Amazon's scheme, which takes Content-MD5, Content-Type and every
+    ``x-amz-*`` into the signature: a request that sends one of them is refused. Version 4 names what it has signed."""
+    return "X-Amz-" not in url.partition("?")[2]
+
+
 class HyphaWrites:
     """The verbs within one batch of writes to an artifact."""
 
-    def __init__(self, artifact: str, manager: ArtifactManager, transport: Transport, staging: Staging) -> None:
+    def __init__(self, artifact: str, manager: ArtifactManager, transport: Transport, staging: StagingSession) -> None:
         self._artifact = artifact
         self._manager = manager
         self._transport = transport
         self._staging = staging
+        self.untyped = False  # a content type could not be sent
 
     @property
     def lost(self) -> set[str]:
-        """See ``Staging.lost``."""
+        """See ``staging.Session.lost``."""
         return self._staging.lost
 
     def sizes(self) -> BatchSizes:
@@ -157,32 +197,33 @@ class HyphaWrites:
         return self._staging.sign(paths, control, sizes)
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
-        """Store one object; the S3 compares its MD5 with what arrives."""
-        return self._send(request, str(ticket))
+        """Store one object; its MD5 is compared by the S3 with what arrives, or here with what was stored."""
+        with self._staging.at_work():
+            return self._send(request, str(ticket))
 
     def _send(self, request: PutRequest, url: str) -> Stored:
         if request.size > LARGEST_PUT:
             raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
         digest = md5_of(request.body)
-        headers = [("Content-MD5", content_md5(digest))]
-        for name, value in (
-            ("Content-Type", request.content_type),
-            ("Cache-Control", request.cache_control),
-            ("Content-Encoding", request.content_encoding),
-        ):
-            if value:
-                headers.append((name, value))
-        response = self._transport.send(HttpRequest("PUT", url, tuple(headers), request.body))
+        headers = [("Cache-Control", request.cache_control), ("Content-Encoding", request.content_encoding)]
+        if signs_headers(url):
+            # Content-MD5 and Content-Type are among what was signed, and neither was there to be signed
+            self.untyped = self.untyped or request.content_type is not None
+        else:
+            headers += [("Content-MD5", content_md5(digest)), ("Content-Type", request.content_type)]
+        sent = tuple((name, value) for name, value in headers if value)
+        response = self._transport.send(HttpRequest("PUT", url, sent, request.body))
         if response.status not in (200, 201, 204):
             raise self._refusal(response, request.path)
         stored = md5_in(response)
         if stored is not None and stored != digest.hexdigest():
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
-        return Stored(request.size, etag_of(response), "md5", digest.hexdigest())  # Content-MD5 was accepted
+        verified = "length" if signs_headers(url) and stored is None else "md5"  # else Content-MD5 was accepted
+        return Stored(request.size, etag_of(response), verified, digest.hexdigest())
 
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
         """Begin a multipart upload."""
-        answer = self._staging.open_parts(request.path, count, lifetime, control)
+        answer: Any = self._staging.open_parts(request.path, count, lifetime, control)
         try:
             urls = {part["part_number"]: str(part["url"]) for part in answer["parts"]}
             return Session(str(answer["upload_id"]), tuple(urls[number] for number in range(1, count + 1)))
@@ -193,7 +234,8 @@ class HyphaWrites:
 
     def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
         """Store one part; the S3 compares its MD5 with what arrives."""
-        return self._send(request, session.urls[number])
+        with self._staging.at_work():
+            return self._send(request, session.urls[number])
 
     def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
         """Complete a multipart upload. Where the answer is lost, what the store has tells whether it was done."""
@@ -247,4 +289,4 @@ class HyphaWrites:
 
     def succeeded(self, path: str) -> None:
         """A write went through."""
-        self._staging.succeeded()
+        self._staging.succeeded(path)

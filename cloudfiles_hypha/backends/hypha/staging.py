@@ -1,38 +1,42 @@
-"""Staging and committing an artifact around batches of writes, so that neither a failed upload nor a lost
-answer can spoil what is committed.
+"""Who writes to an artifact, and when it is committed: neither a failed upload nor a lost answer, neither a killed
+process nor another client may spoil what is published.
 
 What the server does, and what follows from it (measured against Hypha 0.21; see ``docs/hypha.md``):
 
-- A name is registered when its URL is signed, before any byte is sent, and a commit fails if one registered
-  name has no object. So names whose upload failed are withdrawn first, but only where there really is no
-  object: ``remove_file`` on a name that was overwritten would delete the committed file.
+- There is one list of staged names for each artifact, and a commit publishes all of it. So the writers of this process
+  join one staging and one commit (a group), those of this machine wait for each other (``journal``), and directly
+  before a commit the list is read again: a name that is not ours stops it.
+- A name is registered when its URL is signed, before any byte is sent, and a commit fails if one registered name has
+  no object. So names of ours whose upload failed are withdrawn first, but only where there really is no object:
+  ``remove_file`` on a name that was overwritten would delete the committed file.
 - Staging an artifact that has a version edits that version in place; a new version holds only what is uploaded
   to it, and a removal staged with it would delete from the version before. So that is refused here.
 - A name whose removal is staged stays marked for removal when it is uploaded again. So the mark is lifted first,
   after the server has made its backup of the committed file.
-- ``remove_file`` called twice does the opposite of what it did: it drops a name that is listed, whatever for, and
-  lists one that is not for removal. So one whose answer was lost is repeated only if the list shows that it must be.
-- A commit has the server look for every staged file. A new version that was uploaded here is published without
-  that; see ``_publish``.
-- Two writers on one artifact overwrite each other's list of staged names. So the calls of this process that
-  change it are made one at a time.
+- Two writers on one artifact overwrite each other's list of staged names. So the calls of this process that change it
+  are made one at a time, and names that have got lost from it are registered again before the commit.
+
+The calls themselves, and what is done when their answers are lost, are in ``commits``.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TypedDict, TypeVar
 
 from ...errors import (
-    ArtifactExists,
     ArtifactNotFound,
+    Cancelled,
     InvalidRequest,
     NotStaged,
     ObjectNotFound,
+    PreconditionFailed,
     StagedWarning,
     TransferError,
     TransferTimeout,
@@ -40,183 +44,563 @@ from ...errors import (
 )
 from ...plan.batches import BatchSizes, halves
 from ..base import Control, Ticket
-from .listing import Listing, is_new_version, staged_entries
+from .commits import Commits, Once, Seen, check_new_version, check_version_name, foreign_names, shown
+from .groups import Asked, Book, Group, book_of, own_copy
+from .journal import Journal
+from .listing import Listing
 from .manager import ArtifactManager
-from .signing import ReadSigner, answered, call_or_split, folder_of
+from .opening import WRITABLE, Opening
+from .signing import ReadSigner, answered
 
-_LIFETIME = 3600
-# Seconds to let a commit finish that the server has given up waiting for.
-_COMMIT_PAUSE = 10.0
-# From so many files on, three calls of 0.2 s cost less than a commit.
-_MANY = 250
+T = TypeVar("T")
+
+# Names of several writers that are registered in one call.
+_MOST_TOGETHER = 1000
 _log = logging.getLogger("cloudfiles_hypha")
 
-Lock = Callable[[str], AbstractContextManager[Any]]
 
+class Status(TypedDict):
+    """What ``status`` tells."""
 
-class _Open:
-    """One period of staging, as this process takes part in it."""
-
-    def __init__(
-        self, control: Control, lock: Lock, *, ours: bool, new_version: bool, entries: Sequence[dict[str, Any]]
-    ) -> None:
-        self.control = control
-        self.lock = lock
-        self.ours = ours  # opened here, so committed here
-        self.new_version = new_version
-        self.staged, self.removed = _names(entries)
-        self.unsure: set[str] = set()  # removals whose answer was lost
-        self.failures: set[str] = set()
-        self.changes = 0
+    artifact: str
+    versions: list[str]
+    staged: bool
+    new_version: bool
+    files: list[str]
+    removed: list[str]
+    owner: str | None
 
 
 class Staging:
-    """Opens, fills and closes the staging of one artifact. Thread-safe."""
+    """Opens, fills and closes the staging of one artifact. Thread-safe.
+
+    ``who`` tells apart those who may write under another name, so that they share no commit. ``version`` is the one
+    that the user has named, if any. ``joined`` is the ``joined_token`` of a block elsewhere that this belongs to.
+    """
 
     def __init__(
-        self, manager: ArtifactManager, artifact: str, listing: Listing, reads: ReadSigner, *, create: bool
+        self,
+        manager: ArtifactManager,
+        artifact: str,
+        listing: Listing,
+        reads: ReadSigner,
+        *,
+        create: bool,
+        version: str | None = None,
+        who: object = None,
+        joined: str | None = None,
     ) -> None:
-        self._manager = manager
         self._artifact = artifact
-        self._listing = listing
         self._reads = reads
-        self._create = create
-        self._open: _Open | None = None  # set while a batch or a ``staged()`` block writes
-        self._explicit = False
-        self._has_parent = False  # as of the latest look
-        self._lost: set[str] = set()  # by the latest commit around a batch; see ``lost``
+        self._commits = Commits(manager, artifact, listing)
+        self._journal = Journal(manager.server, artifact)
+        self._opening = Opening(self._commits, self._journal, artifact, create=create, version=version, joined=joined)
+        self._place = f"{manager.server} {artifact}"
+        self._who = (who, None if version in WRITABLE else version)
+        self._block: Group | None = None  # our own ``staged()``
+
+    def _book(self, control: Control, joined: str | None = None) -> Book:
+        # the lock is another for each kind of worker
+        return book_of((control.lock(f"write {self._place}"), self._who, joined))
 
     # -- around a batch ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def around(self, control: Control, lock: Lock) -> Iterator[Staging]:
-        """Stage before the first write, commit after the last; inside ``staged()`` do neither.
+    def around(self, control: Control) -> Iterator[Session]:
+        """Stage with the first write, commit when the last writer of the group has ended; in ``staged()`` leave both.
 
         When the body raises, what was uploaded stays staged. A write within another of the same thread, as from
         the generator that a batch reads, belongs to that one.
         """
-        if not self._explicit:
-            with lock(f"write {self._artifact}"):
-                if self._open is None:  # else a block was begun while this waited, or this is within another write
-                    self._open = self._begin(control, lock, None)
-                    try:
-                        yield self
-                        self._end(self._open, control, version=None, comment=None)
-                    finally:
-                        self._open = None
-                    return
-        yield self
+        if self._block is not None and self._block.pid != os.getpid():  # forked within the block: as a copy
+            self._opening.joined, self._block = self._block.token, None
+        joined = self._opening.joined
+        book = self._book(control)
+        guests = book if joined is None else self._book(control, joined)
+        for one in (book, guests):
+            outer = one.outer()
+            if outer is not None:
+                yield Session(self, one, outer, control)
+                return
+        group = None if joined is None else book.join_block(joined)
+        if group is None:
+            book, group = guests, guests.join("batch" if joined is None else "guest", control)
+        session = Session(self, book, group, control)
+        finish = partial(self._finish, group, control, version=None, comment=None)
+        try:
+            with book.within(group):
+                yield session
+        except BaseException:
+            book.leave(group, control, finish, finished=False)
+            raise
+        book.leave(group, control, finish, finished=True)
+        self._tell(group, session)
+
+    def _tell(self, group: Group, session: Session) -> None:
+        """Say what became of one writer's part."""
+        if group.kind != "block":
+            self._warn_withdrawn(group)
+        if not session.changes:
+            if session.refused is not None:
+                raise session.refused
+        elif group.outcome is not None:
+            raise own_copy(group.outcome)
+        else:
+            self._warn_unpublished(group)
+
+    def _warn_unpublished(self, group: Group) -> None:
+        if group.kind == "block":
+            if self._block is not group and self._opening.joined is None:
+                warnings.warn(
+                    f"{self._artifact}: within staged() of another object: not published before that block ends",
+                    StagedWarning,
+                    stacklevel=2,
+                )
+        elif not group.ours and group.kind != "guest":
+            self._warn_staged()
+
+    def _warn_staged(self) -> None:
+        warnings.warn(
+            f"{self._artifact} was already staged: what was written is not published before commit()",
+            StagedWarning,
+            stacklevel=2,
+        )
+
+    # -- around several batches -------------------------------------------------------------------------------
 
     @contextmanager
-    def explicitly(self, control: Control, lock: Lock, *, version: str | None, comment: str | None) -> Iterator[None]:
-        """``staged()``: stage now, commit at the end if staging was opened here and the body did not raise.
+    def explicitly(self, control: Control, *, version: str | None, comment: str | None) -> Iterator[None]:
+        """``staged()``: commit at the end if staging was opened here and the body did not raise; nothing written
+        costs nothing.
 
         ``version`` None edits the latest version in place, "new" begins the next one, any other name begins the
         next one and gives it that name.
         """
-        with lock(f"write {self._artifact}"):
-            if self._open is not None:
-                raise InvalidRequest("staged() is already in effect for this object", path=self._artifact)
-            self._open = self._begin(control, lock, version)
-            self._explicit = True
+        if version not in (None, "new"):
+            check_version_name(version)
+        if self._opening.joined is not None:
+            raise InvalidRequest("this copy belongs to a staged() block already", path=self._artifact)
+        book = self._book(control)
+        group = book.begin_block(version, control, self._artifact)
         try:
+            group.held = self._journal.acquire()
+            if group.held is not None and self._journal.read() is None:
+                self._opening.note(group, ())  # for copies that write first
+            self._block = group
             yield
-            with lock(f"write {self._artifact}"):
-                self._end(self._open, control, version=version, comment=comment)
+            name = None if version == "new" else version
+            book.close_block(group, control, partial(self._finish, group, control, version=name, comment=comment))
+            self._warn_withdrawn(group)
+            if group.outcome is not None:
+                raise group.outcome
+            if group.opened and not group.ours and group.changes:
+                self._warn_staged()
+        except BaseException:
+            record = self._journal.read()
+            if record is not None and record.id == group.id:
+                if group.opened or record.names:
+                    self._journal.leave()
+                else:
+                    self._journal.end()
+            raise
         finally:
-            self._open, self._explicit = None, False
+            self._block = None
+            book.end(group)
 
-    def _begin(self, control: Control, lock: Lock, version: str | None) -> _Open:
-        entries = self._entries(control)
-        if entries is None:
-            intent = {} if version is None else {"version": "new"}
-            self._change(control, "edit", stage=True, **intent)
-            return _Open(control, lock, ours=True, new_version=version is not None, entries=())
-        is_new = is_new_version(entries)
-        if version is not None and not is_new and not any("path" in entry for entry in entries):
-            self._change(control, "edit", stage=True, version="new")  # nothing is staged yet: the intent may change
-            is_new = True
-        elif version is not None and not is_new:
-            raise InvalidRequest(
-                "the artifact is already staged for editing its latest version; commit() or discard() that first",
-                path=self._artifact,
-            )
-        return _Open(control, lock, ours=self._created(entries), new_version=is_new, entries=entries)
+    def joined_token(self) -> str | None:
+        """What a copy elsewhere needs (as ``joined=``) to write into our ``staged()`` block; None outside of one.
 
-    def _created(self, entries: Sequence[dict[str, Any]]) -> bool:
-        return any(entry.get("_created_here") for entry in entries)
+        The copy's writes are published by the block, if it runs on this machine and ends before the block does.
+        """
+        return self._opening.joined if self._block is None else self._block.token
 
-    def _entries(self, control: Control) -> list[dict[str, Any]] | None:
-        """What is staged now; None if the artifact is not staged. Creates it if that was asked for."""
-        try:
-            return self._read(control)
-        except ArtifactNotFound as error:
-            if not self._create:
-                raise ArtifactNotFound(
-                    "there is no such artifact; pass create=True to make it", path=self._artifact, status=error.status
-                ) from None
-            return self._make(control)
-
-    def _read(self, control: Control) -> list[dict[str, Any]] | None:
-        data = control.retry(
-            lambda: self._manager.call("read", artifact_id=self._artifact, version="stage", silent=True)
-        )
-        self._has_parent = isinstance(data, dict) and bool(data.get("parent_id"))
-        return staged_entries(data)
-
-    def _make(self, control: Control) -> list[dict[str, Any]] | None:
-        # The server refuses to commit an artifact whose manifest is empty.
-        manifest = {"name": self._artifact.partition("/")[2]}
-        lost = False
-
-        def attempt() -> None:
-            nonlocal lost
-            try:
-                # The workspace goes with the alias: the server's HTTP route drops the argument of that name, and
-                # would silently create the artifact in the token's workspace.
-                self._manager.call("create", alias=self._artifact, type="generic", manifest=manifest, stage=True)
-            except TransferError as error:
-                lost = lost or error.retryable
-                raise
-
-        try:
-            control.retry(attempt)
-        except ArtifactExists:
-            entries = self._read(control)  # somebody was faster, or the answer to an earlier attempt was lost
-            if not lost or entries is None or any("path" in entry for entry in entries):
-                return entries
-        return [{"_intent": "new_version", "_created_here": True}]
-
-    def _change(self, control: Control, method: str, **arguments: Any) -> Any:
-        """A call that may be made twice, repeated until it succeeds."""
-        return control.retry(lambda: self._manager.call(method, artifact_id=self._artifact, **arguments))
-
-    def _unlist(self, path: str, control: Control) -> None:
-        """Drop a name from the server's list of what is staged, be it there for upload or for removal."""
-        unsure = False
-
-        def attempt() -> None:
-            nonlocal unsure
-            if unsure and not self._listed(path, control):
-                return  # an earlier attempt did it; a second one would stage the removal of the file
-            try:
-                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
-            except TransferError:
-                unsure = True
-                raise
-
-        control.retry(attempt)
-
-    def _listed(self, path: str, control: Control) -> str:
-        """What ``path`` is staged for now: "upload", "removal", or "" for nothing."""
-        uploads, removals = _names(self._entries(control) or ())
-        return "upload" if path in uploads else "removal" if path in removals else ""
+    def calls(self, control: Control) -> AbstractContextManager[object]:
+        """The lock within which the list of staged names is changed."""
+        return control.lock(f"call {self._place}")
 
     # -- within a batch ---------------------------------------------------------------------------------------
 
+    def open(self, group: Group, control: Control) -> None:
+        """Stage, if that is not done yet."""
+        with self.calls(control):
+            self._opening.ensure(group, control)
+
+    def register(self, batch: list[str], book: Book, group: Group, control: Control) -> dict[str, Ticket]:
+        """Register names and get their URLs; those that others ask for meanwhile go into the same call."""
+        asked = Asked(batch)
+        with book.lock:
+            group.asked.append(asked)
+        try:
+            with self.calls(control):
+                if not asked.done:
+                    self._register_together(asked, book, group, control)
+        finally:
+            with book.lock:
+                if asked in group.asked:
+                    group.asked.remove(asked)
+        if asked.answer is None:
+            raise asked.error or ObjectNotFound("no answer", path=self._artifact)
+        return asked.answer
+
+    def _register_together(self, asked: Asked, book: Book, group: Group, control: Control) -> None:
+        together = [asked]
+        with book.lock:
+            count = len(asked.paths)
+            for other in () if asked.alone else group.asked:
+                if other is not asked and not other.alone and count + len(other.paths) <= _MOST_TOGETHER:
+                    together.append(other)
+                    count += len(other.paths)
+        try:
+            self._opening.ensure(group, control)
+            self._register(together, group, control)
+        except TransferError as error:
+            if len(together) == 1:
+                raise
+            if error.retryable:  # the server is out of reach: it would be for each of them
+                for other in together:
+                    other.error = own_copy(error)
+                return
+            if isinstance(error, Cancelled):  # this writer's batch is given up; the others go on
+                raise
+            for other in together[1:]:
+                other.alone = True
+            self._opening.ensure(group, control)
+            self._register([asked], group, control)
+
+    def _register(self, together: Sequence[Asked], group: Group, control: Control) -> None:
+        paths = list(dict.fromkeys(path for asked in together for path in asked.paths))
+        answer = self._registering(paths, group, control, lambda: self._commits.register(paths, control))
+        marked = [path for path in paths if path in group.removed]
+        for path in marked:
+            self._commits.unlist(path, control)
+            group.removed.discard(path)
+        if marked:
+            answer = self._commits.register(paths, control)
+        urls = answered(paths, answer, "put_file")
+        for asked in together:
+            asked.answer = {path: urls[path] for path in asked.paths}
+
+    def _registering(self, paths: Sequence[str], group: Group, control: Control, call: Callable[[], T]) -> T:
+        """The answer to a call that registers names; within the lock."""
+        group.staged.update(paths)  # first: the answer may be lost
+        self._journal.add(paths)
+        try:
+            return call()
+        except NotStaged:
+            if not group.ours or group.version is not None:
+                raise
+            # Somebody else has committed what was staged here so far; go on with what is left.
+            _log.warning("%s: committed by somebody else during a batch; staging again", self._artifact)
+            group.opened, group.record = False, None
+            group.removed.clear()
+            self._opening.ensure(group, control)
+            return call()
+
+    def open_parts(self, path: str, count: int, lifetime: int, group: Group, control: Control) -> object:
+        """Register a name for an upload in parts: the server's answer."""
+        with self.calls(control):
+            self._opening.ensure(group, control)
+            if path in group.removed:
+                self._register([Asked([path])], group, control)  # which lifts the mark for removal
+            return self._registering(
+                [path], group, control, lambda: self._commits.open_parts(path, count, lifetime, control)
+            )
+
+    def remove(self, path: str, group: Group, control: Control) -> None:
+        """Stage the removal of one file (one attempt; safe to repeat)."""
+        with self.calls(control):
+            self._opening.ensure(group, Once(control))
+            if path in group.removed:
+                return
+            listed = path in group.staged or path in group.leftover
+            if path in group.foreign and not listed:
+                raise InvalidRequest(
+                    "somebody else has staged this file; commit() or discard() that before deleting it", path=path
+                )
+            if group.seen is not None and group.seen.new_version and not listed:
+                raise InvalidRequest(
+                    "a new version holds only what is uploaded to it, and this was not; nothing to delete", path=path
+                )
+            self._journal.add([path])
+            # where an earlier attempt may have done it, a second would undo it
+            if path not in group.unsure or self._listed_for(path, Once(control)) != ("" if listed else "removal"):
+                group.unsure.add(path)
+                self._commits.toggle(path)
+            group.unsure.discard(path)
+            if listed:
+                group.staged.discard(path)
+                group.acknowledged.discard(path)
+                group.leftover -= {path}
+            else:
+                group.removed.add(path)
+
+    def _listed_for(self, path: str, control: Control) -> str:
+        seen = self._commits.look(control)
+        return "upload" if path in seen.uploads else "removal" if path in seen.removals else ""
+
+    # -- at the end -------------------------------------------------------------------------------------------
+
+    def _finish(self, group: Group, control: Control, *, version: str | None, comment: str | None) -> None:
+        """Commit what the group has written, or take back what it has not."""
+        if group.kind == "block":
+            self._count_in_copies(group, control)
+        if not group.opened:
+            if group.record is not None:
+                self._journal.end()
+            return
+        failed = group.staged - group.acknowledged - group.foreign
+        if not group.ours:
+            if failed:
+                self._commits.withdraw(failed, control)
+            return
+        if not group.changes:
+            self._take_back(group, failed, control)
+            return
+        unfinished = failed | (group.leftover - group.acknowledged - group.removed)
+        if unfinished:
+            gone = self._commits.withdraw(unfinished, control)
+            group.staged.difference_update(gone)
+            group.withdrawn += [path for path in gone if path not in group.failures]
+        for last in (False, True):
+            try:
+                self._commits.commit(self._checked(group, control), control, version=version, comment=comment)
+                break
+            except ArtifactNotFound:
+                raise
+            except ObjectNotFound:  # the store has acknowledged something, and does not have it
+                gone = self._commits.withdraw(group.staged | group.leftover, control)
+                if last or not gone:
+                    raise
+                group.staged.difference_update(gone)
+                group.acknowledged.difference_update(gone)
+                if group.kind == "block":  # the results of its batches are out already
+                    group.withdrawn += gone
+                else:
+                    group.lost.update(gone)
+        self._journal.end()
+        self._reads.forget()
+
+    def _count_in_copies(self, group: Group, control: Control) -> None:
+        """Take the names that copies of the block have registered for ours."""
+        record = self._journal.read()
+        if record is None or record.id != group.id:
+            return
+        if record.names - group.names:
+            if not group.opened:
+                self.open(group, control)
+            group.leftover |= record.names
+            group.changes += 1
+
+    def _take_back(self, group: Group, failed: set[str], control: Control) -> None:
+        """Nothing was written: leave nothing behind, but what others, or an earlier batch, have staged."""
+        seen = self._commits.look(control)
+        untouched = seen.names <= group.names and group.described in (None, seen.described)
+        if seen.staged and untouched and not group.taken_up:
+            self._commits.discard(seen, control)
+            self._reads.forget()
+        elif seen.staged:
+            self._commits.withdraw(failed, control)
+            return
+        self._journal.end()
+
+    def _checked(self, group: Group, control: Control) -> Seen:
+        """What is staged, directly before it is committed; raises where that would publish what is not ours."""
+        seen = self._commits.look(control)
+        if not seen.staged:
+            raise NotStaged("somebody else has committed or discarded what was staged here", path=self._artifact)
+        foreign = seen.names - group.names
+        if foreign:
+            raise foreign_names(foreign, self._artifact)
+        if group.described not in (None, seen.described) or (
+            group.seen is not None and seen.new_version != group.seen.new_version
+        ):
+            raise PreconditionFailed(
+                "not committed, since somebody else has staged a change of the artifact itself: commit() publishes all "
+                "of it, discard() drops all of it",
+                path=self._artifact,
+            )
+        # another writer's call at the same moment may have written back a list without these
+        dropped = sorted(group.acknowledged - seen.names)
+        unmarked = sorted(group.removed - seen.names)
+        for start in range(0, len(dropped), _MOST_TOGETHER):
+            self._commits.register(dropped[start : start + _MOST_TOGETHER], control)
+        for path in unmarked:
+            self._commits.toggle(path)
+        return self._checked(group, control) if dropped or unmarked else seen
+
+    def _warn_withdrawn(self, group: Group) -> None:
+        gone, group.withdrawn = group.withdrawn, []
+        self._warn_gone(gone)
+
+    def _warn_gone(self, gone: Sequence[str]) -> None:
+        if gone:
+            warnings.warn(
+                f"{self._artifact}: registered but never uploaded, and so not committed: {shown(gone)}",
+                WithdrawnWarning,
+                stacklevel=2,
+            )
+
+    # -- what users ask for -----------------------------------------------------------------------------------
+
+    def commit(self, control: Control, *, version: str | None = None, comment: str | None = None) -> str:
+        """Publish what is staged, whoever staged it; the name of the version that holds it now.
+
+        Names of ours that were registered and never uploaded are withdrawn, with a ``WithdrawnWarning``; such names
+        of others are an error.
+        """
+        self._refuse_copies("commit")
+        if version is not None:
+            check_version_name(version)
+        seen = self._commits.look(control)
+        if not seen.staged:
+            raise NotStaged("nothing is staged, so there is nothing to commit", path=self._artifact)
+        if version is not None and not seen.makes_version:
+            raise InvalidRequest(
+                f"version={version!r}: what is staged changes the latest version, {seen.versions[-1]!r}, and makes no "
+                "new one; leave out the version, or discard() and use staged(version=...)",
+                path=self._artifact,
+            )
+        if version is not None:
+            check_new_version(version, seen.versions, self._artifact)
+        gone: list[str] = []
+        try:
+            name = self._commits.commit(seen, control, version=version, comment=comment)
+        except ArtifactNotFound:
+            raise
+        except ObjectNotFound:
+            gone = self._withdraw_own(seen, control)
+            name = self._commits.commit(self._commits.look(control), control, version=version, comment=comment)
+        self._settled(control)
+        self._warn_gone(gone)
+        return name
+
+    def _withdraw_own(self, seen: Seen, control: Control) -> list[str]:
+        """Take back names of ours that have no object; raises if there are such names of others."""
+        missing = self._commits.without_object(seen.uploads, control)
+        ours: set[str] = set()
+        group = self._book(control).current
+        held = self._journal.acquire() if group is None or group.held is None else None
+        try:
+            if group is not None:
+                ours |= group.failures
+            if held is not None or (group is not None and not group.members):
+                record = self._journal.read()
+                if record is not None and record.fits(seen):
+                    ours |= record.names
+                if group is not None:
+                    ours |= group.staged | group.leftover
+            theirs = set(missing) - ours
+            if theirs:
+                raise PreconditionFailed(
+                    f"not committed: {shown(theirs)} registered for upload and not uploaded yet, by somebody else or "
+                    "by an upload that is under way; commit() once it has ended, or discard() all that is staged",
+                    path=self._artifact,
+                )
+            return self._commits.withdraw(missing, control)
+        finally:
+            if held is not None:
+                held.release()
+
+    def discard(self, control: Control) -> bool:
+        """Drop what is staged and restore what it had overwritten; False if nothing was staged."""
+        self._refuse_copies("discard")
+        seen = self._commits.look(control)
+        if not seen.staged:
+            return False
+        try:
+            self._commits.discard(seen, control)
+        except NotStaged:
+            return False
+        self._settled(control)
+        return True
+
+    def _refuse_copies(self, verb: str) -> None:
+        if self._opening.joined is not None:
+            raise InvalidRequest(
+                f"{verb}() is for the process of the staged() block that this copy belongs to", path=self._artifact
+            )
+
+    def _settled(self, control: Control) -> None:
+        """Nothing is staged any more."""
+        self._reads.forget()
+        group = self._book(control).current
+        if group is not None and group.opened:
+            with self.calls(control):
+                group.forget()
+                group.record = None
+        if group is not None and group.held is not None:
+            self._journal.end()
+            return
+        held = self._journal.acquire()
+        if held is not None:  # else the note is another process's, which will find out
+            self._journal.end()
+            held.release()
+
+    def take_up(self, control: Control) -> bool:
+        """Commit what an ended batch of ours has left staged; False if there is nothing like that."""
+        seen = self._commits.look(control)
+        record = self._journal.read()
+        group = self._book(control).current
+        kind = "block" if group is not None and group.kind == "block" else "batch"
+        new = group is not None and group.version is not None
+        if not seen.staged or record is None or not record.is_left_for(kind, seen, new_version=new):
+            return False
+        with self.around(control) as session:
+            session.take_up()
+        return True
+
+    def is_staged(self, control: Control) -> bool:
+        """Whether the next write finds anything staged, by whomever. Raises ``ArtifactNotFound``.
+
+        In a block that is to make a version it finds that one, which is begun now if it was not before.
+        """
+        group = self._book(control).current
+        if group is not None and group.kind == "block" and group.version is not None:
+            self.open(group, control)
+        return self._commits.look(control).staged
+
+    def status(self, control: Control) -> Status:
+        """What is staged, which versions there are, and who staged it, as far as is known here."""
+        seen = self._commits.look(control)
+        return {
+            "artifact": self._artifact,
+            "versions": list(seen.versions),
+            "staged": seen.staged,
+            "new_version": seen.new_version,
+            "files": sorted(seen.uploads),
+            "removed": sorted(seen.removals),
+            "owner": self._owner(seen, control) if seen.staged else None,
+        }
+
+    def _owner(self, seen: Seen, control: Control) -> str | None:
+        group = self._book(control).current
+        if group is not None and group.opened:
+            return "this process" if group.ours else None
+        record = self._journal.read()
+        if record is None or record.kind == "guest" or not record.fits(seen) or not seen.names <= record.names:
+            return None
+        return f"a process of this user that {'is alive' if self._journal.is_held() else 'has ended'}"
+
+
+class Session:
+    """One writer's part in a period of staging. Its verbs may be called by several workers."""
+
+    def __init__(self, staging: Staging, book: Book, group: Group, control: Control) -> None:
+        self._staging = staging
+        self._book = book
+        self._group = group
+        self._control = control
+        self._acknowledged: set[str] = set()
+        self.changes = 0
+        self.refused: TransferError | None = None  # why nothing could be staged
+
+    @property
+    def lost(self) -> set[str]:
+        """Names that the store acknowledged, and that were not there any more when they were to be committed."""
+        return self._group.lost & self._acknowledged
+
     def sign(self, paths: Sequence[str], control: Control, sizes: BatchSizes) -> list[Ticket]:
         """Register names and get the URLs to upload them to; in order, an exception where there is none."""
-        staging = self._require()
         try:
             found: dict[str, Ticket] = {}
             todo = [list(dict.fromkeys(paths))]
@@ -224,7 +608,7 @@ class Staging:
                 batch = todo.pop()
                 began = time.monotonic()
                 try:
-                    found.update(self._register(batch, staging, control))
+                    found.update(self._staging.register(batch, self._book, self._group, control))
                 except TransferTimeout as error:
                     # the names may be registered all the same; registering them again does no harm
                     if error.status != 504 or len(batch) == 1:
@@ -234,275 +618,49 @@ class Staging:
                 else:
                     sizes.took(len(batch), time.monotonic() - began)
         except TransferError as error:
+            self._refuse(error)
             return [error] * len(paths)
         return [found[path] for path in paths]
 
-    def _register(self, batch: list[str], staging: _Open, control: Control) -> dict[str, Ticket]:
-        arguments = {"artifact_id": self._artifact, "file_path": batch, "expires_in": _LIFETIME}
-        with staging.lock(f"call {self._artifact}"):
-            answer = self._register_by("put_file", arguments, len(batch), staging, control)
-            marked = [path for path in batch if path in staging.removed]
-            for path in marked:
-                self._unlist(path, control)
-                staging.removed.discard(path)
-            if marked:
-                answer = control.retry(lambda: call_or_split(self._manager, "put_file", arguments, len(batch)))
-        staging.staged.update(batch)
-        return answered(batch, answer, "put_file")
-
-    def open_parts(self, path: str, count: int, lifetime: int, control: Control) -> Any:
-        """Register a name for an upload in parts: the server's answer. Repeating it leaves an upload without parts."""
-        staging = self._require()
-        if path in staging.removed:
-            self._register([path], staging, control)  # which lifts the mark for removal
-        arguments = {"artifact_id": self._artifact, "file_path": path, "part_count": count, "expires_in": lifetime}
-        with staging.lock(f"call {self._artifact}"):
-            answer = self._register_by("put_file_start_multipart", arguments, 1, staging, control)
-        staging.staged.add(path)
-        return answer
-
-    def _register_by(self, method: str, arguments: dict[str, Any], count: int, staging: _Open, control: Control) -> Any:
-        """The answer to a call that registers names, within the lock."""
-
-        def call() -> Any:
-            return call_or_split(self._manager, method, arguments, count)
-
+    def open_parts(self, path: str, count: int, lifetime: int, control: Control) -> object:
+        """Register a name for an upload in parts: the server's answer."""
         try:
-            return control.retry(call)
-        except NotStaged:
-            if not staging.ours:
-                raise
-            # Somebody else has committed what was staged here so far; go on with what is left.
-            _log.warning("%s: committed by somebody else during a batch; staging again", self._artifact)
-            self._change(control, "edit", stage=True)
-            return control.retry(call)
+            return self._staging.open_parts(path, count, lifetime, self._group, control)
+        except TransferError as error:
+            self._refuse(error)
+            raise
 
     def remove(self, path: str) -> None:
         """Stage the removal of one file (one attempt; safe to repeat)."""
-        staging = self._require()
-        if path in staging.removed:
-            return
-        if staging.new_version and path not in staging.staged:
-            raise InvalidRequest(
-                "a new version holds only what is uploaded to it, and this was not; nothing to delete", path=path
-            )
-        with staging.lock(f"call {self._artifact}"):
-            done = "" if path in staging.staged else "removal"
-            # where an earlier attempt may have done it, a second would undo it
-            if path not in staging.unsure or self._listed(path, staging.control) != done:
-                staging.unsure.add(path)
-                self._manager.call("remove_file", artifact_id=self._artifact, file_path=path)
-            staging.unsure.discard(path)
-        if path in staging.staged:
-            staging.staged.discard(path)
-        else:
-            staging.removed.add(path)
+        try:
+            self._staging.remove(path, self._group, self._control)
+        except TransferError as error:
+            self._refuse(error)
+            raise
+
+    def _refuse(self, error: TransferError) -> None:
+        if not self._group.opened or error is self._group.refused:
+            self.refused = error
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """Around what may run a user's code: what that writes belongs to this session, and does not wait for it."""
+        return self._book.within(self._group)
+
+    def take_up(self) -> None:
+        """Have what is staged committed at the end, although nothing is written."""
+        self._staging.open(self._group, self._control)
+        self.succeeded("")
 
     def failed(self, path: str) -> None:
         """The upload of ``path`` has failed for good."""
-        self._require().failures.add(path)
+        with self._book.lock:
+            self._group.failures.add(path)
 
-    def succeeded(self) -> None:
+    def succeeded(self, path: str) -> None:
         """A write went through."""
-        self._require().changes += 1
-
-    @property
-    def lost(self) -> set[str]:
-        """Names that the store acknowledged, and that were not there any more when they were to be committed."""
-        return self._lost
-
-    def _require(self) -> _Open:
-        if self._open is None:
-            raise NotStaged("nothing is being written", path=self._artifact)
-        return self._open
-
-    # -- after a batch ----------------------------------------------------------------------------------------
-
-    def _end(self, staging: _Open, control: Control, *, version: str | None, comment: str | None) -> None:
-        ours = staging.ours
-        self._lost = set()
-        if ours and not staging.changes:
-            uploads, removals = _names(self._entries(control) or ())
-            ours = (uploads | removals) <= (staging.staged | staging.failures)
-            if ours:
-                self.discard(control)
-                return
-            # somebody else has added to what was staged here, and was told that it is not published yet
-        if ours and version in (None, "new") and self._can_publish(staging, control):
-            self._publish(control, comment)
-            return
-        if staging.failures:
-            self._withdraw(staging.failures & staging.staged, control)
-        if ours:
-            self.commit(control, version=None if version == "new" else version, comment=comment)
-        elif staging.changes:
-            warnings.warn(
-                f"{self._artifact} was already staged: what was written is not published before commit()",
-                StagedWarning,
-                stacklevel=2,
-            )
-
-    def _can_publish(self, staging: _Open, control: Control) -> bool:
-        """Whether ``_publish`` does what a commit would: a new version, all of it uploaded here, nothing removed,
-        and no collection above the artifact that has a say in it. Pays only where there are many files."""
-        if len(staging.staged) < _MANY or not staging.new_version or staging.removed or self._has_parent:
-            return False
-        uploads, removals = _names(self._entries(control) or ())
-        return not removals and uploads <= staging.staged and not self._has_parent
-
-    def _publish(self, control: Control, comment: str | None) -> None:
-        """Commit in three calls whose cost does not grow with the number of files.
-
-        ``commit`` has the server look for every staged file, 3.5 ms each; but the store has acknowledged each with
-        its MD5 a moment ago. ``edit`` without staging makes what is staged the new version and looks for none (and
-        so leaves out, without complaint, names whose upload failed); the empty commit that follows counts the files.
-        Each is harmless when repeated.
-        """
-        self._change(control, "edit", stage=False, **({} if comment is None else {"comment": comment}))
-        self._reads.forget()
-        try:
-            self._change(control, "edit", stage=True)
-            self._commit_once({"artifact_id": self._artifact}, control)
-        except TransferError as error:
-            # the files are published; only the number of files that the server shows is out of date
-            _log.warning("%s: published, but the server's count of files is not up to date: %s", self._artifact, error)
-            with suppress(TransferError):
-                if not any("path" in entry for entry in self._entries(control) or ()):  # else it is somebody else's
-                    self.discard(control)
-
-    def _withdraw(self, paths: set[str], control: Control) -> list[str]:
-        """Take back the names among ``paths`` that have no object; returns them."""
-        present: set[str] = set()
-        for folder in sorted({folder_of(path) for path in paths}):
-            present.update(self._listing.files(folder, "stage", control))
-        # Withdrawing a name deletes what it holds, so the listing alone is not believed: some S3s leave out a file
-        # that has a folder of the same name beside it.
-        gone = [path for path in sorted(paths - present) if not self._is_stored(path, control)]
-        for path in gone:
-            self._unlist(path, control)
-        return gone
-
-    def _is_stored(self, path: str, control: Control) -> bool:
-        arguments = {"artifact_id": self._artifact, "file_path": path, "version": "stage", "silent": True}
-        try:
-            control.retry(lambda: self._manager.call("get_file", **arguments))
-        except ObjectNotFound:
-            return False
-        return True
-
-    def commit(self, control: Control, *, version: str | None = None, comment: str | None = None) -> str:
-        """Publish what is staged; the name of the version that holds it now.
-
-        Names that were registered and never uploaded, by whoever it was, would make it fail: they are withdrawn,
-        with a ``WithdrawnWarning`` that names them.
-        """
-        arguments: dict[str, Any] = {"artifact_id": self._artifact}
-        if version is not None:
-            arguments["version"] = version
-        if comment is not None:
-            arguments["comment"] = comment
-        withdrawn = False
-        while True:
-            try:
-                data = self._commit_once(arguments, control)
-                break
-            except ArtifactNotFound:
-                raise
-            except ObjectNotFound:
-                if withdrawn:
-                    raise
-                withdrawn = True
-                self._withdraw_leftovers(control)
-        self._reads.forget()
-        versions = data.get("versions") or [{}]
-        return str(versions[-1].get("version", ""))
-
-    def _commit_once(self, arguments: dict[str, Any], control: Control) -> dict[str, Any]:
-        """Commit; where the answer was lost, or the server took longer than it lets itself, find out what it did.
-
-        A commit that timed out may still be at work, and a second one would do all of it again beside the first:
-        so there is a pause, and then a look whether anything is still staged.
-        """
-        lost = False
-
-        def attempt() -> dict[str, Any]:
-            nonlocal lost
-            if lost and self._entries(control) is None:
-                return self._data()
-            try:
-                answer = self._manager.call("commit", **arguments)
-                return answer if isinstance(answer, dict) else {}
-            except TransferError as error:
-                lost = lost or error.retryable
-                if isinstance(error, TransferTimeout):
-                    error.retry_after = max(error.retry_after or 0.0, _COMMIT_PAUSE)
-                raise
-
-        return control.retry(attempt)
-
-    def _withdraw_leftovers(self, control: Control) -> None:
-        entries = self._entries(control) or []
-        gone = self._withdraw(_names(entries)[0], control)
-        if self._open is not None and not self._explicit:  # else the batch's results are out already
-            self._lost = set(gone) & (self._open.staged - self._open.failures)
-        gone = [path for path in gone if path not in self._lost]
-        if gone:
-            shown = ", ".join(map(repr, gone[:5])) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
-            warnings.warn(
-                f"{self._artifact}: registered but never uploaded, and so not committed: {shown}",
-                WithdrawnWarning,
-                stacklevel=2,
-            )
-
-    def discard(self, control: Control) -> bool:
-        """Drop what is staged and restore what it had overwritten; False if nothing was staged.
-
-        The method is ``discard``; ``discard_changes`` forgets the list of staged names but restores nothing.
-        """
-        lost = False
-
-        def attempt() -> None:
-            nonlocal lost
-            try:
-                self._manager.call("discard", artifact_id=self._artifact)
-            except NotStaged:
-                if not lost:
-                    raise
-            except TransferError as error:
-                lost = lost or error.retryable
-                raise
-
-        try:
-            control.retry(attempt)
-        except NotStaged:
-            return False
-        self._reads.forget()
-        return True
-
-    def is_staged(self, control: Control) -> bool:
-        """Whether anything is staged now, by whomever. Raises ``ArtifactNotFound``."""
-        return self._read(control) is not None
-
-    def status(self, control: Control) -> dict[str, Any]:
-        """What is staged, and which versions there are."""
-        data = control.retry(self._data)
-        entries = self._entries(control)
-        files, removed = _names(entries or ())
-        return {
-            "artifact": self._artifact,
-            "versions": [version.get("version") for version in data.get("versions") or ()],
-            "staged": entries is not None,
-            "new_version": is_new_version(entries or ()),
-            "files": sorted(files),
-            "removed": sorted(removed),
-        }
-
-    def _data(self) -> dict[str, Any]:
-        data = self._manager.call("read", artifact_id=self._artifact, silent=True)
-        return data if isinstance(data, dict) else {}
-
-
-def _names(entries: Sequence[dict[str, Any]]) -> tuple[set[str], set[str]]:
-    """From the server's list of what is staged: the names to upload, and those to remove."""
-    named = [(entry["path"], bool(entry.get("_remove"))) for entry in entries if "path" in entry]
-    return {path for path, remove in named if not remove}, {path for path, remove in named if remove}
+        with self._book.lock:
+            self.changes += 1
+            self._group.changes += 1
+            if path in self._group.staged:
+                self._acknowledged.add(path)
+                self._group.acknowledged.add(path)
