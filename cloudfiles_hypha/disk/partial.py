@@ -182,12 +182,15 @@ class PartialFile:
         with self._lock:
             return self._spans.total
 
-    def publish(self) -> None:
-        """Put the finished file where it belongs, in place of what was there."""
+    def publish(self, modified: float | None = None) -> None:
+        """Put the finished file where it belongs, in place of what was there; ``modified`` is the time it gets."""
         part, journal = self._paths()
         again = self.resumable
         self._close()
         try:
+            if modified is not None:
+                with suppress(OSError, OverflowError):  # a disk that keeps no times, or not this one
+                    os.utime(part, (modified, modified))
             os.replace(part, self.target)
         except BaseException:
             if not again:

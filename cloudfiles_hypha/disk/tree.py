@@ -1,7 +1,7 @@
 """Local files: what a folder holds, and where downloads land.
 
 Refuses names that would leave the folder they are meant for, by themselves or through a symbolic link, and finds
-names that cannot all be written before any is. Transfers nothing; ``folders`` does that, ``paths`` knows the names.
+names that cannot all be written before any is. Transfers nothing: ``transfers.tree`` does. ``paths`` knows the names.
 """
 
 from __future__ import annotations
@@ -71,17 +71,51 @@ def _walk(
             failed(entry.path, OSError("not a regular file"))
 
 
-def place_below(folder: Path, name: str) -> Path:
-    """Where the file called ``name`` lands below ``folder``; ``ValueError`` if that would be outside of it."""
-    target = folder / check_local_name(name)
+def place_below(folder: Path, name: str, *, windows_names: bool = False) -> Path:
+    """Where the file called ``name`` lands below ``folder``; ``ValueError`` if that would be outside of it.
+
+    ``windows_names`` is as for ``check_local_name``.
+    """
+    target = folder / check_local_name(name, windows_names=windows_names)
     root, home = os.path.realpath(folder), os.path.realpath(target.parent)
     if home != root and not home.startswith(os.path.join(root, "")):
         raise ValueError(f"{name!r}: a symbolic link in {str(folder)!r} leads out of it; not written to disk")
     return target
 
 
+_DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/(?:self|thread-self|\d+)/fd/(\d+)")
+_DEVICES = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_MOST_LINKS = 40
+
+
+def descriptor_named(path: str | os.PathLike[str]) -> int | None:
+    """The file descriptor that a path such as ``/dev/stdout`` means, perhaps through links; None for any other."""
+    text = os.path.abspath(path)
+    for _ in range(_MOST_LINKS):
+        if text in _DEVICES:
+            return _DEVICES[text]
+        if found := _DESCRIPTOR.fullmatch(text):
+            return int(found[1] or found[2])
+        try:
+            text = os.path.normpath(os.path.join(os.path.dirname(text), os.readlink(text)))
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+def is_stream(path: str | os.PathLike[str]) -> bool:
+    """Whether what is there can only be written to, not replaced: a pipe, a device, an open file by its number."""
+    if descriptor_named(path) is not None:
+        return True
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def check_targets(targets: Sequence[Path]) -> None:
-    """Raise ``ValueError`` if these cannot all be written: two are the same file here, or a folder is in the way."""
+    """Raise ``ValueError`` if these cannot all be written: two are the same file here, or something is in the way."""
     clash = _clash(targets, _folded)
     if clash and _tells_case_apart(_existing(clash[0].parent)):
         clash = _clash(targets, str)
@@ -94,6 +128,8 @@ def check_targets(targets: Sequence[Path]) -> None:
             mode = os.lstat(target).st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
+        if stat.S_ISLNK(mode) and is_stream(target):
+            raise ValueError(f"{str(target)!r} leads to a pipe or a device and is not replaced; nothing was copied")
         if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):  # a link is replaced, not followed
             kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
             raise ValueError(f"{str(target)!r} is {kind}; nothing was copied")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -14,18 +16,20 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha import ArtifactFiles, RetryPolicy, StagedWarning, credentials
 from cloudfiles_hypha.backends import memory
+from cloudfiles_hypha.cli import copying, places, reading
 from cloudfiles_hypha.cli import main as cli
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.devserver import demo
 from cloudfiles_hypha.disk import tree as localdisk
 from cloudfiles_hypha.errors import ConnectionFailed
 from tests.support.fake_hypha import FakeHypha, RemoteError
-from tests.support.object_server import Always, Hang, ObjectServer, Status
+from tests.support.object_server import Always, Drop, Hang, ObjectServer, Status
 
 TOKEN = "very-secret-token-0123456789"
 FILES = {"a.txt": b"aaaa", "empty": b"", "dir/b #2.txt": b"bb", "dir/sub/c": b"c", "dir2/d": b"d"}
@@ -354,6 +358,94 @@ def test_links_below_the_target_lead_nowhere_else(
     assert len(capsys.readouterr().err.splitlines()) == 2  # the two files of dir
 
 
+def test_names_that_windows_reserves_come_down_on_request(
+    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    smuggle(bucket, "aux.txt", b"aux")
+    assert main(["cp", "-r", bucket, str(tmp_path / "down")]) == 1
+    assert "windows_names" in capsys.readouterr().err
+    assert main(["cp", "-r", "--windows-names", bucket, str(tmp_path / "down")]) == 0
+    assert read_tree(tmp_path / "down") == {**FILES, "aux.txt": b"aux"}
+
+
+def test_a_folder_without_r_says_so(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in ("dir", "dir/"):
+        for target in (str(tmp_path / "x"), "-", f"{bucket}/copy"):
+            assert main(["cp", f"{bucket}/{source}", target]) != 0
+            assert "-r" in capsys.readouterr().err
+    assert main(["rm", f"{bucket}/dir/"]) == 2
+    assert "-r" in capsys.readouterr().err
+    assert main(["cp", f"{bucket}/nothing", str(tmp_path / "x")]) == 1
+    assert "-r" not in capsys.readouterr().err
+    assert read_tree(tmp_path) == {}
+    assert read_cloud(bucket) == FILES
+
+
+# -- cp, to a stream
+
+
+def test_a_single_file_goes_to_standard_output(bucket: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["cp", f"{bucket}/a.txt", "-"]) == 0
+    assert capfdbinary.readouterr().out == b"aaaa"
+    assert main(["cp", f"{bucket}/missing", "-"]) == 1
+    assert main(["cp", "-r", f"{bucket}/dir", "-"]) == 2
+    assert main(["cp", f"{bucket}/a.txt", f"{bucket}/empty", "/dev/stdout"]) == 2
+    assert main(["cp", "--overwrite", "never", f"{bucket}/a.txt", "-"]) == 2
+    assert capfdbinary.readouterr().out == b""
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_a_redirected_file_is_written_to_and_never_replaced(
+    name: str, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    object_server.put("a", b"new")
+    target = tmp_path / "out"
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    target.write_bytes(b"old ")
+    there = target.stat().st_ino
+    for opened, expected in (("ab", b"old new"), ("wb", b"new")):
+        with target.open(opened) as file:
+            process = start("cp", object_server.url_for("a"), str(tmp_path / name), stdout=file)
+            assert (process.communicate(timeout=30)[1], process.returncode) == (b"", 0)
+        assert (target.read_bytes(), target.stat().st_ino) == (expected, there)
+
+
+def test_a_pipe_is_written_to(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert main(["cp", f"{bucket}/a.txt", str(tmp_path / "pipe")]) == 0
+        assert os.read(reader, 100) == b"aaaa"
+    finally:
+        os.close(reader)
+    assert main(["cp", f"{bucket}/a.txt", str(tmp_path / "pipe")]) == 2
+    assert "nobody reads" in capsys.readouterr().err
+
+
+def test_a_stream_gets_each_byte_once_whatever_breaks(
+    hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    monkeypatch.setattr(reading, "_STREAM_PART", 1000)
+    body = bytes(range(256)) * 30
+    hypha.add_artifact("ws/data", {"big": body})
+    hypha.fault_file("ws/data", "big", *[Drop(after_bytes=700)] * 3)
+    assert main(["cp", "hypha://ws/data/big", "-"]) == 0
+    assert capfdbinary.readouterr().out == body
+
+
+def test_a_stream_of_an_object_that_changes_is_an_error(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reading, "_STREAM_PART", 2)
+
+    def changed(content: bytes) -> None:
+        smuggle(bucket, "a.txt", b"AAAA")
+
+    monkeypatch.setattr(copying, "write_out", changed)
+    assert main(["cp", f"{bucket}/a.txt", "-"]) == 1
+    assert "a.txt: the object has changed" in capsys.readouterr().err
+
+
 def test_a_target_that_was_named_may_be_a_link(bucket: str, tmp_path: Path) -> None:
     (tmp_path / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to("real")
@@ -467,7 +559,12 @@ def test_files_go_from_cloud_to_cloud(bucket: str, hypha: FakeHypha, capsys: pyt
         ["cp", "a"],
         ["cp", "a", "b"],
         ["cp", "mem://x/a", "b", "c"],
-        ["cp", "mem://x/a", "-"],
+        ["cp", "-r", "mem://x/a", "-"],
+        ["cp", "mem://x/a", "mem://x/b", "-"],
+        ["cp", "--windows-names", "a", "mem://x/a"],
+        ["commit", "mem://x"],
+        ["status", "hypha://ws/a/below"],
+        ["discard", "hypha://ws/a@v0"],
         ["cp", "--create", "mem://x/a", "b"],
         ["cp", "--comment", "c", "mem://x/a", "mem://x/b"],
         ["ls", "ftp://host"],
@@ -487,7 +584,8 @@ def test_what_makes_no_sense_is_2_and_one_line(arguments: list[str], capsys: pyt
 
 
 def test_help_is_0_and_there_is_no_way_to_give_a_token(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["ls"], ["cp"], ["cat"], ["rm"], ["exists"], ["serve"], ["demo"]):
+    names = ("ls", "cp", "verify", "cat", "rm", "commit", "discard", "status", "exists", "serve", "demo")
+    for command in ([], *([name] for name in names)):
         assert main([*command, "--help"]) == 0
         assert "--token" not in capsys.readouterr().out
 
@@ -501,7 +599,7 @@ def test_no_token_is_ever_shown(
     assert main(["cp", "hypha://ws/data/a.txt", str(tmp_path)]) == 1
     monkeypatch.setenv("HYPHA_TOKEN", f"{TOKEN} with a blank")
     assert main(["ls", "ws/data"]) == 2
-    monkeypatch.setattr(cli, "locate", lambda text: 1 / 0)
+    monkeypatch.setattr(reading, "locate", lambda text: 1 / 0)
     assert main(["ls", "ws/data"]) == 2
     shown = capsys.readouterr()
     assert "***" in shown.err
@@ -510,14 +608,74 @@ def test_no_token_is_ever_shown(
 
 def test_a_warning_is_a_line_like_any_other(hypha: FakeHypha, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hypha.add_artifact("ws/staged", FILES, staged="edit_version")
-    assert main(["cp", str(tree / "a.txt"), "hypha://ws/staged/x"]) == 0
+    assert main(["cp", str(tree / "a.txt"), "hypha://ws/staged/x"]) == 1
     assert capsys.readouterr().err.startswith("cloudfiles-hypha: warning: ws/staged was already staged")
 
 
-def test_a_commit_that_fails_is_1(hypha: FakeHypha, tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    hypha.fault("commit", Always(RemoteError("PermissionError", "no")))
+PUBLISH = "to publish it: cloudfiles-hypha commit hypha://ws/data"
+
+
+def test_a_commit_that_fails_is_1_and_the_command_that_is_named_publishes(
+    hypha: FakeHypha, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hypha.fault("commit", RemoteError("PermissionError", "no"))
     assert main(["cp", str(tree / "a.txt"), "hypha://ws/data/x"]) == 1
-    assert "staged, but not committed" in capsys.readouterr().err
+    complaints = capsys.readouterr().err
+    assert "staged, but not committed" in complaints
+    command = complaints.rstrip("\n").rpartition("to publish it: ")[2]
+    assert hypha.artifacts["ws/data"].staging is not None
+    assert main(shlex.split(command)[1:]) == 0
+    assert capsys.readouterr().out == "hypha://ws/data: published as v0\n"
+    assert hypha.files("ws/data")["x"] == b"aaaa"
+    assert hypha.artifacts["ws/data"].staging is None
+
+
+def test_what_goes_into_a_staging_that_is_open_is_not_published_and_not_0(
+    hypha: FakeHypha, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hypha.add_artifact("ws/data", FILES, staged="edit_version")
+    for command in (["cp", str(tree / "a.txt"), "hypha://ws/data/x"], ["rm", "hypha://ws/data/empty"]):
+        assert main(command) == 1
+        assert capsys.readouterr().err.rstrip().endswith(PUBLISH)
+    monkeypatch.delenv("HYPHA_SERVER_URL")
+    monkeypatch.setenv("HYPHA_TOKEN", "")
+    monkeypatch.setattr(credentials, "SECRETS_FILE", tree / "secrets.json")
+    (tree / "secrets.json").write_text(json.dumps({hypha.url: TOKEN}))
+    server = ["--server-url", hypha.url]
+    assert main(["cp", *server, str(tree / "a.txt"), "hypha://ws/data/y"]) == 1
+    assert capsys.readouterr().err.rstrip().endswith(f"commit {' '.join(server)} hypha://ws/data")
+
+
+def test_status_shows_what_is_staged_and_discard_drops_it(hypha: FakeHypha, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "hypha://ws/data"]) == 0
+    assert capsys.readouterr().out == "artifact\tws/data\nversion\tv0\nstaged\tnothing\n"
+    assert main(["discard", "hypha://ws/data"]) == 0
+    assert "nothing was staged" in capsys.readouterr().out
+    hypha.add_artifact("ws/data", FILES, staged="edit_version")
+    with ArtifactFiles("ws/data") as cf, pytest.warns(StagedWarning):
+        cf.put("new \x9b", b"n")
+    with ArtifactFiles("ws/data") as cf, pytest.warns(StagedWarning):
+        cf.delete("empty")
+    assert main(["status", "ws/data"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "staged\tchanges of the latest version",
+        "upload\tnew \\x9b",
+        "remove\tempty",
+    ]
+    assert main(["discard", "ws/data"]) == 0
+    assert "dropped" in capsys.readouterr().out
+    assert hypha.files("ws/data") == FILES
+
+
+def test_commit_takes_a_comment_and_of_nothing_is_2(hypha: FakeHypha, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["commit", "hypha://ws/data"]) == 2
+    assert "nothing is staged" in capsys.readouterr().err
+    hypha.add_artifact("ws/data", FILES, staged="new_version")
+    with ArtifactFiles("ws/data") as cf, pytest.warns(StagedWarning):
+        cf.put("x", b"x")
+    assert main(["commit", "--comment", "why", "--version", "second", "hypha://ws/data"]) == 0
+    assert hypha.artifacts["ws/data"].versions[-1]["comment"] == "why"
+    assert capsys.readouterr().out == "hypha://ws/data: published as second\n"
 
 
 def test_a_server_out_of_reach_is_given_up_when_asked(tmp_path: Path) -> None:
@@ -534,8 +692,11 @@ def test_an_interrupted_upload_says_what_became_of_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ArtifactFiles, "upload", interrupted)
+    monkeypatch.setattr(ArtifactFiles, "status", None)  # no request is made after Ctrl-C
     assert main(["cp", str(tree / "a.txt"), "hypha://ws/data/x"]) == 130
-    assert "stays staged" in capsys.readouterr().err
+    complaints = capsys.readouterr().err
+    assert "stays staged" in complaints
+    assert complaints.rstrip().endswith(PUBLISH)
 
 
 def start(*arguments: str, **options: object) -> subprocess.Popen[bytes]:
@@ -568,6 +729,97 @@ def test_a_reader_that_goes_away_ends_it_quietly(object_server: ObjectServer) ->
     assert process.wait(timeout=30) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
+
+
+def test_sigterm_in_an_upload_names_the_command_too(hypha: FakeHypha, tree: Path) -> None:
+    hypha.fault_file("ws/data", "x", Always(Hang()), method="PUT")
+    process = start("cp", str(tree / "a.txt"), "hypha://ws/data/x")
+    hypha.store.wait_for_requests(1, timeout=30)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert err.decode().rstrip().endswith(PUBLISH)
+
+
+@pytest.mark.parametrize(
+    ("command", "redirection", "code", "said"),
+    [
+        (["cat", "URL/a"], ">&-", 1, "cloudfiles-hypha: standard output: Bad file descriptor\n"),
+        (["cat", "URL/a"], ">/dev/full", 1, "cloudfiles-hypha: standard output: No space left on device\n"),
+        (["exists", "URL/a"], ">&-", 0, ""),
+        (["cp", "URL/a", "copied"], ">&-", 0, ""),
+        (["cp", "URL/a", "copied"], ">&- 2>&- <&-", 0, ""),
+        (["cp", "URL/a", "/dev/stdout"], "1<there", 2, "cloudfiles-hypha: /dev/stdout: Bad file descriptor\n"),
+        (["cat", "URL/none"], "2>&-", 1, ""),
+        (["cat", "URL/none"], "2>/dev/full", 1, ""),
+        (["cat"], "2>&-", 2, ""),
+        (["cp", "-", "mem://x/a"], "<&-", 2, "cloudfiles-hypha: "),
+    ],
+)
+def test_closed_and_full_streams_are_no_defect(
+    command: list[str], redirection: str, code: int, said: str, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    if not os.path.exists("/dev/full") and "/dev/full" in redirection:
+        pytest.skip("this system has no /dev/full")
+    object_server.put("a", b"a")
+    (tmp_path / "there").write_bytes(b"there")
+    words = [word.replace("URL", object_server.url) for word in command]
+    line = f"exec {shlex.join([sys.executable, '-m', 'cloudfiles_hypha', *words])} {redirection}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, env=environment, capture_output=True, timeout=30)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert done.stderr.decode().startswith(said)
+    assert said or not done.stderr
+    assert "internal" not in done.stderr.decode()
+    assert read_tree(tmp_path) == {"there": b"there", **({"copied": b"a"} if "copied" in command else {})}
+
+
+def test_nothing_from_elsewhere_moves_the_cursor_or_turns_the_text(
+    hypha: FakeHypha, bucket: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hypha.fault("list_files", RemoteError("ValueError", "\x1b[2J\u202egpj\u2066\x9b \u2028 \ufeff"))
+    assert main(["ls", "ws/data"]) == 2
+    smuggle(bucket, "a\u202egpj.exe")
+    assert main(["ls", bucket]) == 0
+    assert main(["cat", f"{bucket}/\u202exe"]) == 1
+    shown = capsys.readouterr()
+    assert not re.search("[\x1b\x9b\u2028-\u202e\u2066-\u2069\ufeff]", shown.out + shown.err)
+    assert r"a\u202egpj.exe" in shown.out
+
+
+def test_a_server_is_retried_for_the_time_that_was_asked_for(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[RetryPolicy] = []
+
+    class Spy(ArtifactFiles):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            made.append(options["retry"])
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(places, "ArtifactFiles", Spy)
+    assert main(["ls", "--retry-for", "600", bucket]) == 0
+    assert made == [RetryPolicy(attempts=None, elapsed=600)]
+
+
+def test_a_token_that_is_not_sent_is_said(hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.delenv("HYPHA_SERVER_URL")
+    assert main(["ls", "--server-url", hypha.url, "hypha://ws/data"]) == 2
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first.startswith("cloudfiles-hypha: warning: HYPHA_TOKEN of the environment")
+    assert TOKEN not in first
+
+
+def test_verify_goes_on_after_what_cannot_be_compared(
+    bucket: str, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "empty").unlink()
+    (tree / "empty").symlink_to("nowhere")
+    assert main(["verify", str(tree), bucket]) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "cloudfiles-hypha: empty: No such file or directory\n"
+    (tree / "a.txt").write_bytes(b"AAAA")
+    assert main(["verify", str(tree), bucket]) == 1
+    assert capsys.readouterr().out == "different\ta.txt\n"
 
 
 def test_it_runs_as_a_module_and_streams_bytes_through_pipes(object_server: ObjectServer) -> None:

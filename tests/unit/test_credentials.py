@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import credentials
-from cloudfiles_hypha.credentials import Access, resolve_access
-from cloudfiles_hypha.paths import DEFAULT_SERVER, parse_cloudpath
+from cloudfiles_hypha import AccessDenied, ArtifactFiles, credentials
+from cloudfiles_hypha.backends import locate
+from cloudfiles_hypha.credentials import DEFAULT_SERVER, Access, resolve_access
+from tests.support.fake_hypha import FakeHypha
 
 Resolve = Callable[..., Access]
 MINE = "https://mine.example"
@@ -32,7 +34,7 @@ def resolve() -> Resolve:
     def resolve(
         path: str = "ws/alias", *, token: str | None = None, secrets: Any = None, server: str | None = None
     ) -> Access:
-        return resolve_access(parse_cloudpath(path), token=token, secrets=secrets, server=server)
+        return resolve_access(locate(path), token=token, secrets=secrets, server=server)
 
     return resolve
 
@@ -159,6 +161,105 @@ def test_a_token_of_the_environment_is_for_the_server_beside_it_only(
     assert resolve(server=f"{MINE}/").token == "mine"
     assert resolve(server=OTHER).token is None
     assert resolve(f"hypha://{OTHER}/ws/alias").token is None
+
+
+@pytest.mark.parametrize("named", [{"server": OTHER}, {"path": f"hypha://{OTHER}/ws/alias"}])
+def test_a_token_without_a_server_beside_it_goes_to_the_public_one_only(
+    resolve: Resolve, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, named: Any
+) -> None:
+    monkeypatch.setenv("HYPHA_TOKEN", "s3cret")
+    assert resolve() == Access(DEFAULT_SERVER, "s3cret", "ws")
+    assert resolve(server=f"{DEFAULT_SERVER}/").token == "s3cret"
+    assert resolve(**named) == Access(OTHER, None, "ws")
+    assert "HYPHA_SERVER_URL" in caplog.text  # what to do about it
+    assert "s3cret" not in caplog.text
+    monkeypatch.delenv("HYPHA_TOKEN")
+    (home / ".env").write_text("HYPHA_TOKEN=from-dotenv\n")
+    assert resolve().token == "from-dotenv"
+    assert resolve(**named).token is None
+    monkeypatch.setenv("HYPHA_SERVER_URL", MINE)  # the user's own default, which is none of the file's doing
+    assert resolve() == Access(MINE, "from-dotenv", "ws")
+    assert resolve(**named).token is None
+
+
+def test_a_dotenv_does_not_redirect_a_token_that_came_from_elsewhere(
+    resolve: Resolve, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").write_text("s3cret")
+    for dotenv in (f"HYPHA_SERVER_URL={OTHER}\n", f"HYPHA_SERVER_URL={OTHER}\nHYPHA_TOKEN=bait\n"):
+        (home / ".env").write_text(dotenv)
+        with pytest.raises(ValueError, match=r"token=.*only ./.env names.*pass server_url=") as caught:
+            resolve(token="s3cret")
+        assert "s3cret" not in str(caught.value)
+        for secrets in ({"token": "s3cret"}, {OTHER: {"token": "s3cret"}}, home / "file"):
+            with pytest.raises(ValueError, match=r"secrets=.*only ./.env"):
+                resolve(secrets=secrets)
+        with monkeypatch.context() as environment:
+            environment.setenv("HYPHA_TOKEN", "s3cret")
+            with pytest.raises(ValueError, match=r"HYPHA_TOKEN in the environment.*only ./.env"):
+                resolve()
+            assert resolve(server=DEFAULT_SERVER).token == "s3cret"
+            environment.setenv("HYPHA_SERVER_URL", MINE)
+            assert resolve() == Access(MINE, "s3cret", "ws")
+        assert resolve(token="s3cret", server=MINE) == Access(MINE, "s3cret", "ws")
+        (home / "home.json").write_text(json.dumps({DEFAULT_SERVER: "s3cret", MINE: "s3cret"}))
+        assert resolve().server == OTHER
+        assert resolve().token in (None, "bait")
+
+
+def test_a_dotenv_is_good_for_what_needs_no_token_and_for_its_own(resolve: Resolve, home: Path) -> None:
+    (home / ".env").write_text(f"HYPHA_SERVER_URL={MINE}/\n")
+    assert resolve() == Access(MINE, None, "ws")
+    (home / "home.json").write_text(json.dumps({MINE: "for-mine"}))
+    assert resolve() == Access(MINE, "for-mine", "ws")  # it goes where the user's own file says
+    (home / ".env").write_text(f"HYPHA_SERVER_URL={DEFAULT_SERVER}/\n")
+    assert resolve(token="given") == Access(DEFAULT_SERVER, "given", "ws")
+
+
+def test_a_server_and_a_token_that_are_given_go_together(
+    resolve: Resolve, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / ".env").write_text(f"HYPHA_SERVER_URL={OTHER}\nHYPHA_TOKEN=bait\n")
+    assert resolve(token="given", server=MINE).token == "given"
+    assert resolve(f"hypha://{MINE}/ws/alias", token="given").token == "given"
+    monkeypatch.setenv("HYPHA_SERVER_URL", MINE)
+    assert resolve(token="given") == Access(MINE, "given", "ws")
+
+
+@pytest.mark.parametrize("source", ["environment", "dotenv"])
+def test_a_pickled_copy_goes_to_the_same_place_with_the_same_token(
+    source: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakeHypha(token="mine") as hypha:
+        hypha.add_artifact("ws/alias", {"a": b"a"})
+        settings = {"HYPHA_SERVER_URL": hypha.url, "HYPHA_TOKEN": "mine", "HYPHA_WORKSPACE": "ws"}
+        if source == "dotenv":
+            (home / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+            settings = {}
+        with monkeypatch.context() as environment:
+            for name, value in settings.items():
+                environment.setenv(name, value)
+            with ArtifactFiles("alias", num_threads=0) as original:
+                pickled = pickle.dumps(original)
+        (home / "elsewhere").mkdir()
+        monkeypatch.chdir(home / "elsewhere")
+        for name, value in (("SERVER_URL", "http://127.0.0.1:9"), ("TOKEN", "theirs"), ("WORKSPACE", "other")):
+            monkeypatch.setenv(f"HYPHA_{name}", value)
+        with pickle.loads(pickled) as copy, pickle.loads(pickle.dumps(copy)) as again:
+            assert copy.get("a") == again.get("a") == b"a"
+
+
+def test_a_copy_of_an_object_without_a_token_takes_none_from_its_new_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with FakeHypha(token="mine") as hypha:
+        hypha.add_artifact("ws/alias", {"a": b"a"})
+        with ArtifactFiles("ws/alias", server_url=hypha.url, num_threads=0) as original:
+            pickled = pickle.dumps(original)
+        monkeypatch.setenv("HYPHA_SERVER_URL", hypha.url)
+        monkeypatch.setenv("HYPHA_TOKEN", "mine")
+        with pickle.loads(pickled) as copy, pytest.raises(AccessDenied):
+            copy.get("a")
 
 
 def test_a_token_of_a_dotenv_is_for_the_server_beside_it_only(

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from cloudfiles_hypha.devserver import processes
 from cloudfiles_hypha.devserver import server as devserver
 from cloudfiles_hypha.devserver.server import DevServer
 
@@ -32,7 +33,7 @@ SECRETS = {
 
 
 def has_server_packages() -> bool:
-    if os.environ.get(devserver.PYTHON_VARIABLE):
+    if os.environ.get(processes.PYTHON_VARIABLE):
         return True  # then it is meant to work, and the test should fail if it does not
     return importlib.util.find_spec("hypha") is not None
 
@@ -49,35 +50,35 @@ def server_with_secrets(tmp_path: Path) -> DevServer:
 
 
 def test_ports_are_distinct_and_free_together_with_their_grpc_ports() -> None:
-    ports = devserver.choose_ports(6)
-    everything = [*ports, *(port + devserver.GRPC_OFFSET for port in ports)]
+    ports = processes.choose_ports(6)
+    everything = [*ports, *(port + processes.GRPC_OFFSET for port in ports)]
     assert len(set(everything)) == 12
     assert max(everything) < 65_536
     for port in everything:
         with socket.socket() as probe:
-            probe.bind((devserver.HOST, port))
+            probe.bind((processes.HOST, port))
 
 
 def test_ports_avoid_those_of_outgoing_connections() -> None:
-    first, last = devserver._ephemeral_range()
+    first, last = processes._ephemeral_range()
     if first < 22_000:
         pytest.skip("this system leaves no other ports")
-    for port in devserver.choose_ports(50):
+    for port in processes.choose_ports(50):
         assert not first <= port <= last
-        assert not first <= port + devserver.GRPC_OFFSET <= last
+        assert not first <= port + processes.GRPC_OFFSET <= last
 
 
-@pytest.mark.parametrize("offset", [0, devserver.GRPC_OFFSET])
+@pytest.mark.parametrize("offset", [0, processes.GRPC_OFFSET])
 def test_a_port_is_not_free_when_it_or_its_grpc_port_has_a_listener(offset: int) -> None:
-    (port,) = devserver.choose_ports(1)
-    assert devserver._port_pair_is_free(port)
-    with socket.create_server((devserver.HOST, port + offset)):
-        assert not devserver._port_pair_is_free(port)
+    (port,) = processes.choose_ports(1)
+    assert processes.port_pair_is_free(port)
+    with socket.create_server((processes.HOST, port + offset)):
+        assert not processes.port_pair_is_free(port)
 
 
 def test_no_free_ports_is_an_error_and_not_an_endless_search() -> None:
     with pytest.raises(RuntimeError, match="no 1 free ports"):
-        devserver.choose_ports(1, taken=range(65_536))
+        processes.choose_ports(1, taken=range(65_536))
 
 
 def test_env_names_server_token_and_workspace(server_with_secrets: DevServer) -> None:
@@ -117,11 +118,6 @@ def test_failure_quotes_the_end_of_the_log_without_secrets(server_with_secrets: 
     assert message.endswith("\n*** *** *** *** ***")
 
 
-def test_scrub_hides_tokens_and_signatures_nobody_told_it_about() -> None:
-    text = "GET /b/k?X-Amz-Credential=AK%2F2026&X-Amz-Signature=abc123&x=1 Bearer eyJh-_1.eyJi.c-2 end"
-    assert devserver.scrub(text, ()) == "GET /b/k?X-Amz-Credential=***&X-Amz-Signature=***&x=1 Bearer *** end"
-
-
 @pytest.mark.parametrize("python", ["/nonexistent/python", "/bin/false"])
 def test_missing_packages_say_what_to_install_and_leave_nothing(python: str, tmp_path: Path) -> None:
     directory = tmp_path / "data"
@@ -131,10 +127,10 @@ def test_missing_packages_say_what_to_install_and_leave_nothing(python: str, tmp
 
 
 def test_interpreter_comes_from_argument_then_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(devserver.PYTHON_VARIABLE, "/from/environment")
+    monkeypatch.setenv(processes.PYTHON_VARIABLE, "/from/environment")
     assert DevServer(python="/from/argument").python == "/from/argument"
     assert DevServer().python == "/from/environment"
-    monkeypatch.delenv(devserver.PYTHON_VARIABLE)
+    monkeypatch.delenv(processes.PYTHON_VARIABLE)
     assert DevServer().python == sys.executable
 
 
@@ -230,6 +226,31 @@ def test_secrets_and_ports_last_from_run_to_run_in_a_private_file(tmp_path: Path
 
 
 @pytest.mark.usefixtures("no_packages_needed")
+def test_a_directory_that_was_there_is_closed_to_others_or_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    directory.chmod(0o755)
+    for mode in (0o755, 0o750):  # an empty one, and one that the first run has used
+        directory.chmod(mode)
+        with FakeServers(directory, UP):
+            assert directory.stat().st_mode & 0o777 == 0o700
+    directory.chmod(0o777)  # what is in it now may be somebody else's: a token that they know, for one
+    with pytest.raises(RuntimeError, match="open to others"):
+        FakeServers(directory, UP).start()
+    home = tmp_path / "home"
+    home.mkdir()
+    home.chmod(0o755)
+    (home / "notes").write_text("mine")
+    with pytest.raises(RuntimeError, match=r"open to others \(mode 755\).*chmod 700"):
+        FakeServers(home, UP).start()
+    assert home.stat().st_mode & 0o777 == 0o755
+    assert [path.name for path in home.iterdir()] == ["notes"]
+    home.chmod(0o700)
+    with FakeServers(home, UP) as server:
+        assert server.running
+
+
+@pytest.mark.usefixtures("no_packages_needed")
 def test_two_servers_do_not_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServers(tmp_path, UP) as first:
         monkeypatch.setattr(devserver, "_GRACE", {"hypha": 0.2, "s3": 0.2})
@@ -257,7 +278,7 @@ def test_servers_do_not_outlive_the_process_that_started_them(tmp_path: Path) ->
     program = (
         f"import os, sys, threading, time; sys.path[:0] = {sys.path!r}\n"
         "from pathlib import Path\n"
-        "from cloudfiles_hypha import devserver\n"
+        "from cloudfiles_hypha.devserver import server as devserver\n"
         "from tests.unit.test_devserver import FakeServers, UP\n"
         "devserver.find_weed = lambda python: 'weed'\n"
         f"server = FakeServers(Path({str(tmp_path)!r}), UP)\n"
@@ -341,7 +362,7 @@ def processes_below(home: Path) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not has_server_packages(), reason=f"no hypha here, and {devserver.PYTHON_VARIABLE} is not set")
+@pytest.mark.skipif(not has_server_packages(), reason=f"no hypha here, and {processes.PYTHON_VARIABLE} is not set")
 def test_real_servers_keep_data_over_restarts_and_leave_no_process(tmp_path: Path) -> None:
     directory = tmp_path / "data"
     with DevServer(directory, workspace="lab") as server:
@@ -386,7 +407,7 @@ def test_real_servers_keep_data_over_restarts_and_leave_no_process(tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.skipif(not has_server_packages(), reason=f"no hypha here, and {devserver.PYTHON_VARIABLE} is not set")
+@pytest.mark.skipif(not has_server_packages(), reason=f"no hypha here, and {processes.PYTHON_VARIABLE} is not set")
 def test_real_servers_leave_no_temporary_directory() -> None:
     with DevServer() as server:
         home = server._home

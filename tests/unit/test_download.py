@@ -25,6 +25,8 @@ from cloudfiles_hypha import (
     ServerError,
     TransferError,
 )
+from cloudfiles_hypha.disk import tree
+from cloudfiles_hypha.transfers import save
 from tests.support import object_server as faults
 from tests.support.clients import CLIENTS
 from tests.support.clients import connect as connect_to
@@ -448,7 +450,98 @@ def test_never_always_and_newer(store: ArtifactFiles, tmp_path: Path) -> None:
     assert not result["skipped"]
 
 
+def test_a_file_gets_the_time_of_its_object_and_newer_moves_nothing_twice(
+    object_server: ObjectServer, connect: Connect, tmp_path: Path
+) -> None:
+    header = {"Last-Modified": "Wed, 01 Jan 2020 00:00:00 GMT"}
+    object_server.put("small", b"small", headers=header)
+    object_server.put("big", BODY, headers=header)
+    web = connect(object_server.url)
+    assert not any(result["skipped"] for result in web.download(["small", "big"], tmp_path, part_size=PART))
+    assert {(tmp_path / name).stat().st_mtime for name in ("small", "big")} == {1577836800.0}
+
+    bucket = connect(f"mem://{tmp_path.name}")
+    bucket.puts([("a", b"a"), ("d/b", b"b")])
+    down = tmp_path / "down"
+    bucket.download("", down)
+    assert all(result["skipped"] for result in bucket.download("", down, overwrite="newer"))
+    assert all(result["skipped"] for result in bucket.download(["a"], down, overwrite="newer"))
+    assert all(result["skipped"] for result in bucket.upload(down, overwrite="newer"))
+    bucket.put("a", b"newer")
+    assert [r["path"] for r in bucket.download("", down, overwrite="newer") if not r["skipped"]] == ["a"]
+    os.utime(down / "d/b", (0, 0))  # as if what is there had been uploaded from here: stored later, and the same
+    assert all(result["skipped"] for result in bucket.download("", down, overwrite="newer"))
+    (down / "d/b").write_bytes(b"mine")
+    os.utime(down / "d/b", (0, 0))
+    assert not all(result["skipped"] for result in bucket.download("", down, overwrite="newer"))
+
+
+@pytest.mark.parametrize(
+    ("modified", "known", "skipped"), [(7.0, 7.0, True), (7.9, 7.0, True), (8.0, 7.0, False), (7.9, 7.5, False)]
+)
+def test_a_time_of_whole_seconds_may_be_that_of_any_moment_in_it(modified: float, known: float, skipped: bool) -> None:
+    assert save._not_newer(modified, known) is skipped
+
+
+def test_a_folder_that_is_not_there_is_an_error_and_one_that_patterns_empty_is_not(
+    store: ArtifactFiles, tmp_path: Path
+) -> None:
+    with pytest.raises(ObjectNotFound, match="typo/: there is no such folder"):
+        store.download("typo/", tmp_path / "down")
+    assert not (tmp_path / "down").exists()
+    assert store.download("", tmp_path / "down", include="*.none") == []
+    with ArtifactFiles(f"mem://{tmp_path.name}") as empty:
+        assert empty.download("", tmp_path / "down") == []
+    with ArtifactFiles(f"mem://{tmp_path.name}/typo") as typo, pytest.raises(ObjectNotFound, match="typo"):
+        typo.download("", tmp_path / "down")
+
+
 # --- Names ----------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_windows_reserves_come_back_on_request(tmp_path: Path) -> None:
+    names = ["CON", "d/aux.txt", "a:b", "dot.", "space "]
+    with ArtifactFiles(f"mem://{tmp_path.name}") as files:
+        files.puts([(name, name.encode()) for name in names])
+        with pytest.raises(ValueError, match="windows_names=True"):
+            files.download("", tmp_path / "down")
+        with pytest.raises(ValueError, match="windows_names=True"):
+            files.download(names, tmp_path / "down")
+        assert not (tmp_path / "down").exists()
+        files.download("", tmp_path / "down", windows_names=True)
+        files.download(names, tmp_path / "again", windows_names=True)
+        for name in names:
+            assert (tmp_path / "down" / name).read_bytes() == (tmp_path / "again" / name).read_bytes() == name.encode()
+        assert not files.verify(tmp_path / "down")["missing"]
+
+
+def test_a_link_to_an_open_file_is_not_replaced(tmp_path: Path) -> None:
+    # links of this test's own: were one replaced all the same, the machine would still have its /dev/stdout
+    (tmp_path / "out").write_bytes(b"old")
+    with (tmp_path / "out").open("ab") as out, ArtifactFiles(f"mem://{tmp_path.name}") as files:
+        (tmp_path / "stdout").symlink_to(f"/proc/self/fd/{out.fileno()}")
+        (tmp_path / "link").symlink_to("stdout")
+        files.put("a", b"a")
+        for name in ("stdout", "link"):
+            with pytest.raises(ValueError, match="not replaced"):
+                files.download("a", tmp_path / name)
+            assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "out").read_bytes() == b"old"
+
+
+def test_what_can_only_be_written_to_is_known_by_its_name_or_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    (tmp_path / "further").symlink_to("link")
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")
+    numbers = {"/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/7": 7, "/proc/self/fd/12": 12, "/dev/../dev/stdout": 1}
+    assert {name: tree.descriptor_named(name) for name in numbers} == numbers
+    assert tree.descriptor_named(tmp_path / "further") == 1
+    assert {tree.descriptor_named(tmp_path / name) for name in ("circle", "file", "none")} == {None}
+    assert all(tree.is_stream(tmp_path / name) for name in ("further", "pipe"))
+    assert not any(tree.is_stream(tmp_path / name) for name in ("circle", "file", "none", "."))
+    assert tree.is_stream("/dev/null")
 
 
 def test_a_prefix_is_downloaded_with_its_structure_and_patterns_choose(

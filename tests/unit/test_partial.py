@@ -165,7 +165,7 @@ def test_a_killed_process_has_promised_only_what_is_there(target: Path) -> None:
     program = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
         "from pathlib import Path\n"
-        "from cloudfiles_hypha.partial import PartialFile\n"
+        "from cloudfiles_hypha.disk.partial import PartialFile\n"
         f"file = PartialFile(Path({str(target)!r}), 'there'); file.create(100_000_000, 'tag', resumable=True)\n"
         "print('go', flush=True)\n"
         "for at in range(0, 100_000_000, 10_000):\n"

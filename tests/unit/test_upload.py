@@ -23,6 +23,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from cloudfiles_hypha.models import PutRequest
+from cloudfiles_hypha.transfers import tree as trees
 from cloudfiles_hypha.transfers.upload import Upload
 from tests.support.clients import CLIENTS, connect
 from tests.support.fake_hypha import Answer, FakeHypha, OmitPaths, RemoteError
@@ -459,9 +460,60 @@ def test_a_folder_and_an_artifact_are_compared(files: ArtifactFiles, hypha: Fake
         "different": ["a.txt", "empty"],
         "missing": ["d/b.txt"],
         "extra": ["extra"],
+        "errors": {},
     }
     with pytest.raises(NotADirectoryError):
         files.verify(tree / "a.txt")
+
+
+def test_what_cannot_be_read_is_an_error_of_its_own_in_a_comparison(
+    files: ArtifactFiles, hypha: FakeHypha, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.upload(tree)
+    files.puts([("link", b"x"), ("closed/in/it", b"x"), ("closed2", b"x")])
+    (tree / "link").symlink_to("nowhere")
+    (tree / "closed").symlink_to(tree)  # a folder that cannot be looked into
+    (tree / "d/circle").symlink_to(tree / "d")
+    opened = open
+
+    def unreadable(path: Any, *args: Any, **options: Any) -> Any:
+        if str(path).endswith("b.txt"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr("builtins.open", unreadable)
+    hypha.fault_file("ws/a", "a.txt", Always(Status(403)))
+    found = files.verify(tree)
+    assert {name: type(error) for name, error in found["errors"].items()} == {
+        "link": FileNotFoundError,
+        "closed": OSError,
+        "d/circle": OSError,
+        "d/b.txt": PermissionError,
+        "a.txt": AccessDenied,
+    }
+    assert (found["equal"], found["different"], found["extra"]) == (["d/e/c.bin", "empty"], [], [])
+    assert found["missing"] == ["closed2", "old"]
+
+
+@pytest.mark.parametrize("overwrite", ["different", "always"])
+def test_a_file_that_vanishes_after_it_was_listed_is_an_error_of_its_own(
+    overwrite: Any, files: ArtifactFiles, hypha: FakeHypha, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hypha.add_artifact("ws/a", {"a.txt": b"ABCDE", "d/b.txt": b"7 bytes"})  # of the same sizes: they are compared
+    (tree / "gone").symlink_to("nowhere")
+    listed = trees.local_files
+
+    def then_it_vanishes(*args: Any) -> Any:
+        found = listed(*args)
+        (tree / "d/b.txt").unlink()
+        return found
+
+    monkeypatch.setattr(trees, "local_files", then_it_vanishes)
+    results = files.upload(tree, overwrite=overwrite, raise_errors=False)
+    failed = {result["path"]: type(result["error"]) for result in results if result["error"] is not None}
+    assert failed == {"d/b.txt": FileNotFoundError, "gone": FileNotFoundError}
+    assert hypha.files("ws/a")["a.txt"] == b"a.txt"
+    assert hypha.files("ws/a")["d/b.txt"] == b"7 bytes"
 
 
 def test_a_store_out_of_reach_is_an_error_and_not_a_difference(hypha: FakeHypha, tree: Path) -> None:

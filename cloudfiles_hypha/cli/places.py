@@ -1,0 +1,160 @@
+"""Cloudpaths as the command line takes them apart, the clients for them, and names that were found there.
+
+Refuses to write to a version or a web server, and to take a folder for a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from ..backends import locate as locate_files
+from ..backends.hypha import HyphaLocation
+from ..backends.web import WebLocation
+from ..errors import ObjectNotFound
+from ..files import ArtifactFiles
+from ..paths import check_name
+from ..retry import RetryPolicy
+from .report import Report, UsageError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A cloudpath taken apart. ``name`` is a file or a folder below ``root``, or empty for all that is there.
+
+    ``folder`` says that it was written as a folder: with a slash at its end, or as the root.
+    """
+
+    text: str
+    scheme: str
+    root: str
+    name: str
+    folder: bool
+    version: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What the names in this folder begin with."""
+        return f"{self.name}/" if self.name else ""
+
+
+def locate(text: str) -> Place:
+    """Take a cloudpath apart, or raise ``ValueError``. Of a web address the last segment is the name."""
+    path = locate_files(text)
+    if isinstance(path, WebLocation):
+        host, _, rest = path.base.partition("://")[2].rstrip("/").partition("/")
+        folder, _, last = rest.rpartition("/")
+        if not last or text.endswith("/"):
+            raise UsageError(f"{text}: names a folder, and web servers cannot be listed; name a file")
+        root = f"{path.scheme}://{host}/{folder}/" if folder else f"{path.scheme}://{host}/"
+        return Place(text, path.scheme, root, check_name(unquote(last)), False)
+    name = path.prefix.rstrip("/")
+    root = path.root
+    if isinstance(path, HyphaLocation):
+        version = f"@{path.version}" if path.version else ""
+        root = f"hypha://{'/'.join(part for part in (path.server, path.workspace, path.alias + version) if part)}"
+    return Place(text, path.scheme, root, name, not name or text.endswith("/"), path.version)
+
+
+def is_cloudpath(text: str) -> bool:
+    """Whether it has a scheme; on this command line everything else is a local file."""
+    return "://" in text
+
+
+def writable(place: Place) -> Place:
+    """The same place, if it can be written to."""
+    if place.scheme in ("http", "https"):
+        raise UsageError(f"{place.text}: a web server can only be read from")
+    if place.version:  # the server would change the latest version instead
+        raise UsageError(f"{place.text}: a version cannot be changed; leave out '@{place.version}'")
+    return place
+
+
+def artifact_at(text: str) -> Place:
+    """An artifact as a whole."""
+    place = writable(locate(text))
+    if place.scheme != "hypha":
+        raise UsageError(f"{text}: only Hypha artifacts are staged and committed")
+    if place.name:
+        raise UsageError(f"{text}: an artifact is committed as a whole; name it without {place.name!r}")
+    return place
+
+
+def file_names(places: Sequence[Place], hint: str = "") -> None:
+    """Refuse what was written as a folder; ``hint`` says how folders are had."""
+    for place in places:
+        if place.folder:
+            raise UsageError(f"{place.text}: names a folder, not a file{hint}")
+
+
+class Clients:
+    """One ``ArtifactFiles`` for each root, made on first use; all closed at the end."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options: dict[str, Any] = {
+            "server_url": options.server_url,
+            "num_threads": options.num_threads,
+            "retry": RetryPolicy(attempts=None, elapsed=options.retry_for),
+            "create": getattr(options, "create", False),
+        }
+        self._made: dict[str, ArtifactFiles] = {}
+
+    def __call__(self, place: Place) -> ArtifactFiles:
+        if place.root not in self._made:
+            self._made[place.root] = ArtifactFiles(place.root, **self._options)
+        return self._made[place.root]
+
+    def __enter__(self) -> Clients:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        for client in self._made.values():
+            client.close()
+
+
+def is_there(cf: ArtifactFiles, place: Place) -> bool:
+    """Whether there is such a file; for one written as a folder, whether anything is in it."""
+    if not place.folder:
+        return cf.exists(place.name)
+    try:
+        return cf.isdir(place.name) or (place.scheme == "hypha" and not place.name)  # an artifact may be empty
+    except ObjectNotFound:
+        return False
+
+
+def names_below(cf: ArtifactFiles, place: Place) -> tuple[str, list[str]]:
+    """For ``-r``: the prefix and the names that begin with it, or "" and the one file. Complete, or an error."""
+    names = list(cf.list(place.prefix))
+    if place.folder:
+        if place.name and not names:
+            raise ObjectNotFound("no such folder", path=place.text)
+        return place.prefix, names
+    is_file = cf.exists(place.name)
+    if is_file and names:
+        raise UsageError(f"{place.text}: both a file and a folder; leave out -r, or add a slash at the end")
+    if not is_file and not names:
+        raise ObjectNotFound("no such file or folder", path=place.text)
+    return ("", [place.name]) if is_file else (place.prefix, names)
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of so many."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+def passes(check: Callable[[str], object], name: str, report: Report) -> bool:
+    """Whether a name that came from a listing passes a check; one that does not is a failure of its own."""
+    try:
+        check(name)
+    except ValueError as error:
+        report.failed(name, error)
+        return False
+    return True

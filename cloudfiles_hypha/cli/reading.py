@@ -1,0 +1,123 @@
+"""``ls``, ``cat``, ``exists``, ``verify``; and one file as a stream."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from time import gmtime, strftime
+
+from ..content.digests import digest_in
+from ..errors import BatchError, IntegrityError, ObjectNotFound, PreconditionFailed
+from ..files import ArtifactFiles
+from ..models import ObjectInfo
+from ..paths import check_name
+from .places import Clients, Place, chunks, file_names, is_there, locate, passes
+from .report import OK, SOME_FAILED, Report, complain, flush_out, say, write_out
+
+_CAT_AHEAD = 32  # files that ``cat`` has in memory at once
+_LIST_AHEAD = 1000  # names that ``ls -l`` asks the sizes of at once
+_STREAM_PART, _STREAM_AHEAD = 8 * 1024 * 1024, 4  # bytes of a request for a stream, and how many are made at once
+
+
+def ls(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """List names."""
+    place = locate(options.cloudpath)
+    cf = clients(place)
+    any_found = False
+    for names in chunks(cf.list(place.prefix, flat=options.flat), _LIST_AHEAD if options.long else 1):
+        any_found = True
+        show(cf, names, len(place.prefix), options.long, report)
+    if not any_found and place.name:
+        if place.folder or not cf.exists(place.name):
+            raise ObjectNotFound("no such file or folder", path=place.text)
+        show(cf, [place.name], place.name.rfind("/") + 1, options.long, report)
+    return report.code
+
+
+def show(cf: ArtifactFiles, names: Sequence[str], skip: int, long: bool, report: Report) -> None:
+    infos: dict[str, ObjectInfo] = {}
+    if long:
+        try:
+            infos = cf.head([name for name in names if not name.endswith("/") and passes(check_name, name, report)])
+        except BatchError as error:
+            report.results(error.errors)
+            infos = {result["path"]: result["content"] for result in error.results if result["error"] is None}
+    for name in names:
+        line = name[skip:]
+        if long:
+            info = infos.get(name, ObjectInfo(name))
+            seconds = info.last_modified
+            when = "-" if seconds is None else strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
+            line = f"{'-' if info.size is None else info.size:>14}  {when:>20}  {line}"
+        say(line)
+
+
+def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """Write files to standard output."""
+    places = [locate(text) for text in options.cloudpaths]
+    file_names(places)
+    for _, run in groupby(places, key=lambda place: place.root):
+        for chunk in chunks(run, _CAT_AHEAD):
+            for result in clients(chunk[0]).get([place.name for place in chunk], raise_errors=False):
+                if result["error"] is not None:
+                    report.failed(result["path"], result["error"])
+                else:
+                    write_out(result["content"])
+    flush_out()
+    return report.code
+
+
+def exists(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """Say by the exit code whether a file is there."""
+    place = locate(options.cloudpath)
+    return OK if is_there(clients(place), place) else SOME_FAILED
+
+
+def verify(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """Compare a folder with an artifact."""
+    place = locate(options.cloudpath)
+    found = clients(place).verify(options.folder, place.name)
+    for kind, names in (("different", found["different"]), ("missing", found["missing"]), ("extra", found["extra"])):
+        for name in names:
+            say(kind, name)
+    for name, error in found["errors"].items():
+        report.failed(name, error)
+    if found["same_size"]:
+        complain(f"{len(found['same_size'])} files were compared by their size alone: the server tells no digest")
+    return SOME_FAILED if found["different"] or found["missing"] or found["extra"] else report.code
+
+
+def stream(cf: ArtifactFiles, place: Place, write: Callable[[bytes], object]) -> None:
+    """One file from beginning to end, each byte once, whatever breaks on the way; a few requests ahead in memory."""
+    name = place.name
+    (first,) = cf.get([{"path": name, "start": 0, "end": _STREAM_PART}], raise_errors=False)
+    if first["error"] is not None:
+        raise first["error"]
+    size, etag = first["size"], first["etag"]
+    if size is None:  # the server does not say how much there is
+        write(cf.get(name))
+        return
+    expected, parts = digest_in({"etag": etag or ""}.get)
+    known = place.scheme == "hypha" and expected is not None and not parts  # elsewhere an ETag is just a mark
+    digest = hashlib.md5(usedforsecurity=False) if known else None
+    results = [first]
+    at = 0
+    while True:
+        for result in results:
+            if result["error"] is not None:
+                raise result["error"]
+            if (result["size"], result["etag"]) != (size, etag):
+                raise PreconditionFailed("the object has changed while it was read", path=name)
+            write(result["content"])
+            at += len(result["content"])
+            if digest is not None:
+                digest.update(result["content"])
+        if at >= size:
+            break
+        starts = range(at, min(size, at + _STREAM_AHEAD * _STREAM_PART), _STREAM_PART)
+        wanted = [{"path": name, "start": start, "end": min(size, start + _STREAM_PART)} for start in starts]
+        results = cf.get(wanted, raise_errors=False)
+    if digest is not None and digest.hexdigest() != expected:
+        raise IntegrityError("the bytes that were written do not have the MD5 that the store tells", path=name)
