@@ -319,16 +319,39 @@ def task_http(*, client: str, base: str, workers: int, count: int, size: int, wa
     return {**figures, "items": count}
 
 
-def task_hypha_get(*, client: str, access: dict[str, str], alias: str, count: int, size: int) -> Figures:
-    """Read ``count`` files of an artifact, with no URL known beforehand."""
+def task_hypha_get(
+    *, client: str, access: dict[str, str], alias: str, count: int, size: int, second: str | None = None
+) -> Figures:
+    """Read ``count`` files of an artifact, with no URL known beforehand; then as many of a ``second``, as ``later``."""
     names = [f"{FOLDER}/{file_name(index)}" for index in range(count)]
     reader = HYPHA_READERS[client]
     import_package(client)
-    answer, figures = _timed(lambda: reader(Access(**access), alias, names))
-    if reader is get_raw:
-        assert sorted(answer) == names, "the server left out some URLs"
+
+    def read(which: str) -> Figures:
+        answer, figures = _timed(lambda: reader(Access(**access), which, names))
+        if reader is get_raw:
+            assert sorted(answer) == names, "the server left out some URLs"
+        else:
+            _verify(answer, size)
+        return figures
+
+    figures = read(alias)
+    if second is not None:
+        figures["later"] = read(second)["seconds"]
+    return {**figures, "items": count}
+
+
+def task_hypha_single(*, client: str, access: dict[str, str], alias: str, count: int, size: int) -> Figures:
+    """Read ``count`` files of an artifact: in one call, or from 64 threads that each read one file after the other."""
+    names = [f"{FOLDER}/{file_name(index)}" for index in range(count)]
+    import_package("ours")
+    files = Access(**access).files(alias)
+    if client == "one batch":
+        bodies, figures = _timed(lambda: [result["content"] for result in files.get(names)])
     else:
-        _verify(answer, size)
+        with ThreadPoolExecutor(64) as pool:
+            bodies, figures = _timed(lambda: list(pool.map(files.get, names)))
+    _verify(bodies, size)
     return {**figures, "items": count}
 
 
@@ -392,9 +415,19 @@ def task_puts_memory(*, count: int) -> Figures:
     return {**figures, "growth": growth, "items": count}
 
 
+def task_import(*, statement: str, times: int) -> Figures:
+    """How long a fresh interpreter takes for a statement: the median of several (milliseconds)."""
+    command = [sys.executable, "-c", statement]
+    subprocess.run(command, check=True)  # compiles what has changed
+    took = [_timed(lambda: subprocess.run(command, check=True), collect=False)[1]["seconds"] for _ in range(times)]
+    return {"milliseconds": statistics.median(took) * 1000, "items": 1}
+
+
 TASKS: dict[str, Callable[..., Figures]] = {
     "http": task_http,
     "hypha-get": task_hypha_get,
+    "hypha-single": task_hypha_single,
+    "import": task_import,
     "hypha-put": task_hypha_put,
     "two-items": task_two_items,
     "iget-memory": task_iget_memory,

@@ -123,14 +123,30 @@ def moving() -> Iterator[dict[str, float]]:
 
         return call
 
-    kept = {name: getattr(HyphaBackend, name) for name in ("get", "put", "put_part")}
-    for name, method in kept.items():
-        setattr(HyphaBackend, name, timed(method))
+    class Timed:
+        """A write session, of whose verbs those that move a body are timed."""
+
+        def __init__(self, session: Any) -> None:
+            self._session = session
+
+        def __getattr__(self, name: str) -> Any:
+            found = getattr(self._session, name)
+            return timed(found) if name in ("put", "put_part") else found
+
+    get, writing = HyphaBackend.get, HyphaBackend.writing
+
+    @contextmanager
+    def timed_writing(*arguments: Any, **options: Any) -> Iterator[Timed]:
+        with writing(*arguments, **options) as session:
+            yield Timed(session)
+
+    HyphaBackend.get = timed(get)  # type: ignore[method-assign]
+    HyphaBackend.writing = timed_writing  # type: ignore[assignment,method-assign]
     try:
         yield found
     finally:
-        for name, method in kept.items():
-            setattr(HyphaBackend, name, method)
+        HyphaBackend.get = get  # type: ignore[method-assign]
+        HyphaBackend.writing = writing  # type: ignore[method-assign]
 
 
 # -- tasks ------------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 ``nginx`` serves generated files from a temporary directory with one worker process. ``delaying``
 starts a server that answers each request only after some time; it is this module, run as a process of its own.
-A real Hypha with a real S3 is the package's own ``DevServer``. All listen on 127.0.0.1 only.
+A real Hypha with a real S3 is the package's own ``DevServer``; ``far_hypha`` starts one whose S3 is some way off.
+All listen on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from cloudfiles_hypha.devserver.server import DevServer
+from tests.support.proxies import DelayingProxy
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -136,6 +140,25 @@ def delaying(delay: float) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextlib.contextmanager
+def far_hypha(delay: float) -> Iterator[DevServer]:
+    """A Hypha server that its S3 answers ``delay`` seconds late, as one in another building does.
+
+    Only what the server itself asks the S3 is delayed, by a proxy in this process, which does nothing else while a
+    client is measured. The URLs that it signs lead to the S3 directly: bodies move as fast as in the other cases.
+    """
+    with contextlib.ExitStack() as stack:
+
+        class FarServer(DevServer):
+            """Has Hypha reach its S3 by way of the proxy."""
+
+            def _hypha_environment(self) -> dict[str, str]:
+                proxy = stack.enter_context(DelayingProxy(HOST, self._port("s3"), delay=delay))
+                return {**super()._hypha_environment(), "HYPHA_ENDPOINT_URL": proxy.url}
+
+        yield stack.enter_context(FarServer())
 
 
 def serve_delayed(port: int, delay: float) -> None:
