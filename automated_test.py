@@ -26,7 +26,9 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +48,7 @@ from cloudfiles_hypha import (
     NotStaged,
     ObjectInfo,
     ObjectNotFound,
+    PreconditionFailed,
     RangeNotSatisfiable,
     ReadOnly,
     Result,
@@ -53,10 +56,9 @@ from cloudfiles_hypha import (
     StagedWarning,
     TransferError,
     TransferTimeout,
-    WithdrawnWarning,
 )
 from cloudfiles_hypha.backends.hypha import listing
-from cloudfiles_hypha.backends.hypha.backend import HyphaBackend
+from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.transfers.upload import Upload
@@ -157,7 +159,12 @@ class Site:
 @pytest.fixture(scope="module")
 def site() -> Iterator[Site]:
     """A real Hypha and its S3, for all tests."""
-    with DevServer(workspace="e2e") as server:
+    with (
+        DevServer(workspace="e2e") as server,
+        TemporaryDirectory() as state,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.setenv("XDG_STATE_HOME", state)
         yield Site(server)
 
 
@@ -501,8 +508,9 @@ def test_the_same_path_twice_is_refused_from_a_generator_too(fresh: Opener) -> N
         files.puts(item for item in [("a", b"1"), ("b", b"2"), ("a", b"3")])
     if files.cloudpath.startswith("mem:"):
         return
-    files.discard()
-    assert list(files) == []
+    with suppress(ArtifactNotFound):  # it may have been made before the second name was met, or not
+        files.discard()
+        assert list(files) == []
 
 
 def test_put_overwrites_and_the_new_bytes_are_read_at_once(fresh: Opener) -> None:
@@ -658,8 +666,8 @@ def test_a_generator_that_raises_leaves_nothing_half_published(fresh: Opener) ->
     assert files.get("old") == b"old"
     if files.cloudpath.startswith("mem:"):
         return
-    assert files.status()["staged"] is True
-    assert files.discard() is True
+    files.discard()  # what was sent before it broke
+    assert files.status()["staged"] is False
     assert list(files) == ["old"]
 
 
@@ -807,17 +815,17 @@ def test_headers_given_with_an_upload_come_back(site: Site) -> None:
 def test_writes_stage_and_commit_by_themselves(site: Site, recorder: Recorder) -> None:
     files = site.create()
     files.puts(numbered(10))
-    assert recorder.counts == {"read": 1, "create": 1, "put_file": 1, "commit": 1}
+    assert recorder.counts == {"read": 2, "create": 1, "put_file": 1, "commit": 1}
     status = files.status()
     assert (status["versions"], status["staged"], status["artifact"]) == (["v0"], False, files.cloudpath)
     recorder.forget()
     files.puts(numbered(10, salt="new"))
-    assert recorder.counts == {"read": 1, "edit": 1, "put_file": 1, "commit": 1}
+    assert recorder.counts == {"read": 2, "edit": 1, "put_file": 1, "commit": 1}
     assert files.status()["versions"] == ["v0"]  # in place
     assert files.get("00003") == numbered(10, salt="new")[3][1]
     recorder.forget()
     files.delete([name for name, _ in numbered(2)])
-    assert recorder.counts == {"read": 1, "edit": 1, "remove_file": 2, "commit": 1}
+    assert recorder.counts == {"read": 2, "edit": 1, "remove_file": 2, "commit": 1}
 
 
 def test_a_batch_that_writes_nothing_leaves_nothing_staged(site: Site) -> None:
@@ -947,13 +955,11 @@ def test_removing_a_file_does_not_touch_one_of_the_same_name_in_a_folder(site: S
     files = site.create()
     files.puts([("x", b"1"), ("folder/x", b"old"), ("folder/y", b"y")])
     staged = site.open(f"{files.cloudpath}@stage")
-    with pytest.warns(WithdrawnWarning) as caught, files.staged():  # noqa: PT031
+    with files.staged():
         files.delete("x")
         files.put("folder/x", b"new")
         assert sorted(staged) == ["folder/x", "folder/y"]  # the server's own listing leaves folder/x out
         assert staged.exists(["x", "folder/x"]) == {"x": False, "folder/x": True}
-        site.call("put_file", artifact_id=files.cloudpath, file_path=["never-uploaded"])
-    assert "folder/x" not in str(caught[0].message)
     assert files.get(["folder/x", "folder/y"], return_dict=True) == {"folder/x": b"new", "folder/y": b"y"}
     assert sorted(files) == ["folder/x", "folder/y"]
 
@@ -972,20 +978,32 @@ def test_an_artifact_that_was_staged_already_is_left_for_its_owner_to_commit(sit
     assert sorted(files) == ["b", "c"]
 
 
-def test_commit_leaves_out_names_that_were_never_uploaded(site: Site) -> None:
+def test_commit_stops_at_names_that_others_have_not_uploaded_yet_and_drops_none(site: Site) -> None:
     files = site.create()
     files.puts([("committed", b"1"), ("folder/committed", b"2")])
     site.call("edit", artifact_id=files.cloudpath, stage=True)
-    names = ["lost-1", "folder/lost-2", "committed", "folder/uploaded"]
+    names = ["theirs-1", "folder/theirs-2", "committed", "folder/uploaded"]
     urls = site.call("put_file", artifact_id=files.cloudpath, file_path=names)
     assert requests.put(urls["folder/uploaded"], data=b"3", timeout=30).status_code == 200
-    with pytest.warns(WithdrawnWarning, match="lost") as caught:
-        assert files.commit() == "v0"
-    assert "committed:" in str(caught[0].message)
-    assert "'committed'" not in str(caught[0].message)
-    everything = {"committed": b"1", "folder/committed": b"2", "folder/uploaded": b"3"}
-    assert sorted(files) == sorted(everything)
+    with pytest.raises(PreconditionFailed, match="'folder/theirs-2', 'theirs-1'"):
+        files.commit()
+    assert files.status()["files"] == sorted(names)
+    for name in ("theirs-1", "folder/theirs-2"):
+        assert requests.put(urls[name], data=b"4", timeout=30).status_code == 200
+    assert files.commit() == "v0"
+    everything = {"committed": b"1", "folder/committed": b"2", "folder/uploaded": b"3", "theirs-1": b"4"}
     assert files.get(list(everything), return_dict=True) == everything
+
+
+def test_single_puts_of_many_threads_go_into_a_handful_of_commits(site: Site, recorder: Recorder) -> None:
+    files = site.create()
+    files.put("first", b"")
+    recorder.forget()
+    with ThreadPoolExecutor(64) as pool:
+        assert [result["error"] for result in pool.map(lambda item: files.put(*item), numbered(64))] == [None] * 64
+    assert recorder.counts["commit"] <= 4
+    assert files.get([name for name, _ in numbered(64)], return_dict=True) == dict(numbered(64))
+    assert files.status()["staged"] is False
 
 
 def test_two_objects_may_create_the_same_artifact(site: Site) -> None:
@@ -1555,6 +1573,7 @@ def test_what_is_equal_is_neither_fetched_nor_sent_again_and_differences_are_tol
         "different": ["d/one"],
         "missing": ["empty"],
         "extra": ["new"],
+        "errors": {},
     }
 
 
@@ -1593,14 +1612,14 @@ def test_a_multipart_upload_whose_urls_expire_begins_anew(
 ) -> None:
     lifetimes = iter([1])
     monkeypatch.setattr(Upload, "lifetime", property(lambda upload: next(lifetimes, 3600)))
-    put_part = HyphaBackend.put_part
+    put_part = HyphaWrites.put_part
     pauses = iter([2.5])
 
-    def late(backend: HyphaBackend, *arguments: Any) -> Any:
+    def late(writes: HyphaWrites, *arguments: Any) -> Any:
         time.sleep(next(pauses, 0))
-        return put_part(backend, *arguments)
+        return put_part(writes, *arguments)
 
-    monkeypatch.setattr(HyphaBackend, "put_part", late)
+    monkeypatch.setattr(HyphaWrites, "put_part", late)
     with site.create(num_threads=1, **IN_PARTS) as files:
         assert files.put("x", BIG)["verified"] == "etag-parts"
         assert files["x"] == BIG
