@@ -266,7 +266,7 @@ def hypha_put(bench: Bench) -> None:
 
 def hypha_put_far(bench: Bench) -> None:
     """The same with the S3 10 ms from the server."""
-    _puts(bench, "hypha-put-far", bench.hypha(FAR), at_most(0.5), ())
+    _puts(bench, "hypha-put-far", bench.hypha(FAR), at_most(1.2), ())
 
 
 def _puts(bench: Bench, case: str, access: Access, target: Target, peers: Sequence[str]) -> dict[str, list[Figures]]:

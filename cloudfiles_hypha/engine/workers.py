@@ -68,9 +68,11 @@ class Workers(Generic[R]):
         self._pending: deque[Task[R]] = deque()  # to be resolved
         self._doing: dict[Task[R], object] = {}  # who is at which task, where that may be asked for
         self._turn_next = False
-        self._active = self._resolving = 0
+        self._active = 0  # workers that were started and have not ended
+        self._busy = 0  # those of them that hold a task
+        self._resolving = 0
         self._over = False
-        self._lock = threading.Lock()  # guards the seven above; never held while anything waits or is started
+        self._lock = threading.Lock()  # guards the above from ``_new`` on; never held while anything waits
 
     def put(self, task: Task[R]) -> None:
         """Have one more task done."""
@@ -130,8 +132,6 @@ class Workers(Generic[R]):
     @property
     def _starting(self) -> int:
         return self._active - self._busy
-
-    _busy = 0  # workers that hold a task; see ``_next``
 
     def _next(self, ended: int = 0) -> Task[R] | None:
         """The next task for a worker that has none, or has just ended one; None if it is to end."""
