@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TextIO
 
 from ..errors import StagedWarning, TransferError
 from ..redact import printable, scrub
@@ -34,8 +35,10 @@ class OutputError(OSError):
 
 def complain(text: str) -> None:
     """One line on standard error, with nothing secret in it."""
-    with suppress(OSError, ValueError):  # closed, full or gone: there is nowhere to say that
+    try:
         print(f"{PROGRAM}: {scrub(text, [os.environ.get('HYPHA_TOKEN')])}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # closed, full or gone: there is nowhere to say that
+        _give_up_on(sys.stderr)
 
 
 def say(*fields: str) -> None:
@@ -73,10 +76,15 @@ def flush_out() -> None:
 
 def give_up_on_output() -> None:
     """Let what is still buffered, and has nobody to go to, go nowhere: else the interpreter tries again at its end."""
-    if sys.stdout is not None:
+    _give_up_on(sys.stdout)
+
+
+def _give_up_on(stream: TextIO | None) -> None:
+    if stream is not None:
         with suppress(OSError, ValueError):  # it is no file
             nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def stand_in_for_closed_streams() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import time
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 # Seconds granted to broken-off workers. Only one that is looking up a host name can need longer.
 GRACE = 5.0
+# Seconds that a thread waits for more to do before it ends.
+_IDLE = 1.0
 
 
 class FlagLike(Protocol):
@@ -82,7 +85,9 @@ class ThreadKit:
     def __init__(self, transport: Transport | None) -> None:
         self._transport = transport
         self._threads: set[threading.Thread] = set()
-        self._lock = threading.Lock()  # guards the one above
+        self._idle: list[queue.SimpleQueue[Callable[[], None] | None]] = []  # where threads wait for more to do
+        self._joining = False
+        self._lock = threading.Lock()  # guards the three above
 
     def flag(self) -> Flag:
         """Something to wait for."""
@@ -95,20 +100,44 @@ class ThreadKit:
     def spawn(self, target: Callable[[], None], *, heavy: bool = False) -> None:
         """Start a thread."""
 
-        def life() -> None:
-            try:
-                target()
-            finally:
-                with self._lock:
-                    self._threads.discard(thread)
-                if self._transport is not None:
-                    self._transport.forget(threading.get_ident())
-
-        # daemons: a name look-up that hangs must not keep the interpreter from exiting
-        thread = threading.Thread(target=life, name="cloudfiles-hypha", daemon=True)
-        with self._lock:  # whoever finds it among the others finds it started
-            thread.start()
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put(target)
+                return
+            # daemons: a name look-up that hangs must not keep the interpreter from exiting
+            thread = threading.Thread(target=self._life, args=(target,), name="cloudfiles-hypha", daemon=True)
+            thread.start()  # within the lock: whoever finds it among the others finds it started
             self._threads.add(thread)
+
+    def _life(self, target: Callable[[], None]) -> None:
+        try:
+            todo: Callable[[], None] | None = target
+            del target  # nothing of it is kept while there is nothing to do
+            while todo is not None:
+                todo()
+                todo = None
+                todo = self._another()
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+            if self._transport is not None:
+                self._transport.forget(threading.get_ident())
+
+    def _another(self) -> Callable[[], None] | None:
+        """What a thread is to do next; it waits a moment for that, since starting one takes longer than most work."""
+        mine: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        with self._lock:
+            if self._joining:
+                return None
+            self._idle.append(mine)
+        try:
+            return mine.get(timeout=_IDLE)
+        except queue.Empty:
+            with self._lock:
+                if mine in self._idle:
+                    self._idle.remove(mine)
+                    return None
+            return mine.get()  # somebody was faster
 
     def spread(self, target: Callable[[], None]) -> bool:
         """Every thread has as much room as any other."""
@@ -135,6 +164,9 @@ class ThreadKit:
         """Wait for the threads."""
         with ExitStack() as stack:
             with self._lock:  # a thread that ends is forgotten after this: its number may become another's
+                self._joining = True
+                while self._idle:
+                    self._idle.pop().put(None)
                 threads = [thread for thread in self._threads if thread is not threading.current_thread()]
                 if abort and self._transport is not None:
                     idents = [thread.ident for thread in threads if thread.ident is not None]

@@ -666,7 +666,7 @@ def test_concurrency_goes_down_when_a_server_complains_and_recovers(pool: Engine
         run.sleep(0.005)
         now -= 1
 
-    for _ in run(pool, range(400), work):
+    for _ in run(pool, range(1000), work):
         pass
     assert max(at_once[:40]) == 16
     assert max(at_once[60:66]) <= 11  # half, and one more for each full round since
