@@ -128,24 +128,32 @@ class GreenTransport(CurlTransport):
     def __init__(self, timeouts: Timeouts) -> None:
         super().__init__(timeouts)
         self._hubs: dict[int, HubLoop] = {}  # by the thread's number
+        self._lock = threading.Lock()  # guards what is added to it and taken out
 
     def _carrier(self) -> HubLoop:
         thread, hub = threading.get_ident(), gevent.get_hub()
         found = self._hubs.get(thread)
         if found is None or not found.of(hub):
             self._close_orphans()
-            found = self._hubs[thread] = HubLoop(hub)
+            found = HubLoop(hub)
+            with self._lock:
+                self._hubs[thread] = found
         return found
 
     def _close_orphans(self) -> None:
-        for thread, loop in [*self._hubs.items()]:
-            if loop.orphaned and self._hubs.pop(thread, None) is loop and loop.loop.pid == os.getpid():
+        with self._lock:
+            orphans = {thread: loop for thread, loop in self._hubs.items() if loop.orphaned}
+            for thread in orphans:
+                del self._hubs[thread]
+        for loop in orphans.values():
+            if loop.loop.pid == os.getpid():
                 loop.close()
 
     def close(self) -> None:
         """Close idle connections: of the calling thread's hub, and of threads that have ended."""
         self._close_orphans()
-        found = self._hubs.pop(threading.get_ident(), None)
+        with self._lock:
+            found = self._hubs.pop(threading.get_ident(), None)
         if found is not None and found.of(gevent.get_hub()):
             found.close()
         super().close()
