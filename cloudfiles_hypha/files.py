@@ -751,7 +751,10 @@ class ArtifactFiles:
         return staging
 
 
-def _adding(bar: Progress) -> Callable[[int, Result], None]:
+def _adding(bar: Progress) -> Callable[[int, Result], None] | None:
+    if not bar.shown:
+        return None
+
     def add(index: int, result: Result) -> None:
         bar.add(content_size(result))
 

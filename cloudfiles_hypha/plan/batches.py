@@ -115,15 +115,25 @@ class BatchSizes:
     Begins with ``first``, so that transfers begin early, and goes on with up to ``limit``, so that the fixed cost
     is shared; keeps the predicted duration of a call below ``longest`` seconds, going by what the latest call took
     for each path. Once it is known how many remain, the last batch is a small one: its transfers are the only
-    ones that no signing overlaps. With ``costs``, what was learnt of the server in earlier runs is made use of, and
-    where it pays there are several calls at a time, of equal sizes.
+    ones that no signing overlaps; without ``tail`` there is none, for calls that cost more the later they are made.
+    With ``costs``, what was learnt of the server in earlier runs is made use of, and where it pays there are several
+    calls at a time, of equal sizes.
     """
 
-    def __init__(self, *, first: int = 64, limit: int = 1000, longest: float = 8.0, costs: Costs | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        first: int = 64,
+        limit: int = 1000,
+        longest: float = 8.0,
+        costs: Costs | None = None,
+        tail: bool = True,
+    ) -> None:
         if not 1 <= first <= limit:
             raise ValueError(f"first={first}, limit={limit}: need 1 <= first <= limit")
         self.limit = limit
         self._costs = costs
+        self._tail = tail
         self._first = first
         self._next = first
         self._longest = longest
@@ -154,7 +164,7 @@ class BatchSizes:
                 size = self._cap  # there is nothing to learn
             if remaining <= min((4 if known or self._costs is None else 2) * self._first, self._cap):
                 return remaining  # not worth a second call
-            return remaining - remaining // 5 if remaining <= size else size
+            return remaining - remaining // 5 if self._tail and remaining <= size else min(remaining, size)
 
     def _next_share(self, remaining: int | None, at_once: int, size: int) -> int:
         if remaining is None:
