@@ -7,6 +7,7 @@ and keeps its time.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from time import monotonic
 from typing import Any
@@ -27,7 +28,6 @@ class HubLoop:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self.loop = MultiLoop()
-        self._thread = threading.current_thread()
         self._waiting: dict[pycurl.Curl, Waiter[Any]] = {}
         self._timer: Any = None
         self._fires = 0.0  # when the timer does
@@ -105,16 +105,8 @@ class HubLoop:
         """Whether it is that of a hub, in this process."""
         return self._hub is hub and self.loop.pid == os.getpid()
 
-    @property
-    def orphaned(self) -> bool:
-        """Whether the thread has ended whose greenlets waited here."""
-        return not self._thread.is_alive()
-
     def close(self) -> None:
-        """Close the connections; in the hub's thread, or when that has ended."""
-        if self.orphaned:
-            self.loop.close()  # gevent keeps the hub, and nobody may touch what belongs to it
-            return
+        """Close the connections; in the hub's thread."""
         self._rest()
         self._watcher.close()
         self.loop.close()
@@ -127,33 +119,40 @@ class GreenTransport(CurlTransport):
 
     def __init__(self, timeouts: Timeouts) -> None:
         super().__init__(timeouts)
-        self._hubs: dict[int, HubLoop] = {}  # by the thread's number
+        self._hubs: dict[int, HubLoop] = {}  # by the number of the hub's thread, which gevent's patching does not hide
         self._lock = threading.Lock()  # guards what is added to it and taken out
 
     def _carrier(self) -> HubLoop:
-        thread, hub = threading.get_ident(), gevent.get_hub()
-        found = self._hubs.get(thread)
+        hub = gevent.get_hub()
+        found = self._hubs.get(hub.thread_ident)
         if found is None or not found.of(hub):
-            self._close_orphans()
+            self._close_orphans(hub)
             found = HubLoop(hub)
             with self._lock:
-                self._hubs[thread] = found
+                self._hubs[hub.thread_ident] = found
         return found
 
-    def _close_orphans(self) -> None:
+    def _close_orphans(self, hub: Any) -> None:
+        """Close the loops of threads that have ended, also of one whose number the thread of ``hub`` has now."""
+        alive = sys._current_frames()
         with self._lock:
-            orphans = {thread: loop for thread, loop in self._hubs.items() if loop.orphaned}
+            orphans = {
+                thread: loop
+                for thread, loop in self._hubs.items()
+                if thread not in alive or (thread == hub.thread_ident and not loop.of(hub))
+            }
             for thread in orphans:
                 del self._hubs[thread]
         for loop in orphans.values():
             if loop.loop.pid == os.getpid():
-                loop.close()
+                loop.loop.close()  # gevent keeps the hub, and nobody may touch what belongs to it
 
     def close(self) -> None:
         """Close idle connections: of the calling thread's hub, and of threads that have ended."""
-        self._close_orphans()
+        hub = gevent.get_hub()
+        self._close_orphans(hub)
         with self._lock:
-            found = self._hubs.pop(threading.get_ident(), None)
-        if found is not None and found.of(gevent.get_hub()):
+            found = self._hubs.pop(hub.thread_ident, None)
+        if found is not None and found.of(hub):
             found.close()
         super().close()
