@@ -15,11 +15,17 @@ from typing import Any
 import gevent
 import pycurl
 from gevent.hub import Waiter
+from gevent.monkey import is_module_patched
 
 from ...models import Timeouts
 from .handle import CurlHandle, Outcome
 from .loop import MultiLoop
 from .transport import CurlTransport
+
+
+def is_patched() -> bool:
+    """Whether gevent has patched ``threading``."""
+    return bool(is_module_patched("threading"))
 
 
 class HubLoop:
@@ -28,6 +34,9 @@ class HubLoop:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self.loop = MultiLoop()
+        # gevent may have patched threading: then what passes for a thread is a greenlet, and says nothing here
+        thread = threading.current_thread()
+        self._thread = thread if not is_patched() and type(thread).__name__ != "_DummyThread" else None
         self._waiting: dict[pycurl.Curl, Waiter[Any]] = {}
         self._timer: Any = None
         self._fires = 0.0  # when the timer does
@@ -105,6 +114,11 @@ class HubLoop:
         """Whether it is that of a hub, in this process."""
         return self._hub is hub and self.loop.pid == os.getpid()
 
+    @property
+    def ended(self) -> bool:
+        """Whether the hub's thread is known to have ended."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def close(self) -> None:
         """Close the connections; in the hub's thread."""
         self._rest()
@@ -139,7 +153,7 @@ class GreenTransport(CurlTransport):
             orphans = {
                 thread: loop
                 for thread, loop in self._hubs.items()
-                if thread not in alive or (thread == hub.thread_ident and not loop.of(hub))
+                if loop.ended or thread not in alive or (thread == hub.thread_ident and not loop.of(hub))
             }
             for thread in orphans:
                 del self._hubs[thread]
