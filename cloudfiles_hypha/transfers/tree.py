@@ -30,7 +30,7 @@ from ..results import Comparison, FileResult, Result
 from .batch import Batches
 from .download import Download
 from .head import Compare, Verdict
-from .put import Put, PutInParts
+from .put import Put
 from .save import Overwrite, Save
 
 PathLike = str | os.PathLike[str]
@@ -420,4 +420,4 @@ def local_files(
     return entries
 
 
-__all__ = ["OVERWRITE", "Overwrite", "PutInParts", "TreeOptions", "Trees"]
+__all__ = ["OVERWRITE", "Overwrite", "TreeOptions", "Trees"]
