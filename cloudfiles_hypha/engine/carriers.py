@@ -75,17 +75,17 @@ class Crew:
 class Carrier:
     """One thread, its greenlets, and the loop that they wait on."""
 
-    def __init__(self, loop: MultiLoop, ended: Callable[[Carrier, MultiLoop, bool], None]) -> None:
-        self._told = ended
+    def __init__(
+        self, loop: MultiLoop, lock: threading.RLock, left: Callable[[Carrier, MultiLoop | None], bool]
+    ) -> None:
+        self._left = left  # told, with the lock held, when this ends; takes the loop if it can be used again
         self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._workers: dict[greenlet, Crew] = {}
         self._transfers: dict[pycurl.Curl, Waiting] = {}
         self._sleeping: list[tuple[float, int, Waiting]] = []
         self._order = count()
         self._ending = self._asleep = self._ended = False
-        # Guards the calls, and the end: after it there are none. The collector may let go of a ``Lease`` while its own
-        # thread holds this, wherever that is.
-        self._lock = threading.RLock()
+        self._lock = lock  # guards the calls, and the end: after it there are none
         self._home: greenlet | None = None  # the one that runs the loop; the others switch to it in order to wait
         # All that may fail for want of descriptors or threads happens here, where the caller is told.
         self._loop = loop
@@ -96,7 +96,7 @@ class Carrier:
         try:
             self.thread.start()
         except Exception:  # not Ctrl-C, which may come when it has started
-            self._close()
+            self._close_pipe()
             raise
 
     # -- from any thread --------------------------------------------------------------------------------------
@@ -213,19 +213,14 @@ class Carrier:
         here.carrier = self
         curl_here.carrier = self
         self._home = getcurrent()
-        broken = False
         try:
             self._loop.watch_descriptor(self._wake_read, partial(os.read, self._wake_read, 4096))
             self._run()
         except BaseException as error:  # noqa: BLE001 -- told to all that waited here
-            broken = True
             self._abandon(error)
         finally:
             here.carrier = None
             curl_here.carrier = None
-            self._loop.forget_descriptor(self._wake_read)
-            self._close()
-            self._told(self, self._loop, broken)
             # nothing may keep a greenlet beyond this line
             self._calls.clear()
             self._workers.clear()
@@ -235,17 +230,24 @@ class Carrier:
 
     def _run(self) -> None:
         calls, sleeping, transfers = self._calls, self._sleeping, self._transfers
+        idle_since: float | None = None
         while True:
+            if calls:
+                idle_since = None
             while calls:
                 self._call_next()  # apart, so that nothing is kept of it here
-            idle = not self._workers
-            if idle and self._ending and self._has_ended():
-                return
+            if self._workers:
+                idle_since = None
+                timeout = max(0.0, sleeping[0][0] - monotonic()) if sleeping else None
+            else:
+                now = monotonic()
+                idle_since = now if idle_since is None else idle_since
+                timeout = idle_since + _IDLE - now
+                if (self._ending or timeout <= 0) and self._leave():
+                    return
             self._asleep = True
-            timeout = _IDLE if idle else max(0.0, sleeping[0][0] - monotonic()) if sleeping else None
             finished = self._loop.turn(0.0 if calls else timeout)
             self._asleep = False
-            self._ending = self._ending or (idle and not calls)
             for curl, outcome in finished:
                 waiting = transfers.get(curl)
                 if waiting is not None:
@@ -257,15 +259,24 @@ class Carrier:
         function, arguments = self._calls.popleft()
         function(*arguments)
 
-    def _has_ended(self) -> bool:
+    def _leave(self) -> bool:
+        """End, if nothing has come meanwhile; False if something has."""
         with self._lock:
-            self._ended = not self._calls
-            return self._ended
+            if self._calls:
+                return False
+            self._ended = True
+            self._loop.forget_descriptor(self._wake_read)
+            self._close_pipe()
+            taken = self._left(self, self._loop)
+        if not taken:
+            self._loop.close()
+        return True
 
     def _abandon(self, error: BaseException) -> None:
         """The loop has failed, which is a defect or the system's trouble: all that waits here is told."""
         with self._lock:
             self._ended = True
+            self._left(self, None)
         crews = {*self._workers.values()}
         while self._calls:  # workers that were to begin here
             _, arguments = self._calls.popleft()
@@ -274,12 +285,12 @@ class Carrier:
             crew.crashed(error)
         for worker in [*self._workers]:
             worker.throw(TransferError(f"the thread of this transfer has ended: {error!r:.200}"))
+        self._loop.close()
+        self._close_pipe()
 
-    def _close(self) -> None:
-        with self._lock:
-            self._ended = True
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+    def _close_pipe(self) -> None:
+        os.close(self._wake_read)
+        os.close(self._wake_write)
 
 
 class Fleet:
@@ -291,25 +302,22 @@ class Fleet:
         self._carriers: dict[int, Carrier] = {}
         self._loops: list[MultiLoop] = []
         self._leases = 0
-        self._lock = threading.RLock()  # guards the three above; taken by the collector too, as a carrier's
+        # Guards the three above, and is its carriers': one that ends hands over its loop in the same step, so nobody
+        # finds the one gone and the other not yet there. The collector may let go of a ``Lease`` wherever this is held.
+        self._lock = threading.RLock()
 
     def spawn(self, number: int, crew: Crew, target: Callable[[], None]) -> None:
         """Run ``target`` on the carrier of that number (from 0), which is started if need be."""
-        while True:
-            with self._lock:
-                carrier = self._carriers.get(number)
-                if carrier is None:
-                    loop = self._loops.pop() if self._loops else MultiLoop()
-                    try:
-                        carrier = self._carriers[number] = Carrier(loop, self._ended)
-                    except Exception:
-                        loop.close()
-                        raise
-            if carrier.spawn(crew, target):
-                return
-            with self._lock:  # it ended just now
-                if self._carriers.get(number) is carrier:
-                    del self._carriers[number]
+        with self._lock:
+            carrier = self._carriers.get(number)
+            if carrier is None:
+                loop = self._loops.pop() if self._loops else MultiLoop()
+                try:
+                    carrier = self._carriers[number] = Carrier(loop, self._lock, self._left)
+                except Exception:
+                    loop.close()
+                    raise
+            carrier.spawn(crew, target)
 
     def first(self) -> Carrier | None:
         """The one for small bodies, if it is there."""
@@ -320,23 +328,23 @@ class Fleet:
         with self._lock:
             return [*self._carriers.values()]
 
-    def _ended(self, carrier: Carrier, loop: MultiLoop, broken: bool) -> None:
+    def _left(self, carrier: Carrier, loop: MultiLoop | None) -> bool:
+        """A carrier has ended; whether its loop, if it is still of use, is kept."""
         with self._lock:
             for number, other in [*self._carriers.items()]:
                 if other is carrier:
                     del self._carriers[number]
-            keep = self._leases > 0 and not broken
-            if keep:
-                self._loops.append(loop)
-        if not keep:
-            loop.close()
+            if loop is None or not self._leases:
+                return False
+            self._loops.append(loop)
+            return True
 
     def drop(self, owner: object, *, wait: bool) -> None:
         """Close the connections of an owner's transfers, with ``wait`` before this returns."""
         if self.pid != os.getpid():
             return  # a parent's: nothing of it is here
-        waiting = [carrier.drop(owner) for carrier in self.present()]
         with self._lock:
+            waiting = [carrier.drop(owner) for carrier in self.present()]
             for loop in self._loops:
                 loop.drop(owner)
         for done in waiting:

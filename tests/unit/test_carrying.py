@@ -8,7 +8,8 @@ import pickle
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import requests
 import responses
 
 from cloudfiles_hypha import ArtifactFiles, Cancelled, ConnectionFailed, ObjectNotFound, RetryPolicy, Timeouts
+from cloudfiles_hypha.engine.carriers import Carrier, Crew, Fleet
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse, Take, Transport, open_transport
 from cloudfiles_hypha.transports.curl import loop as loops
 from cloudfiles_hypha.transports.curl.loop import MultiLoop
@@ -307,6 +309,84 @@ def test_an_epoll_that_holds_what_cannot_be_taken_out_is_replaced(object_server:
     loop.close()
     for descriptor in (writing, kept, *pipe):
         os.close(descriptor)
+
+
+# --- The threads that carry transfers ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """Carriers of the test's own, in use."""
+    fleet = Fleet()
+    fleet.lease()
+    yield fleet
+    fleet.release(wait=True)
+
+
+def carry(fleet: Fleet, target: Callable[[], object]) -> Carrier:
+    """Have ``target`` done by the first carrier, and wait for that; the carrier."""
+    done = threading.Event()
+    crew = Crew(lambda error: None)
+    fleet.spawn(0, crew, lambda: (target(), done.set()))
+    assert done.wait(5)
+    carrier = fleet.first()
+    assert carrier is not None
+    return carrier
+
+
+def test_a_carrier_that_wakes_without_anything_to_do_goes_on_waiting(fleet: Fleet) -> None:
+    carrier = carry(fleet, lambda: None)
+    for _ in range(5):
+        woken = threading.Event()
+        os.write(carrier._wake_write, b"!")  # as libcurl's own timers do: nothing is called
+        time.sleep(0.02)
+        carrier.call(woken.set)
+        assert woken.wait(5)
+    assert fleet.first() is carrier
+
+
+def test_connections_are_dropped_also_while_their_carrier_ends(
+    fleet: Fleet, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object_server.put("a", b"content")
+    transport = CurlTransport(Timeouts(5, 5))
+    carrier = carry(fleet, lambda: transport.send(HttpRequest("GET", object_server.url_for("a"))))
+    loop = carrier._loop
+    assert transport.owner in loop._companies
+    dropping = threading.Thread(target=fleet.drop, args=(transport.owner,), kwargs={"wait": False})
+    forget = loop.forget_descriptor
+
+    def forget_and_be_late(descriptor: int) -> None:
+        forget(descriptor)
+        dropping.start()
+        dropping.join(0.2)  # which finds no carrier any more, and must find its loop
+
+    monkeypatch.setattr(loop, "forget_descriptor", forget_and_be_late)
+    fleet.retire(5)
+    dropping.join(5)
+    assert transport.owner not in loop._companies
+    transport.close()
+
+
+def test_a_loop_is_at_hand_for_the_next_carrier_as_soon_as_one_has_ended(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = carry(fleet, lambda: None)
+    loop = carrier._loop
+    found: list[MultiLoop] = []
+    starting = threading.Thread(target=lambda: found.append(carry(fleet, lambda: None)._loop))
+    forget = loop.forget_descriptor
+
+    def forget_and_be_late(descriptor: int) -> None:
+        monkeypatch.undo()
+        forget(descriptor)
+        starting.start()
+        starting.join(0.2)
+
+    monkeypatch.setattr(loop, "forget_descriptor", forget_and_be_late)
+    fleet.retire(5)
+    starting.join(5)
+    assert found == [loop]
 
 
 # --- A session of the user's ----------------------------------------------------------------------------------------
