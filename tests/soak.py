@@ -39,6 +39,7 @@ from cloudfiles_hypha.results import Result
 from tests.support.fake_hypha import SERVICE, FakeHypha
 from tests.support.object_server import Drop, NoAnswer, ObjectServer, Request, Status
 from tests.support.proxies import CuttingProxy, ResettingProxy
+from tests.support.threads import in_threads
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
@@ -340,7 +341,7 @@ class Client:
             for name in mine:
                 self._compare(cf.get(name), body_of(name), name)
 
-        _in_threads([lambda mine=names[number::6]: read(mine) for number in range(6)])
+        in_threads(*(lambda mine=names[number::6]: read(mine) for number in range(6)))
 
     def task_fork(self, actor: int, chance: random.Random) -> None:
         name, cf = small_name(chance.randrange(SMALL)), chance.choice(self._lasting)
@@ -394,7 +395,7 @@ class Client:
     def task_put_singly_from_threads(self, actor: int, chance: random.Random) -> None:
         cf = self._hypha(f"own{actor}")
         files = {f"together/{number}": chance.randbytes(100) for number in range(4)}
-        _in_threads([lambda name=name, content=content: cf.put(name, content) for name, content in files.items()])
+        in_threads(*(lambda name=name, content=content: cf.put(name, content) for name, content in files.items()))
         for name, content in cf.get(list(files), return_dict=True).items():
             self._compare(content, files[name], f"own{actor}/{name}")
 
@@ -419,25 +420,6 @@ class Client:
             seen.add(number)
         if len(seen) > 1:
             raise Wrong(f"one batch has files of versions {sorted(seen)}")
-
-
-def _in_threads(calls: Sequence[Callable[[], object]]) -> None:
-    """Make these calls at once; raises what the first one to fail raised."""
-    errors: list[BaseException] = []
-
-    def run(call: Callable[[], object]) -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 -- raised below
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def work(servers: dict[str, str], seconds: float, seed: int, only: Sequence[str]) -> int:

@@ -19,6 +19,7 @@ import tracemalloc
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +32,11 @@ from tests.support.child import in_child
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha, Status429
 from tests.support.object_server import Always, Exchange, Fault, HttpServer, ObjectServer, Status
+from tests.support.threads import in_threads
 
 MIB = 1024 * 1024
 BLOCK = bytes(range(256)) * 4096  # 1 MiB
 AT_ONCE = Status(503, {"Retry-After": "0"})
-
-
-def in_threads(count: int, function: Callable[[int], None]) -> None:
-    """Call ``function`` with 0, 1, ... in a thread each, all at once; raise what the first one to fail raised."""
-    errors: list[BaseException] = []
-    ready = threading.Barrier(count)
-
-    def call(number: int) -> None:
-        ready.wait()
-        try:
-            function(number)
-        except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 # --- The collector in another thread (41) ---------------------------------------------------------------------------
@@ -304,7 +285,7 @@ def copies_from_itself(threads: int) -> None:
         def copy(worker: int) -> None:
             cf.puts([(f"out/{worker}/{index}", RemoteReader(cf, f"in/{index}", 300_000)) for index in range(4)])
 
-        in_threads(threads, copy)
+        in_threads(*(partial(copy, number) for number in range(threads)))
         stored = hypha.files("ws/a")
         for worker in range(threads):
             for index in range(4):
@@ -325,7 +306,7 @@ def copies_between_two(threads: int) -> None:
             shared = [(f"shared/{number}/{index}", readers[there]) for index in range(3)]
             objects[here].puts([(f"out/{number}", RemoteReader(objects[there], "in", 200_000)), *shared])
 
-        in_threads(threads, copy)
+        in_threads(*(partial(copy, number) for number in range(threads)))
         for number in range(threads):
             stored, expected = hypha.files(sides[number % 2]), sides[1 - number % 2].encode() * 50_000
             assert stored[f"out/{number}"] == expected
@@ -343,7 +324,7 @@ def sinks_that_ask(threads: int) -> None:
             cf.get([{"path": f"{index}", "into": sink} for index, sink in enumerate(sinks)])
             assert [sink.taken for sink in sinks] == [bytes([index]) * 300_000 for index in range(6)]
 
-        in_threads(threads, read)
+        in_threads(*(partial(read, number) for number in range(threads)))
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["one thread", "two threads"])
@@ -433,7 +414,7 @@ def test_closing_closes_the_connections_of_threads_that_have_ended(
     object_server.put("a", b"x")
     cf = ArtifactFiles(object_server.url, num_threads=4, retry=QUICK, **options)
     for _ in range(5):
-        in_threads(2, lambda _: cf.get("a"))
+        in_threads(*[partial(cf.get, "a")] * 2)
     cf.close()
     object_server.wait_for_connections(0)
 
@@ -450,13 +431,13 @@ def test_giving_up_one_batch_ends_no_call_of_another_thread(transport: str) -> N
             def work(number: int) -> None:
                 for _ in range(25):
                     if number:
-                        in_threads(3, lambda _: cf.get("1"))
+                        in_threads(*[partial(cf.get, "1")] * 3)
                     else:
                         for result in cf.iget(iter(names)):
                             assert result["content"] == b"x"
                             break
 
-            in_threads(3, work)
+            in_threads(*(partial(work, number) for number in range(3)))
 
 
 # --- A server that asks for more patience than there is (49) ---------------------------------------------------------
@@ -620,7 +601,7 @@ def _read_one_by_one(hypha: FakeHypha, count: int, workers: int) -> dict[str, by
             for number in range(first, count, workers):
                 found[f"{number}"] = cf.get(f"{number}")
 
-        in_threads(workers, read)
+        in_threads(*(partial(read, number) for number in range(workers)))
     return found
 
 
@@ -648,7 +629,7 @@ def test_a_missing_file_among_single_reads_that_are_signed_together_fails_alone(
                 except ObjectNotFound as error:
                     found[number] = error.path
 
-            in_threads(40, read)
+            in_threads(*(partial(read, number) for number in range(40)))
         assert found == {number: f"{number}" if number % 2 else b"x" for number in range(40)}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -27,6 +26,7 @@ from cloudfiles_hypha.backends.hypha.journal import Journal
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha, RemoteError, Timeout504
 from tests.support.object_server import Always, Delay, DropAfterStore, Fault, Response, Status
+from tests.support.threads import in_threads
 
 OLD = {"a": b"old a", "b": b"old b", "dir/c": b"old c"}
 BROKEN = Always(Status(500))
@@ -625,25 +625,6 @@ def test_a_commit_by_somebody_else_in_the_middle_of_a_batch_does_not_stop_it(
     cf.puts(items())
     assert hypha.files("ws/a") == OLD | {f"n{number}": b"%d" % number for number in range(200)}
     assert staged_names(hypha) is None
-
-
-def in_threads(*calls: Callable[[], Any]) -> None:
-    """Run them at once; the first exception of any is raised."""
-    errors: list[BaseException] = []
-
-    def guarded(call: Callable[[], Any]) -> None:
-        try:
-            call()
-        except BaseException as error:  # noqa: BLE001 -- raised again below
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
 
 
 def test_two_threads_putting_through_one_object_lose_nothing(hypha: FakeHypha, files: ArtifactFiles) -> None:
