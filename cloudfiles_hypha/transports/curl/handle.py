@@ -282,13 +282,12 @@ class CurlHandle:
 
     def exchange(self) -> None:
         """Read what is to be sent next; readers are called, and may raise."""
-        while self.has_news:
-            if self._hungry and self._source is not None:
-                if self._rewind_to is not None:
-                    self._source.rewind(self._rewind_to)
-                    self._rewind_to = None
-                self._block, self._sent = self._source.read(_BUFFER), 0
-                self._hungry = False
+        while self.has_news and self._source is not None:
+            if self._rewind_to is not None:
+                self._source.rewind(self._rewind_to)
+                self._rewind_to = None
+            self._block, self._sent = self._source.read(_BUFFER), 0
+            self._hungry = False
             if self._paused:
                 self._paused = False
                 self.curl.pause(pycurl.PAUSE_CONT)  # which may bring more
