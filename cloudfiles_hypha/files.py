@@ -44,13 +44,14 @@ from .transfers.get import Decode, Get, GetInto, together
 from .transfers.head import Head
 from .transfers.put import Put, PutInParts, Remove
 from .transfers.task import Context
-from .transfers.tree import Overwrite, PathLike, TreeOptions, Trees
 
 if TYPE_CHECKING:
     import requests
 
     from .backends.hypha.staging import Staging
     from .disk.tree import Symlinks
+    from .transfers.save import Overwrite
+    from .transfers.tree import PathLike, Trees
     from .transports import Transport
 
 Results = list[Result]
@@ -133,7 +134,6 @@ class ArtifactFiles:
         self._location = location
         self._engine = Engine(settings.num_threads, green=green, transport=self._transport)
         self._batches = Batches(self._backend, self._engine, settings.retry, self._prefix, settings.observer)
-        self._trees = Trees(self._batches, self._prefix, without_credentials(cloudpath))
 
     def __repr__(self) -> str:
         shown = without_credentials(self.cloudpath)
@@ -483,6 +483,11 @@ class ArtifactFiles:
 
     # -- files on disk ----------------------------------------------------------------------------------------
 
+    def _trees(self) -> Trees:
+        from .transfers.tree import Trees  # only here: many programs move nothing from or to a disk
+
+        return Trees(self._batches, self._prefix, without_credentials(self.cloudpath))
+
     def download(
         self,
         paths: str | Iterable[str | Mapping[str, Any]],
@@ -523,6 +528,9 @@ class ArtifactFiles:
         ``dest``, or on each other on some system, are refused before anything is moved. So are names that Windows
         reserves (``CON``, ``aux.txt``, ``c:x``), unless ``windows_names`` says to write them where this system can.
         """
+        from .transfers.tree import TreeOptions
+
+        trees = self._trees()
         options = TreeOptions(
             overwrite=overwrite,
             wanted=name_filter(include, exclude),
@@ -537,10 +545,10 @@ class ArtifactFiles:
 
         if isinstance(paths, str):
             if paths and not paths.endswith("/"):
-                return self._trees.download_one(paths, dest, options, make_bar)
-            results = self._trees.download_below(paths, dest, options, make_bar)
+                return trees.download_one(paths, dest, options, make_bar)
+            results = trees.download_below(paths, dest, options, make_bar)
         else:
-            results = self._trees.download_named(paths, dest, options, total, make_bar)
+            results = trees.download_named(paths, dest, options, total, make_bar)
         if raise_errors:
             raise_failures("download", results)
         return results
@@ -572,6 +580,8 @@ class ArtifactFiles:
         Symbolic links are followed, left out ("skip"), or an error each ("refuse"); one that leads nowhere or in a
         circle is an error for that item.
         """
+        from .transfers.tree import TreeOptions
+
         options = TreeOptions(
             overwrite=overwrite, wanted=name_filter(include, exclude), symlinks=symlinks, cancel=cancel
         )
@@ -583,7 +593,7 @@ class ArtifactFiles:
             return self._put_task(self._batches.context(bar), session, index, name, request)
 
         scalar = isinstance(files, str | os.PathLike) and not os.path.isdir(files)
-        results: list[FileResult] = self._trees.upload(files, prefix, options, make_bar, make_put)
+        results: list[FileResult] = self._trees().upload(files, prefix, options, make_bar, make_put)
         if scalar:
             if results[0]["error"] is not None:
                 raise results[0]["error"]
@@ -605,7 +615,7 @@ class ArtifactFiles:
         Nothing is downloaded: digests are compared with ETags. See ``Comparison`` for what comes back; what keeps a
         single file from being compared is among it, under ``errors``. Raises if the server is out of reach.
         """
-        return self._trees.verify(local, prefix, name_filter(include, exclude))
+        return self._trees().verify(local, prefix, name_filter(include, exclude))
 
     # -- asking -----------------------------------------------------------------------------------------------
 

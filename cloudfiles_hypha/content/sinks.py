@@ -9,7 +9,7 @@ from typing import IO, Any
 from ..errors import IntegrityError, PreconditionFailed
 from ..models import Fetched, GetRequest, ObjectInfo
 from .digests import digest_in
-from .sources import Spool
+from .spool import Spool
 
 # Bytes that are fetched before a user's file is given them.
 _PIECE = 8 * 1024 * 1024

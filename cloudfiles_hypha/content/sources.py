@@ -8,24 +8,23 @@ from __future__ import annotations
 import io
 import os
 import stat
-import tempfile
-import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..models import Body
+
+if TYPE_CHECKING:
+    from .spool import Spool
 
 Content = bytes | bytearray | memoryview | str | IO[bytes] | os.PathLike[str]
 """Bytes or anything with a buffer, text (sent as UTF-8), an open binary file, or the path of a local file."""
 
-# What is copied is in memory up to this many bytes, in a temporary file beyond.
-SPOOLED = 8 * 1024 * 1024
-_BLOCK = 1024 * 1024
+# Bytes that are copied at a time.
+BLOCK = 1024 * 1024
 
 
-class _Reader(io.RawIOBase):
+class Reader(io.RawIOBase):
     """A reader that can be put anywhere, counted from its beginning."""
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -88,7 +87,7 @@ class InMemory:
         return cast(IO[bytes], _View(self._view))
 
 
-class _View(_Reader):
+class _View(Reader):
     """Reads a memoryview without copying more of it than is asked for."""
 
     def __init__(self, view: memoryview) -> None:
@@ -104,7 +103,7 @@ class _View(_Reader):
         self._at = offset
 
 
-class _Behind(_Reader):
+class _Behind(Reader):
     """A reader that begins at an offset of another one, and closes it."""
 
     def __init__(self, reader: IO[bytes], start: int) -> None:
@@ -152,7 +151,7 @@ class OpenFile:
         return cast(IO[bytes], _Positioned(self, self._descriptor, self._start))
 
 
-class _Positioned(_Reader):
+class _Positioned(Reader):
     """Reads a descriptor from places of its own; keeps the body, and so the descriptor, open."""
 
     def __init__(self, body: OpenFile, descriptor: int, start: int) -> None:
@@ -163,56 +162,6 @@ class _Positioned(_Reader):
 
     def read(self, size: int = -1) -> bytes:
         block = os.pread(self._descriptor, self._body.size if size < 0 else size, self._start + self._at)
-        self._at += len(block)
-        return block
-
-    def _go(self, offset: int) -> None:
-        self._at = offset
-
-
-class Spool:
-    """A copy of somebody's bytes, as a ``Body``: in memory if they are few, else in a temporary file."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 -- lives as long as this body
-        weakref.finalize(self, self._file.close)
-        self._lock = threading.Lock()  # guards seeking and reading, which belong together
-        self.size = 0
-
-    def write(self, block: bytes) -> None:
-        """Add bytes at the end; not while it is being read."""
-        self._file.write(block)
-        self.size += len(block)
-
-    def read_at(self, offset: int, size: int) -> bytes:
-        """Bytes from a place."""
-        with self._lock:
-            self._file.seek(offset)
-            return self._file.read(size)
-
-    def blocks(self) -> Iterator[bytes]:
-        """All of it, block by block."""
-        at = 0
-        while block := self.read_at(at, _BLOCK):
-            yield block
-            at += len(block)
-
-    def open(self) -> IO[bytes]:
-        """A fresh reader at the first byte."""
-        return cast(IO[bytes], _Spooled(self))
-
-    def close(self) -> None:
-        """Let go of the copy."""
-        self._file.close()
-
-
-class _Spooled(_Reader):
-    def __init__(self, spool: Spool) -> None:
-        self._spool = spool
-        self._at = 0
-
-    def read(self, size: int = -1) -> bytes:
-        block = self._spool.read_at(self._at, self._spool.size if size < 0 else size)
         self._at += len(block)
         return block
 
@@ -239,11 +188,13 @@ class Foreign:
 
     def copy(self, start: int, size: int) -> Spool:
         """Bytes ``[start, start + size)``, read now."""
+        from .spool import Spool
+
         spool = Spool()
         try:
             self._file.seek(self._start + start)
             while spool.size < size:
-                block = _bytes(self._file.read(min(_BLOCK, size - spool.size)), self._path)
+                block = _bytes(self._file.read(min(BLOCK, size - spool.size)), self._path)
                 if not block:
                     raise OSError(
                         f"{self._path}: the file is {size - spool.size} bytes shorter than when it was measured; "
@@ -276,8 +227,10 @@ def _of_file(file: IO[bytes], path: str) -> Body:
             return foreign
     except (AttributeError, OSError, io.UnsupportedOperation):
         pass  # it cannot seek: what is read cannot be read again
+    from .spool import Spool
+
     spool = Spool()
-    while block := _bytes(file.read(_BLOCK), path):
+    while block := _bytes(file.read(BLOCK), path):
         spool.write(block)
     return spool
 

@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ..errors import TransferError
-from ..transports.base import Transport
 from .waiting import Flag, Gate
+
+if TYPE_CHECKING:
+    from ..transports.base import Transport
 
 T = TypeVar("T")
 

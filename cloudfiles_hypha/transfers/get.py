@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from ..content.sinks import BufferSink, Piece, PieceSink, Writer
 from ..engine.outcomes import Done
 from ..engine.run import Run
 from ..errors import InvalidContent, RangeNotSatisfiable
@@ -14,6 +14,9 @@ from ..models import Fetched, GetRequest
 from ..plan.ranges import coalesce
 from ..results import Result, failed, got
 from .task import Context, Task, attempts_of
+
+if TYPE_CHECKING:
+    from ..content.sinks import Piece, Writer
 
 Decode = Callable[[bytes, str], object]
 """Makes of an object's bytes (and its path, for a message) what the user wants; raises ``InvalidContent``."""
@@ -164,6 +167,8 @@ class GetInto(Task[Result]):
         return Done(((self.index, got(self.name, self.request, fetched, content, self.attempts)),))
 
     def _to_buffer(self, run: Run) -> Done[Result]:
+        from ..content.sinks import BufferSink  # there already: ``arguments`` loads it when it sees an ``into``
+
         sink = BufferSink(self.request, s3_etags=self.context.backend.can.s3_etags)
 
         def attempt() -> tuple[Fetched, memoryview]:
@@ -176,6 +181,8 @@ class GetInto(Task[Result]):
         return self._done(fetched, view)
 
     def _to_file(self, run: Run) -> Done[Result]:
+        from ..content.sinks import Writer
+
         writer = self._writer  # also of the turn before, if a URL has expired since
         if writer is None:
             writer = self._writer = Writer(self.request, s3_etags=self.context.backend.can.s3_etags)
@@ -189,6 +196,8 @@ class GetInto(Task[Result]):
         return self._done(writer.fetched(), None)
 
     def _fetch(self, wanted: GetRequest) -> Piece:
+        from ..content.sinks import PieceSink
+
         sink = PieceSink(wanted, self.request.end)
         try:
             fetched = self.context.backend.get(wanted, self.ticket, sink)
