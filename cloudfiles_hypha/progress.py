@@ -39,10 +39,14 @@ class Observer(Protocol):
 
 @runtime_checkable
 class Bar(Protocol):
-    """What a caller's own bar must have: ``update(n)`` adds n items (n bytes, if its ``unit`` is "B")."""
+    """What a caller's own bar must have: ``update(n)`` adds n items (n bytes, if its ``unit`` is "B").
+
+    A negative ``n`` takes bytes back that have to be moved again, because a file is begun anew. Items are never taken
+    back.
+    """
 
     def update(self, n: int, /) -> object:
-        """Advance by ``n``."""
+        """Advance by ``n``, or go back where that is negative."""
 
 
 ProgressOption = bool | str | Bar | None

@@ -3,30 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
 
 import gevent
-from gevent.event import AsyncResult, Event
-from gevent.lock import RLock
+from gevent.hub import Waiter
+from gevent.monkey import get_original
 
 from ..errors import Cancelled, TransferError
 from .kits import GRACE, FlagLike, GateLike
+from .waiting import Flag, Lock
+
+T = TypeVar("T")
+
+# Those of real threads, also where gevent has patched what a thread is: its own are not for several hubs.
+_native_lock: Callable[[], Any] = get_original("_thread", "allocate_lock")
+_native_local: Callable[[], Any] = get_original("_thread", "_local")
 
 
-class _Gate:
+class _Gate(Generic[T]):
+    """Waited for by one greenlet, which the hub of its own thread wakes up, whichever thread opens it."""
+
     def __init__(self) -> None:
-        self._result: AsyncResult[object] = AsyncResult()
+        self._values: list[T] = []
+        self._alarm: Any = None  # of that hub, while it is waited for; what one may wait for keeps the hub going
+        self._lock = _native_lock()  # guards both, and the alarm's life; never held while waiting
 
-    def open(self, value: object) -> None:
-        if not self._result.ready():
-            self._result.set(value)
+    def open(self, value: T) -> None:
+        with self._lock:
+            if not self._values:
+                self._values.append(value)
+                if self._alarm is not None:
+                    self._alarm.send()  # the one thing that may be done to another thread's hub
 
     def wait(self, seconds: float | None = None) -> bool:
-        self._result.wait(seconds)
-        return bool(self._result.ready())
+        hub = gevent.get_hub()
+        waiter: Waiter[Any] = Waiter(hub)
+        with self._lock:
+            if self._values:
+                return True
+            self._alarm = hub.loop.async_()
+            self._alarm.start(waiter.switch, None)
+        try:
+            with gevent.Timeout(seconds, False):
+                waiter.get()
+        finally:
+            with self._lock:
+                alarm, self._alarm = self._alarm, None
+            alarm.stop()
+            alarm.close()
+        return bool(self._values)
 
-    def value(self) -> object:
-        return self._result.get()
+    def value(self) -> T:
+        self.wait()
+        return self._values[0]
 
 
 class _GivenUp(Cancelled, gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
@@ -40,9 +69,8 @@ class GreenKit:
         self._workers: set[gevent.Greenlet[..., None]] = set()
 
     def flag(self) -> FlagLike:
-        """Something to wait for."""
-        event: FlagLike = Event()
-        return event
+        """Something to wait for, also in several threads."""
+        return Flag(_Gate, _native_lock)
 
     def gate(self) -> GateLike[object]:
         """A gate for the calling greenlet."""
@@ -80,7 +108,21 @@ class GreenKit:
         gevent.joinall([*self._workers], timeout=GRACE if abort else None)
 
 
-def green_lock() -> AbstractContextManager[object]:
-    """A lock for gevent's greenlets, whose holder may take it again."""
-    lock: AbstractContextManager[object] = RLock()
-    return lock
+def green_lock() -> Lock:
+    """A lock for gevent's greenlets, in any number of threads, whose holder may take it again."""
+    return Lock(_Gate, _native_lock, gevent.getcurrent)
+
+
+class _Home:
+    """Stands for one thread, as long as that lives."""
+
+
+_here = _native_local()
+
+
+def home() -> object:
+    """What stands for the calling thread, and for nobody after it: it goes with the thread."""
+    mine = getattr(_here, "home", None)
+    if mine is None:
+        mine = _here.home = _Home()
+    return mine

@@ -6,8 +6,11 @@ import copy
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from ..errors import TransferError
+
+T = TypeVar("T")
 
 
 class Pace:
@@ -15,13 +18,15 @@ class Pace:
 
     A ``Retry-After`` makes every worker wait, once; each such answer halves how many workers go on, and every full
     round of successes lets one more in. One that is longer than anybody's patience ends every item that is begun
-    before it is over. Costs one attribute look-up while no server has complained. Thread-safe.
+    before it is over. It hears of attempts and not of items: one of those may have ended because it was given up. Costs
+    next to nothing while no server has complained. Thread-safe.
     """
 
     def __init__(self, width: int, sleep: Callable[[float], None]) -> None:
         self.width = width
         self.allowed = width
         self.calm = True
+        self.grown = False  # more workers may be at work; for whoever starts them to take back
         self._sleep = sleep
         self._until = 0.0
         self._halved_at = 0.0
@@ -29,6 +34,21 @@ class Pace:
         self._refusal: TransferError | None = None
         self._refused_until = 0.0
         self._lock = threading.Lock()  # guards all of the above; never held while waiting
+
+    def attempt(self, call: Callable[[], T]) -> T:
+        """The value of ``call``, which is one attempt, or what it raises; takes note if that is a ``success``.
+
+        An answer that a server stands by, such as 404, is one. A failure that may pass is none, nor is one of our own.
+        """
+        try:
+            value = call()
+        except TransferError as error:
+            if not self.calm and not error.retryable and 300 <= (error.status or 0) < 500:
+                self.success()
+            raise
+        if not self.calm:
+            self.success()
+        return value
 
     def complaint(self, error: TransferError) -> None:
         """Take note of an answer that asks for a slower pace, and is followed by another attempt."""
@@ -50,17 +70,17 @@ class Pace:
             self._refusal = error
             self.calm = False
 
-    def success(self) -> bool:
-        """Take note that an item went through, if not ``calm``; True if one more worker may be at work now."""
+    def success(self) -> None:
+        """Take note, if not ``calm``, that a server that is well has answered."""
         with self._lock:
             self._successes += 1
-            grown = self._successes >= self.allowed and self.allowed < self.width
             if self._successes >= self.allowed:
                 self._successes = 0
-                self.allowed += grown
+                if self.allowed < self.width:
+                    self.allowed += 1
+                    self.grown = True
                 now = time.monotonic()
                 self.calm = self.allowed >= self.width and now >= self._until and now >= self._refused_until
-            return grown
 
     def wait(self) -> None:
         """Sit out the common pause; raises what a server has refused everybody with."""

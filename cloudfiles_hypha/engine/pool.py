@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Cancelled
-from ..transports.base import Transport
 from .kits import Kit, ThreadKit, sockets_are_patched
 from .mailbox import Mailbox
 from .outcomes import UNRESOLVED, Done, More, Prepare, Task
@@ -27,6 +26,7 @@ from .waiting import Lock, lock_that_outlasts_a_fork
 from .workers import Workers
 
 if TYPE_CHECKING:
+    from ..transports.base import Transport
     from .carriers import Lease
 
 R = TypeVar("R")
@@ -106,6 +106,16 @@ class Engine:
         from .greenlets import green_lock
 
         return green_lock()
+
+    @property
+    def home(self) -> object:
+        """What tasks must have in common for one ``Service`` to do them: the engine; the thread, if that is what its
+        greenlets belong to. Goes when that does."""
+        if not self.green:
+            return self
+        from .greenlets import home
+
+        return home()
 
     @property
     def carried(self) -> bool:
@@ -258,8 +268,6 @@ def _inline(
                     if outcome is UNRESOLVED:
                         unresolved.append(task)
                     elif isinstance(outcome, Done):
-                        if not run.pace.calm:
-                            run.pace.success()
                         yield task, outcome
                 batch = unresolved
     finally:

@@ -1,7 +1,8 @@
 """Waiting, for whoever there is to wait: a thread waits as threads do, a carrier's greenlet lets the others run.
 
 ``Gate`` is waited for once by one, ``Flag`` by any number, ``Lock`` is held by one. All may be opened, set and released
-from any thread. Nothing here polls. (gevent's greenlets have gevent's own; see ``greenlets``.)
+from any thread. Nothing here polls. (gevent's greenlets have a gate of their own, for the same flags and locks; see
+``greenlets``.)
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import os
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from .carriers import Carrier, Waiting
+    from .kits import GateLike
 
 T = TypeVar("T")
 
@@ -96,12 +100,17 @@ class Gate(Generic[T]):
 
 
 class Flag:
-    """Something to wait for; once set it stays so."""
+    """Something to wait for, each at a ``gate`` of its own; once set it stays so. ``guard`` makes a thread's lock."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        gate: Callable[[], GateLike[None]] = Gate,
+        guard: Callable[[], AbstractContextManager[object]] = threading.Lock,
+    ) -> None:
         self._set = False
-        self._gates: list[Gate[None]] = []
-        self._lock = threading.Lock()  # guards both; never held while waiting
+        self._gate = gate
+        self._gates: list[GateLike[None]] = []
+        self._lock = guard()  # guards the flag and the gates; never held while waiting
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -120,7 +129,7 @@ class Flag:
         with self._lock:
             if self._set:
                 return True
-            gate: Gate[None] = Gate()
+            gate = self._gate()
             self._gates.append(gate)
         try:
             return gate.wait(seconds)
@@ -132,22 +141,32 @@ class Flag:
 
 
 class Lock:
-    """Held by one thread or carrier's greenlet, who may take it again; handed on in the order of asking."""
+    """Held by one thread or greenlet, whom ``me`` tells and who may take it again; handed on in the order of asking.
 
-    def __init__(self) -> None:
+    Each waits at a ``gate`` of its own; ``guard`` makes a thread's lock.
+    """
+
+    def __init__(
+        self,
+        gate: Callable[[], GateLike[None]] = Gate,
+        guard: Callable[[], AbstractContextManager[object]] = threading.Lock,
+        me: Callable[[], object] = who,
+    ) -> None:
+        self._gate = gate
+        self._me = me
         self._owner: object = None
         self._count = 0
-        self._queue: deque[tuple[object, Gate[None]]] = deque()
-        self._lock = threading.Lock()  # guards the three above; never held while waiting
+        self._queue: deque[tuple[object, GateLike[None]]] = deque()
+        self._lock = guard()  # guards the three above; never held while waiting
 
     def __enter__(self) -> Lock:
-        me = who()
+        me = self._me()
         with self._lock:
             if self._owner is None or self._owner == me:
                 self._owner = me
                 self._count += 1
                 return self
-            gate: Gate[None] = Gate()
+            gate = self._gate()
             self._queue.append((me, gate))
         try:
             gate.wait()

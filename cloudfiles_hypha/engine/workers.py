@@ -67,10 +67,12 @@ class Workers(Generic[R]):
         self._turns: deque[Task[R]] = deque()
         self._pending: deque[Task[R]] = deque()  # to be resolved
         self._doing: dict[Task[R], object] = {}  # who is at which task, where that may be asked for
+        self._asking: dict[object, set[Task[R]]] = {}  # who resolves names, and for which tasks still
         self._turn_next = False
         self._active = 0  # workers that were started and have not ended
         self._busy = 0  # those of them that hold a task
         self._resolving = 0
+        self._left_alone = 0  # those of them for whose names nobody waits any more: about to end, whenever that is
         self._over = False
         self._lock = threading.Lock()  # guards the above from ``_new`` on; never held while anything waits
 
@@ -116,7 +118,7 @@ class Workers(Generic[R]):
 
     def _needs_resolver(self) -> bool:
         at_once = 1 if self._standing or self.sizes is None else max(1, self.sizes.at_once)
-        return bool(self._pending) and self._resolving < at_once and not self._over
+        return bool(self._pending) and self._resolving - self._left_alone < at_once and not self._over
 
     def _needs_worker(self) -> bool | None:
         """None if no further one is needed; else whether it is for a heavy task."""
@@ -179,7 +181,8 @@ class Workers(Generic[R]):
                 if isinstance(outcome, Done):
                     deliver(task, outcome)
                     task, ended = None, 1
-                    if not pace.calm and pace.success():
+                    if pace.grown:
+                        pace.grown = False
                         self.wake()
                     if outcome.weight >= _LARGE and self._spread(kit):
                         return
@@ -199,8 +202,6 @@ class Workers(Generic[R]):
                 self._turns.extend([task] * outcome.turns)
             else:
                 self._pending.append(task)
-        if isinstance(outcome, More) and not self._run.pace.calm:
-            self._run.pace.success()
         self.wake()
 
     def _spread(self, kit: Kit) -> bool:
@@ -214,25 +215,33 @@ class Workers(Generic[R]):
         return False
 
     def _resolve(self) -> None:
+        me = self._run.kit.me()
+        alone = False
         try:
-            while batch := self._take_pending():
+            while not alone and (batch := self._take_pending(me)):
                 prepare = self._prepare
                 if prepare is None or self.sizes is None:
                     raise AssertionError("there is nothing to resolve with")
                 prepare.resolve(batch, self._run, self.sizes)
                 with self._lock:
-                    self._new.extend(batch)
+                    wanted = self._asking.pop(me)
+                    alone = not wanted  # then another one has been let in for the next
+                    self._new.extend(task for task in batch if task in wanted)
                 self.wake()
         except BaseException as error:  # noqa: BLE001 -- raised in the calling thread
-            self.crash(error)
+            with self._lock:
+                alone = not self._asking.pop(me, True)
+            if not (alone and isinstance(error, Cancelled)):
+                self.crash(error)
         with self._lock:
             self._resolving -= 1
+            self._left_alone -= alone
             ended = self._has_ended()
         if ended:
             self.idle.set()
         self.wake()  # what came while this one was about to end
 
-    def _take_pending(self) -> list[Task[R]]:
+    def _take_pending(self, me: object) -> list[Task[R]]:
         sizes = self.sizes
         if sizes is None:
             return []
@@ -243,6 +252,7 @@ class Workers(Generic[R]):
             left = len(self._pending)
             count = min(left, sizes.limit) if self._standing else sizes.next(left if self.complete else None)
             batch = [self._pending.popleft() for _ in range(min(count, left))]
+            self._asking[me] = set(batch)
         self.wake()  # others may resolve the rest at the same time
         return batch
 
@@ -263,15 +273,23 @@ class Workers(Generic[R]):
             cancelled.wait(_MOMENT)
 
     def give_up(self, task: Task[R]) -> None:
-        """Nobody waits for a task any more: forget it, or break it off."""
+        """Nobody waits for a task any more: forget it, or break it off; so, too, the call that resolves its name, if
+        nobody waits for another name in it. Then the next names need not wait until that has ended."""
+        interrupt, given_up = self._run.kit.interrupt, Cancelled(GIVEN_UP)
         with self._lock:
             for queue in (self._new, self._turns, self._pending):
                 if task in queue:
                     queue.remove(task)
                     return
+            resolver, wanted = next((item for item in self._asking.items() if task in item[1]), (None, {task}))
+            wanted.remove(task)
+            self._left_alone += not wanted and resolver is not None
         worker = self._doing.get(task)
         if worker is not None:
-            self._run.kit.interrupt(worker, lambda: self._doing.get(task) is worker, Cancelled(GIVEN_UP))
+            interrupt(worker, lambda: self._doing.get(task) is worker, given_up)
+        elif resolver is not None and not wanted:
+            interrupt(resolver, lambda: self._asking.get(resolver) is wanted, given_up)
+            self.wake()
 
     def crash(self, error: BaseException) -> None:
         """A worker has failed: nothing more is begun, and whoever waits for results is told."""

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from ..backends.base import Backend, Control, Resolver, WriteSession
 from ..engine.outcomes import Done, Prepare
@@ -45,7 +45,8 @@ class Batches:
         self.policy = policy
         self.prefix = prefix
         self.observer = observer
-        self._services: dict[tuple[bool, int], Service[Result]] = {}
+        # by who may share one, which goes when its thread does, and by whether it is silent
+        self._services: WeakKeyDictionary[object, dict[bool, Service[Result]]] = WeakKeyDictionary()
         self._lock = lock_that_outlasts_a_fork()  # guards the one above
 
     def control(self) -> Control:
@@ -135,21 +136,21 @@ class Batches:
         return self._service(silent).do(task)
 
     def _service(self, silent: bool) -> Service[Result]:
-        # greenlets of gevent belong to a thread
-        key = (silent, threading.get_ident() if self.engine.green else 0)
+        home = self.engine.home
         with self._lock:
-            service = self._services.get(key)
+            services = self._services.setdefault(home, {})
+            service = services.get(silent)
             if service is None or service.ended or service.pid != os.getpid():
                 prepare = self._prepare_singles(silent) if self.backend.can.batched else None
-                service = self._services[key] = Service(self.engine, prepare)
+                service = services[silent] = Service(self.engine, prepare)
             return service
 
     def close(self) -> None:
         """End what single reads have left; let go of threads and connections."""
         with self._lock:
-            services, self._services = self._services, {}
-        for (_, thread), service in services.items():
-            if service.pid == os.getpid() and thread in (0, threading.get_ident()):
+            services, self._services = self._services, WeakKeyDictionary()
+        for service in services.get(self.engine.home, {}).values():
+            if service.pid == os.getpid():
                 service.close()
         self.engine.close()
 
@@ -231,7 +232,7 @@ class _Resolution:
         self._patience = self._policy = policy
 
     def __call__(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
-        control = RunControl(self._policy, run)
+        control = RunControl(self._policy, run, batch)
         named: list[Task[Any]] = []
         for task in cast("Sequence[Task[Any]]", batch):
             if isinstance(task, PutInParts):

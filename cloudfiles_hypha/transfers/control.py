@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from ..backends.base import Flag
 from ..engine.locks import named_lock
-from ..engine.run import Run
-from ..errors import TransferError
+from ..engine.outcomes import Task
+from ..engine.run import GIVEN_UP, Run
+from ..errors import Cancelled, TransferError
 from ..retry import RetryPolicy
 
 T = TypeVar("T")
@@ -17,18 +18,19 @@ R = TypeVar("R")
 
 
 class RunControl:
-    """The policy's retries, the run's pauses, the engine's locks."""
+    """The policy's retries, the run's pauses, the engine's locks; given up with the run, or with all of ``tasks``."""
 
-    def __init__(self, policy: RetryPolicy, run: Run) -> None:
+    def __init__(self, policy: RetryPolicy, run: Run, tasks: Sequence[Task[object]] = ()) -> None:
         self._policy = policy
         self._run = run
+        self._tasks = tasks
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the policy."""
 
         def checked() -> T:
-            self._run.check()
-            return attempt()
+            self.check()
+            return self._run.pace.attempt(attempt)
 
         try:
             return self._policy.run(checked, self._run.sleep, self._run.pace.complaint)[0]
@@ -38,8 +40,10 @@ class RunControl:
             raise
 
     def check(self) -> None:
-        """Raise ``Cancelled`` when the run is given up."""
+        """Raise ``Cancelled`` when nobody waits for this any more."""
         self._run.check()
+        if self._tasks and all(task.cancelled for task in self._tasks):
+            raise Cancelled(GIVEN_UP)
 
     def sleep(self, seconds: float) -> None:
         """Wait; raises ``Cancelled`` as soon as the run is given up."""

@@ -103,7 +103,8 @@ class Download(InParts[Part]):
         self._measured = True  # the server says how long what it sends is
         self._restarts = 0
         self._doubtful: set[str] = set()
-        self._unnoted = 0  # bytes that the caller was not told of yet
+        self._noted = 0  # bytes that the caller was told of, or is to be told of
+        self._unnoted = 0  # those of them that it was not told of yet
         self._noted_at = 0.0
 
     @property
@@ -275,6 +276,7 @@ class Download(InParts[Part]):
         if self._watched is None:
             return
         with self._lock:
+            self._noted += size
             self._unnoted += size
             now = monotonic()
             if not at_once and now - self._noted_at < _NOTE_SECONDS:
@@ -316,6 +318,8 @@ class Download(InParts[Part]):
         self._restarts += not piece
         self._in_parts = not piece
         self._file.discard()
+        self._unnoted -= self._noted  # what comes instead is told of again
+        self._noted = 0
         self._check = self._pinned = self.size = None
         self._todo, self._begun = [], False
         self.reopen()

@@ -12,7 +12,7 @@ from ..content.sources import Foreign, LocalFile
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import Run
 from ..errors import ServerError, TransferError
-from ..models import Fetched, GetRequest, PutRequest, Stored
+from ..models import Fetched, GetRequest, PutRequest, Session, Stored
 from ..results import Result, failed, got, written
 from .control import RunControl
 from .task import FRESH_TICKETS, Context, Task, attempts_of
@@ -128,7 +128,7 @@ class PutInParts(Put):
         except StaleTicket as stale:
             denied = self.went_stale(stale, part.session)
             if denied is None:
-                upload.expired(part.session)
+                self._expired(run, part.session)
                 upload.release(part, keep_turn=True)
                 return UNRESOLVED
             upload.error = upload.error or denied
@@ -140,8 +140,8 @@ class PutInParts(Put):
                 upload.error = upload.error or error
         else:
             self.stale = 0
-            upload.sent(part, stored)
-            self.moved(run, stored.size)
+            if size := upload.sent(part, stored):
+                self.moved(run, size)
         wanted = upload.release(part, again=again, give_up=upload.error is not None)
         return self._finish(run) if wanted is None else More(wanted)
 
@@ -161,6 +161,11 @@ class PutInParts(Put):
             return self._copied(run, self.request, body, start, size, send)
         return send(run, upload.body(part))
 
+    def _expired(self, run: Run, session: Session) -> None:
+        """All parts are to be sent again: whoever watches counts them again, too."""
+        if lost := self.upload.expired(session):
+            self.moved(run, -lost)
+
     def _finish(self, run: Run) -> Done[Result] | More | Unresolved:
         """All parts are there, or one cannot be sent."""
         upload = self.upload
@@ -175,7 +180,7 @@ class PutInParts(Put):
                 return self.end(run, Done(((self.index, written(self.name, self.request, stored, upload.attempts)),)))
             except StaleTicket as error:
                 self.stale += 1
-                upload.expired(session)
+                self._expired(run, session)
                 if self.stale <= FRESH_TICKETS:
                     upload.reopen()
                     return UNRESOLVED

@@ -113,7 +113,7 @@ class Task(Generic[R]):
             run.check()
             if self.cancelled:
                 raise Cancelled(GIVEN_UP)
-            return call()
+            return run.pace.attempt(call)
 
         context = self.context
         policy = context.policy

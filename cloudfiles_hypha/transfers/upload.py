@@ -81,14 +81,16 @@ class Upload(InParts[SentPart]):
             self._todo = deque(range(self.count))
             self._began, self._sent = monotonic(), 0
 
-    def expired(self, session: Session) -> None:
-        """The S3 does not accept this session's URLs any more, or the server has forgotten it."""
+    def expired(self, session: Session) -> int:
+        """The S3 does not accept this session's URLs any more, or the server has forgotten it; how many bytes had been
+        ``sent`` in it for nothing."""
         with self._lock:
             if self.session is not session:
-                return  # another worker has met with that before
+                return 0  # another worker has met with that before
             self.session = None
             self._todo.clear()
             self._restarts += 1
+            lost, self._sent = self._sent, 0
         _log.warning(
             "%s: the multipart upload %s has expired or is lost after %d of %d parts; starting over, what was sent "
             "stays in the store as an incomplete upload",
@@ -97,6 +99,7 @@ class Upload(InParts[SentPart]):
             len(self.digests),
             self.count,
         )
+        return lost
 
     # -- a part -------------------------------------------------------------------------------------------------
 
@@ -109,10 +112,12 @@ class Upload(InParts[SentPart]):
         """The request for one part of a body that may be read anywhere."""
         return replace(self.request, body=PartOf.cut(self.request.body, *self.place(part)))
 
-    def sent(self, part: SentPart, stored: Stored) -> None:
-        """A part is in the store."""
+    def sent(self, part: SentPart, stored: Stored) -> int:
+        """A part is in the store; how many bytes of the object that makes more."""
         with self._lock:
-            if part.session is self.session and stored.md5 is not None:
-                self.digests[part.number] = stored.md5
-                self._sent += stored.size
-                self._speed = self._sent / max(1e-3, monotonic() - self._began)
+            if part.session is not self.session or stored.md5 is None:
+                return 0
+            self.digests[part.number] = stored.md5
+            self._sent += stored.size
+            self._speed = self._sent / max(1e-3, monotonic() - self._began)
+            return stored.size

@@ -14,24 +14,26 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import gevent
 import pytest
 
 from cloudfiles_hypha import ArtifactFiles, Cancellation, Cancelled, TransferError
 from cloudfiles_hypha.backends.base import StaleTicket
-from cloudfiles_hypha.engine import pool
+from cloudfiles_hypha.engine import pool, workers
 from cloudfiles_hypha.engine.carriers import Carrier
 from cloudfiles_hypha.engine.kits import ThreadKit
 from cloudfiles_hypha.engine.mailbox import Mailbox
 from cloudfiles_hypha.engine.pool import Engine
 from cloudfiles_hypha.engine.run import Run
-from cloudfiles_hypha.models import Timeouts
+from cloudfiles_hypha.models import GetRequest, Timeouts
 from cloudfiles_hypha.progress import Item
 from cloudfiles_hypha.transfers.batch import _Resolution
+from cloudfiles_hypha.transfers.get import Get
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
 from tests.support.child import in_child
-from tests.support.clients import QUICK, connect
+from tests.support.clients import CLIENTS, QUICK, connect
 from tests.support.fake_hypha import FakeHypha
-from tests.support.object_server import Always, Exchange, Fault, ObjectServer, Response
+from tests.support.object_server import Always, Exchange, Fault, Hang, ObjectServer, Response
 from tests.support.tasks import run as run_on
 
 
@@ -68,6 +70,43 @@ class Watcher:
 
     def ended(self, item: Item, error: Exception | None) -> None:
         self._note("failed for good" if error else "ended", item)
+
+
+# --- Calls that nobody waits for any more ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["threads", "urllib3", "green"])
+def test_a_name_does_not_wait_for_a_signing_call_that_was_given_up(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHypha() as hypha, connect(hypha, **CLIENTS[kind]) as files:
+        hypha.add_artifact("ws/a", {"a": b"a", "b": b"b", "c": b"c"})
+        green = kind == "green"
+        sleep: Callable[[float], object] = gevent.sleep if green else time.sleep
+
+        def until(true: Callable[[], object]) -> bool:
+            deadline = time.monotonic() + 10
+            while not true() and time.monotonic() < deadline:
+                sleep(0.01)
+            return bool(true())
+
+        hypha.fault("get_file", Hang())
+        service = files._batches._service(silent=False)
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "_MOMENT", 0.25)  # so that both are in one call, however slow the machine is
+            first, second = (
+                service.submit(Get(files._batches.context(), 0, name, GetRequest(name), None)) for name in "ab"
+            )
+            assert until(lambda: hypha.count("get_file") == 1)
+        assert first.cancel()  # as Ctrl-C does
+        got: list[bytes] = []
+        other = threading.Thread(target=lambda: got.append(files.get("c")), daemon=True)
+        reading = gevent.spawn(lambda: got.append(files.get("c"))) if green else other.start()
+        sleep(0.1)
+        assert hypha.count("get_file") == 1  # somebody waits for the other name in it
+        assert second.cancel()
+        assert until(lambda: got == [b"c"])
+        assert hypha.count("get_file") == 2
+        assert reading.join(10) is None if green else other.join(10) is None
+        assert files.get("a") == b"a"  # and all is as before
 
 
 # --- Results that wait while nobody is waiting for them -------------------------------------------------------------

@@ -258,7 +258,14 @@ def test_a_server_that_knows_no_if_match_mixes_nothing_either(
 def test_an_object_that_is_replaced_between_two_parts_comes_whole_and_unmixed(
     connect: Connect, object_server: ObjectServer, tmp_path: Path
 ) -> None:
-    new = BODY[::-1]
+    class Bar:
+        unit = "B"
+        total = 0
+
+        def update(self, n: int) -> None:
+            self.total += n
+
+    new, bar = BODY[::-1], Bar()
 
     class Replacing(Fault):
         def answer(self, exchange: Any) -> None:
@@ -267,9 +274,10 @@ def test_an_object_that_is_replaced_between_two_parts_comes_whole_and_unmixed(
 
     object_server.put("big", BODY)
     object_server.fault("big", Fault(), Fault(), Fault(), Replacing())
-    result = connect(object_server.url).download("big", tmp_path / "big", part_size=PART)
+    result = connect(object_server.url).download("big", tmp_path / "big", part_size=PART, progress=bar)
     assert (tmp_path / "big").read_bytes() == new
     assert result["etag"] == hashlib.md5(new).hexdigest()
+    assert bar.total == len(new)  # what had come of the old one was taken back
 
 
 def test_an_object_that_is_replaced_all_the_time_is_an_error(

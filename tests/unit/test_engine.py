@@ -12,24 +12,38 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, BatchError, Cancelled, RetryPolicy, TooManyRequests
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    BatchError,
+    Cancelled,
+    ConnectionFailed,
+    IntegrityError,
+    ObjectNotFound,
+    RetryPolicy,
+    ServerError,
+    TooManyRequests,
+    TransferTimeout,
+)
 from cloudfiles_hypha.engine import pace as pace_module
 from cloudfiles_hypha.engine import pool as engine_module
 from cloudfiles_hypha.engine.outcomes import More
 from cloudfiles_hypha.engine.pace import Pace
 from cloudfiles_hypha.engine.pool import Engine
 from cloudfiles_hypha.engine.run import Run
+from cloudfiles_hypha.errors import NotModified
 from cloudfiles_hypha.plan.batches import BatchSizes
 from tests.support.certs import make_ca
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha
-from tests.support.object_server import Always, Hang, ObjectServer, Status
+from tests.support.object_server import Always, DropRequest, Hang, ObjectServer, Status
 from tests.support.tasks import AGAIN, prepare_with, run
 
 ROOT = Path(__file__).parents[2]
@@ -665,6 +679,7 @@ def test_concurrency_goes_down_when_a_server_complains_and_recovers(pool: Engine
         at_once.append(now)
         run.sleep(0.005)
         now -= 1
+        run.pace.success()
 
     for _ in run(pool, range(1000), work):
         pass
@@ -708,6 +723,51 @@ def test_the_pace_recovers_by_one_for_each_full_round_of_successes(monkeypatch: 
         paced.success()
         after.append((paced.allowed, paced.calm))
     assert after == [(2, False), (3, False), (3, False), (3, False), (4, True)]
+
+
+@pytest.mark.parametrize(
+    ("error", "well"),
+    [
+        (ObjectNotFound("no", status=404), True),
+        (AccessDenied("no", status=403), True),
+        (NotModified("here already", status=304), True),
+        (TooManyRequests("busy", status=503), False),
+        (ServerError("broken", status=500), False),
+        (TransferTimeout("slow", status=408), False),
+        (ConnectionFailed("refused"), False),
+        (IntegrityError("damaged", status=206), False),
+        (Cancelled("given up"), False),
+        (FileNotFoundError("of our own"), False),
+        (None, True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_only_answers_of_a_server_that_is_well_let_the_pace_recover(error: Exception | None, well: bool) -> None:
+    def call() -> str:
+        if error is not None:
+            raise error
+        return "value"
+
+    paced, _ = pace(2)
+    paced.complaint(TooManyRequests("busy", status=429))
+    with pytest.raises(type(error)) if error is not None else nullcontext():
+        assert paced.attempt(call) == "value"
+    assert (paced.allowed, paced.grown) == (2 if well else 1, well)
+
+
+def test_items_that_failed_do_not_speed_the_pool_up_again(
+    cf: ArtifactFiles, store: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    successes: list[Pace] = []
+    monkeypatch.setattr(Pace, "calm", property(lambda self: False, lambda self, calm: None), raising=False)
+    monkeypatch.setattr(Pace, "success", lambda self: successes.append(self))
+    store.fault(NAMES[0], Always(Status(503)))
+    store.fault(NAMES[1], Always(Status(500)))
+    store.fault(NAMES[2], Always(DropRequest()))
+    store.fault(NAMES[3], Always(Status(404)))
+    results = cf.get(NAMES[:6], raise_errors=False)
+    assert [result["error"] is None for result in results] == [False] * 4 + [True] * 2
+    assert len(successes) == 3  # the server is well that has no such object
 
 
 def test_only_a_busy_server_slows_the_pace() -> None:

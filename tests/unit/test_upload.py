@@ -309,16 +309,39 @@ class _Huge(io.RawIOBase):
         raise AssertionError
 
 
+class Bar:
+    """A caller's own, of bytes."""
+
+    unit = "B"
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def update(self, n: int) -> None:
+        self.steps.append(n)
+
+
+@pytest.mark.parametrize("forgotten", [False, True], ids=["its URLs expire", "the server forgets it"])
+def test_what_was_sent_in_a_session_that_is_lost_is_taken_back_from_the_bar(
+    cf: ArtifactFiles, hypha: FakeHypha, big: Path, forgotten: bool
+) -> None:
+    class Expiring(Fault):
+        def answer(self, exchange: Any) -> None:
+            hypha.expire_urls(uploads=True)
+            super().answer(exchange)
+
+    if forgotten:
+        hypha.fault("put_file_complete_multipart", RemoteError("ValueError", "Upload session expired or not found"))
+    else:
+        hypha.store.fault(key(hypha, "big"), Fault(), Fault(), Fault(), Expiring(), method="PUT")
+    bar = Bar()
+    cf.upload(big, progress=bar)
+    assert hypha.count("put_file_start_multipart") == 2
+    assert min(bar.steps) < 0
+    assert sum(bar.steps) == len(BODY)
+
+
 def test_bytes_are_counted_part_by_part(cf: ArtifactFiles, big: Path) -> None:
-    class Bar:
-        unit = "B"
-
-        def __init__(self) -> None:
-            self.steps: list[int] = []
-
-        def update(self, n: int) -> None:
-            self.steps.append(n)
-
     bar = Bar()
     (big.parent / "small").write_bytes(b"small")
     cf.upload(big.parent, progress=bar)
