@@ -61,18 +61,23 @@ def read_request(source: Source, prefix: str) -> GetRequest:
     if isinstance(source, str):
         return GetRequest(prefix + check_name(source))
     path = _path_in(source, "get", _GET_KEYS)
-    start, end = source.get("start"), source.get("end")
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise ValueError(f"{path!r}: {name}={value!r}: expected a whole number of bytes from the beginning")
-    if end is not None and end < (start or 0):
-        raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
-    into = source.get("into")
+    start, end, into = source.get("start"), source.get("end"), source.get("into")
+    if start is not None:
+        _check_offset(path, "start", start)
+    if end is not None:
+        _check_offset(path, "end", end)
+        if end < (start or 0):
+            raise ValueError(f"{path!r}: the range ends ({end}) before it starts ({start or 0})")
     if into is not None:
         from .content.sinks import check_into  # only here: few programs give one
 
         check_into(into, path)
     return GetRequest(prefix + path, start, end, source.get("tags"), into)
+
+
+def _check_offset(path: str, name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{path!r}: {name}={value!r}: expected a whole number of bytes from the beginning")
 
 
 def _path_in(item: Mapping[str, object], verb: str, allowed: frozenset[str]) -> str:

@@ -40,7 +40,7 @@ from .results import Comparison, FileResult, Result, content_size, raise_failure
 from .retry import RetryPolicy
 from .settings import THRESHOLD, Secrets, Settings, timeouts_of
 from .transfers.batch import Batches
-from .transfers.get import Decode, Get, GetInto, together
+from .transfers.get import Decode, Get, GetInto, get_task, gets
 from .transfers.head import Head
 from .transfers.put import Put, PutInParts, Remove
 from .transfers.task import Context
@@ -255,7 +255,7 @@ class ArtifactFiles:
         return results
 
     def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
-        task = self._get_task(self._batches.context(), 0, request, decode)
+        task = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, decode)
         if isinstance(task, Get) and cancel is None and not request.empty:
             return self._batches.one(task)
         # a file of the user's is written to here, in the caller's thread
@@ -305,16 +305,7 @@ class ArtifactFiles:
     def _get_tasks(
         self, requests: Iterable[GetRequest], bar: Progress, decode: Decode | None
     ) -> Iterable[Get | GetInto]:
-        """A task for each request, or for several that are served best together, if all of them are known."""
-        context = self._batches.context(bar)
-        tasks = (self._get_task(context, index, request, decode) for index, request in enumerate(requests))
-        return together([*tasks]) if isinstance(requests, Sequence) and len(requests) > 1 else tasks
-
-    def _get_task(self, context: Context, index: int, request: GetRequest, decode: Decode | None) -> Get | GetInto:
-        name = request.path[len(self._prefix) :]
-        if request.into is not None:
-            return GetInto(context, index, name, request)
-        return Get(context, index, name, request, decode)
+        return gets(self._batches.context(bar), requests, self._prefix, decode)
 
     # -- writing ----------------------------------------------------------------------------------------------
 

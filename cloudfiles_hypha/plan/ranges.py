@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 
@@ -59,8 +59,8 @@ class Fetch:
     members: tuple[int, ...]
 
 
-def coalesce(ranges: Sequence[tuple[int, int]], *, gap: int, largest: int) -> list[Fetch]:
-    """Cover half-open ``ranges`` of one object with few requests, in order of their offsets.
+def coalesce(ranges: Iterable[tuple[int, int, int]], *, gap: int, largest: int) -> list[Fetch]:
+    """Cover half-open ranges of one object, each ``(start, end, number)``, with few requests, in order of offsets.
 
     Ranges are put together while at most ``gap`` unwanted bytes lie between them and the request stays within
     ``largest`` bytes; one that is larger by itself stays alone with those inside of it. Each range is within the
@@ -69,15 +69,16 @@ def coalesce(ranges: Sequence[tuple[int, int]], *, gap: int, largest: int) -> li
     fetches: list[Fetch] = []
     start = end = 0
     members: list[int] = []
-    for number in sorted(range(len(ranges)), key=lambda number: (ranges[number][0], -ranges[number][1])):
-        first, last = ranges[number]
+    for first, minus_last, number in sorted([(start, -end, number) for start, end, number in ranges]):
+        last = -minus_last
         joins = first - end <= gap and (last <= end or last - start <= largest)
         if members and not joins:
             fetches.append(Fetch(start, end, tuple(members)))
             members = []
         if not members:
             start, end = first, last
-        end = max(end, last)
+        elif last > end:
+            end = last
         members.append(number)
     if members:
         fetches.append(Fetch(start, end, tuple(members)))

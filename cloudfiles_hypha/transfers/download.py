@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -169,9 +169,9 @@ class Download(InParts[Part]):
         behind it, and if that was enough to call it progress, ``Progressed`` is raised."""
         if part.start and part.start == part.end:
             return  # an earlier attempt failed after all of it had arrived
-        request = replace(self.request, start=part.start or None, end=part.end, pinned=self._pinned)
+        request = self.request._replace(start=part.start or None, end=part.end, pinned=self._pinned)
         if self._pinned is not None:
-            request = replace(request, known=(), since=None)
+            request = request._replace(known=(), since=None)
         sink = _Arrival(self, part, run)
         began = monotonic()
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,8 @@ from ..engine.outcomes import Done
 from ..engine.run import Run
 from ..errors import InvalidContent, RangeNotSatisfiable
 from ..models import Fetched, GetRequest
-from ..plan.ranges import coalesce
+from ..plan.ranges import Fetch, coalesce
+from ..progress import Item
 from ..results import Result, failed, got
 from .task import Context, Task, attempts_of
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 Decode = Callable[[bytes, str], object]
 """Makes of an object's bytes (and its path, for a message) what the user wants; raises ``InvalidContent``."""
+Parts = Sequence[tuple[int, GetRequest]]
+"""Items of a batch, each with its number."""
 
 # Ranges of one object are fetched together across so many unwanted bytes: about what a request costs at 1 GB/s, and
 # less than a round trip on any slower line. And how many bytes such a request may have: it is held in memory.
 _GAP = 128 * 1024
 _LARGEST_FETCH = 8 * 1024 * 1024
+# Such requests of at least so many bytes are received where the interpreter is not needed as much.
+_HEAVY = 512 * 1024
 # Results of fewer bytes are bounded by their number already.
 _WEIGHTY = 64 * 1024
 
@@ -67,72 +71,112 @@ class Get(Task[Result]):
 class GetTogether(Get):
     """Close ranges of one object, fetched with one request and cut apart again."""
 
-    __slots__ = ("members",)
+    __slots__ = ("heavy", "parts")
 
-    def __init__(self, members: Sequence[Get], start: int, end: int) -> None:
-        first = members[0]
-        super().__init__(first.context, first.index, first.name, GetRequest(first.path, start, end), first.decode)
-        self.members = members
+    def __init__(self, context: Context, name: str, fetch: Fetch, parts: Parts, decode: Decode | None) -> None:
+        index, first = parts[0]
+        super().__init__(context, index, name, GetRequest(first.path, fetch.start, fetch.end), decode)
+        self.parts = parts
+        self.heavy = fetch.end - fetch.start >= _HEAVY
 
     def work(self, run: Run) -> Done[Result]:
         fetched = self.attempt(run, partial(self.context.backend.get, self.request, self.ticket))
-        results = [(member.index, self._cut(member, fetched)) for member in self.members]
-        size = sum(len(content) for _, result in results if isinstance(content := result["content"], bytes))
-        return Done(results, size if size > _WEIGHTY else 0)
-
-    def _cut(self, member: Get, fetched: Fetched) -> Result:
-        request = member.request
-        first, last = request.start or 0, request.end
-        start = self.request.start or 0
-        if fetched.size is not None and first > fetched.size > 0:
-            error = RangeNotSatisfiable(
-                f"no such bytes: the range starts at {first}, the object has {fetched.size}",
-                path=member.name,
-                status=416,
+        whole, size, start = fetched.content, fetched.size or 0, self.request.start or 0
+        name, attempts, decode = self.name, self.attempts, self.decode
+        results: list[tuple[int, Result]] = []
+        weight = 0
+        for index, request in self.parts:
+            first, last = request.start or 0, request.end
+            if first > size > 0:
+                error = RangeNotSatisfiable(
+                    f"no such bytes: the range starts at {first}, the object has {size}", path=name, status=416
+                )
+                results.append((index, failed(name, request, error, attempts)))
+                continue
+            content = whole[first - start : None if last is None else last - start]
+            weight += len(content)
+            results.append(
+                (
+                    index,
+                    self._decoded(request, fetched, content)
+                    if decode
+                    else got(name, request, fetched, content, attempts),
+                )
             )
-            return failed(member.name, request, error, self.attempts)
-        content = fetched.content[first - start : None if last is None else last - start]
-        if member.decode is None:
-            return got(member.name, request, fetched, content, self.attempts)
+        return Done(results, weight if weight > _WEIGHTY else 0)
+
+    def _decoded(self, request: GetRequest, fetched: Fetched, content: bytes) -> Result:
         try:
-            return got(member.name, request, fetched, member.decode(content, member.name), self.attempts)
+            decoded = self.decode(content, self.name) if self.decode else content
         except InvalidContent as invalid:
-            return failed(member.name, request, invalid, self.attempts)
+            return failed(self.name, request, invalid, self.attempts)
+        return got(self.name, request, fetched, decoded, self.attempts)
 
     def give_up(self, error: Exception) -> Done[Result]:
-        return Done([one for member in self.members for one in member.give_up(error).results])
+        attempts = attempts_of(error)
+        return Done([(index, failed(self.name, request, error, attempts)) for index, request in self.parts])
+
+    @property
+    def _items(self) -> list[Item]:
+        return [Item(index, self.name, request.tags) for index, request in self.parts]
 
     def observe_start(self, run: Run) -> None:
-        for member in self.members:
-            member.observe_start(run)
+        observer = self.context.observer
+        if observer is not None and not self.attempts and not self.stale:
+            for item in self._items:
+                run.tell(partial(observer.started, item))
 
     def end(self, run: Run, done: Done[Result], error: Exception | None = None) -> Done[Result]:
-        for member, (_, result) in zip(self.members, done.results, strict=True):
-            if result["content"] is not None and isinstance(result["content"], bytes):
-                member.arrived(run, len(result["content"]))
-            member.end(run, done, result["error"])
+        observer = self.context.observer
+        if observer is not None:
+            for item, (_, result) in zip(self._items, done.results, strict=True):
+                if isinstance(result["content"], bytes):
+                    run.tell(partial(observer.moved, item, len(result["content"])))
+                run.tell(partial(observer.ended, item, result["error"]))
         return done
 
 
-def together(tasks: Sequence[Get | GetInto]) -> Iterator[Get | GetInto]:
-    """The same tasks, with those for close ranges of one object made one."""
-    ranges: dict[str, list[tuple[Get, int, int]]] = {}
-    for task in tasks:
-        request = task.request
-        if isinstance(task, Get) and request.end is not None and not request.empty:
-            ranges.setdefault(request.path, []).append((task, request.start or 0, request.end))
-    instead: dict[int, Get | None] = {}  # by index: the task in this one's place, or None
-    for members in ranges.values():
-        if len(members) > 1:
-            for fetch in coalesce([(start, end) for _, start, end in members], gap=_GAP, largest=_LARGEST_FETCH):
+def gets(
+    context: Context, requests: Iterable[GetRequest], prefix: str, decode: Decode | None
+) -> Iterator[Get | GetInto]:
+    """A task for each request, or for close ranges of one object together, if all requests are known."""
+    known: Sequence[GetRequest] = requests if isinstance(requests, Sequence) else ()
+    together = _close_ranges(known)
+    start = len(prefix)
+    for index, request in enumerate(requests):
+        fetch = together.get(index, _ALONE)
+        if fetch is _ALONE:
+            yield get_task(context, index, request.path[start:], request, decode)
+        elif fetch is not None:
+            parts = [(number, known[number]) for number in fetch.members]
+            yield GetTogether(context, request.path[start:], fetch, parts, decode)
+
+
+_ALONE = Fetch(0, 0, ())
+
+
+def _close_ranges(requests: Sequence[GetRequest]) -> dict[int, Fetch | None]:
+    """What is to be fetched in the place of the request of that number; None where another's fetch brings it."""
+    ranges: dict[str, list[tuple[int, int, int]]] = {}
+    for index, request in enumerate(requests):
+        start, end = request.start or 0, request.end
+        if end is not None and end > start and request.into is None:
+            ranges.setdefault(request.path, []).append((start, end, index))
+    instead: dict[int, Fetch | None] = {}
+    for of_one in ranges.values():
+        if len(of_one) > 1:
+            for fetch in coalesce(of_one, gap=_GAP, largest=_LARGEST_FETCH):
                 if len(fetch.members) > 1:
-                    parts = [members[number][0] for number in fetch.members]
-                    instead.update(dict.fromkeys((part.index for part in parts), None))
-                    instead[parts[0].index] = GetTogether(parts, fetch.start, fetch.end)
-    for task in tasks:
-        found = instead.get(task.index, task)
-        if found is not None:
-            yield found
+                    instead.update(dict.fromkeys(fetch.members))
+                    instead[fetch.members[0]] = fetch
+    return instead
+
+
+def get_task(context: Context, index: int, name: str, request: GetRequest, decode: Decode | None) -> Get | GetInto:
+    """What reads one item."""
+    if request.into is not None:
+        return GetInto(context, index, name, request)
+    return Get(context, index, name, request, decode)
 
 
 class GetInto(Task[Result]):
@@ -174,7 +218,7 @@ class GetInto(Task[Result]):
         def attempt() -> tuple[Fetched, memoryview]:
             fetched = self.context.backend.get(self.request, self.ticket, sink)
             view, verified = sink.end(fetched.verified)
-            return replace(fetched, verified=verified), view
+            return fetched._replace(verified=verified), view
 
         fetched, view = self.attempt(run, attempt)
         self.arrived(run, len(view))

@@ -353,9 +353,13 @@ def test_spans_are_the_set_of_their_bytes(spans: list[tuple[int, int]], at: int)
 RANGE = st.tuples(st.integers(0, 500), st.integers(1, 60)).map(lambda pair: (pair[0], pair[0] + pair[1]))
 
 
+def numbered(ranges: list[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    return [(start, end, number) for number, (start, end) in enumerate(ranges)]
+
+
 @given(st.lists(RANGE, max_size=40), st.integers(0, 50), st.integers(1, 100))
 def test_ranges_are_covered_by_few_requests(ranges: list[tuple[int, int]], gap: int, largest: int) -> None:
-    fetches = coalesce(ranges, gap=gap, largest=largest)
+    fetches = coalesce(numbered(ranges), gap=gap, largest=largest)
     assert sorted(number for fetch in fetches for number in fetch.members) == list(range(len(ranges)))
     assert [fetch.start for fetch in fetches] == sorted(fetch.start for fetch in fetches)
     for fetch in fetches:
@@ -368,14 +372,14 @@ def test_ranges_are_covered_by_few_requests(ranges: list[tuple[int, int]], gap: 
 
 @given(st.lists(RANGE, min_size=1, max_size=40), st.integers(0, 50))
 def test_without_a_limit_no_two_requests_are_closer_than_the_gap(ranges: list[tuple[int, int]], gap: int) -> None:
-    fetches = coalesce(ranges, gap=gap, largest=10_000)
+    fetches = coalesce(numbered(ranges), gap=gap, largest=10_000)
     assert all(other.start - one.end > gap for one, other in pairwise(fetches))
 
 
 def test_duplicates_and_overlaps_cost_nothing() -> None:
-    assert coalesce([(5, 9), (0, 4), (5, 9), (7, 12)], gap=0, largest=100) == [
+    assert coalesce(numbered([(5, 9), (0, 4), (5, 9), (7, 12)]), gap=0, largest=100) == [
         Fetch(0, 4, (1,)),
         Fetch(5, 12, (0, 2, 3)),
     ]
-    assert coalesce([(0, 1000), (10, 20)], gap=0, largest=5) == [Fetch(0, 1000, (0, 1))]
+    assert coalesce(numbered([(0, 1000), (10, 20)]), gap=0, largest=5) == [Fetch(0, 1000, (0, 1))]
     assert coalesce([], gap=0, largest=1) == []
