@@ -46,11 +46,11 @@ MIB = 1024 * 1024
 
 # -- the limits: of what is measured after the first minute, or the first quarter of a shorter run
 WARM_UP = 60.0
-MEMORY_SLACK = 32 * MIB  # what allocator and caches may still take, however long the run
+MEMORY_SLACK = 24 * MIB  # what allocator and caches may still take, however long the run
 MEMORY_SLOPE = 0.25 * MIB  # and what may be added to it each minute
-MOST_DESCRIPTORS = 400
-MORE_DESCRIPTORS = 100  # at the end than at the beginning, by the medians of the first and the last third
-MOST_THREADS = 120
+MOST_DESCRIPTORS = 250
+MORE_DESCRIPTORS = 60  # at the end than at the beginning, by the medians of the first and the last third
+MOST_THREADS = 80
 MORE_THREADS = 20
 STUCK = 60.0  # seconds that one task may take
 
