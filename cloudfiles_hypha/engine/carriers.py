@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, cast
 
 from greenlet import getcurrent, greenlet
 
-from ..errors import TransferError
+from ..errors import Cancelled, TransferError
 from ..transports.curl.loop import MultiLoop
 from ..transports.curl.loop import here as curl_here
-from .kits import GRACE, FlagLike
+from .kits import GRACE, FlagLike, exiting
 from .waiting import Flag, Gate, here, lock_that_outlasts_a_fork
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 # Seconds after which a thread without anything to do ends.
 _IDLE = 1.0
+_EXIT = "the interpreter is about to end"
 
 
 class Waiting:
@@ -142,6 +143,10 @@ class Carrier:
         """Let the thread end once its greenlets have."""
         self.call(self._end)
 
+    def shut_down(self, error: BaseException) -> None:
+        """Have all that runs here end with ``error``, and then the thread."""
+        self.call(self._shut_down, error)
+
     @property
     def busy(self) -> bool:
         """Whether it has greenlets."""
@@ -208,6 +213,13 @@ class Carrier:
 
     def _end(self) -> None:
         self._ending = True
+
+    def _shut_down(self, error: BaseException) -> None:
+        self._ending = True
+        for crew in {*self._workers.values()}:  # first, so that no worker begins anything else
+            crew.crashed(error)
+        for worker in [*self._workers]:
+            worker.throw(error)
 
     def _main(self) -> None:
         here.carrier = self
@@ -302,13 +314,16 @@ class Fleet:
         self._carriers: dict[int, Carrier] = {}
         self._loops: list[MultiLoop] = []
         self._leases = 0
-        # Guards the three above, and is its carriers': one that ends hands over its loop in the same step, so nobody
+        self._over = False
+        # Guards the four above, and is its carriers': one that ends hands over its loop in the same step, so nobody
         # finds the one gone and the other not yet there. The collector may let go of a ``Lease`` wherever this is held.
         self._lock = threading.RLock()
 
     def spawn(self, number: int, crew: Crew, target: Callable[[], None]) -> None:
         """Run ``target`` on the carrier of that number (from 0), which is started if need be."""
         with self._lock:
+            if self._over:
+                raise Cancelled(_EXIT)
             carrier = self._carriers.get(number)
             if carrier is None:
                 loop = self._loops.pop() if self._loops else MultiLoop()
@@ -379,8 +394,18 @@ class Fleet:
                 carrier.thread.join(seconds)
 
     def shut_down(self) -> None:
-        """The interpreter is about to end: so do the carriers."""
-        self.retire(1.0)
+        """The interpreter is about to end: so do the carriers, whatever they are at.
+
+        It ends the threads that are left by force, which must not come upon one that runs greenlets.
+        """
+        exiting.set()
+        with self._lock:
+            self._over = True
+            carriers = self.present()
+        for carrier in carriers:
+            carrier.shut_down(Cancelled(_EXIT))
+        for carrier in carriers:
+            carrier.thread.join(GRACE)
 
 
 _fleet: Fleet | None = None

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 # Those of real threads, also where gevent has patched what a thread is: its own are not for several hubs.
 _native_lock: Callable[[], Any] = get_original("_thread", "allocate_lock")
-_native_local: Callable[[], Any] = get_original("_thread", "_local")
+_native_rlock: Callable[[], Any] = get_original("_thread", "RLock")
 
 
 class _Gate(Generic[T]):
@@ -26,7 +26,8 @@ class _Gate(Generic[T]):
     def __init__(self) -> None:
         self._values: list[T] = []
         self._alarm: Any = None  # of that hub, while it is waited for; what one may wait for keeps the hub going
-        self._lock = _native_lock()  # guards both, and the alarm's life; never held while waiting
+        # Guards the alarm's life; never held while waiting. A handler of signals may open it in the midst of ``wait``.
+        self._lock = _native_rlock()
 
     def open(self, value: T) -> None:
         with self._lock:
@@ -36,19 +37,21 @@ class _Gate(Generic[T]):
                     self._alarm.send()  # the one thing that may be done to another thread's hub
 
     def wait(self, seconds: float | None = None) -> bool:
+        if self._values:
+            return True
         hub = gevent.get_hub()
         waiter: Waiter[Any] = Waiter(hub)
-        with self._lock:
-            if self._values:
-                return True
-            self._alarm = hub.loop.async_()
-            self._alarm.start(waiter.switch, None)
+        alarm = hub.loop.async_()
+        alarm.start(waiter.switch, None)
         try:
-            with gevent.Timeout(seconds, False):
-                waiter.get()
+            with self._lock:
+                self._alarm = alarm
+            if not self._values:
+                with gevent.Timeout(seconds, False):
+                    waiter.get()
         finally:
             with self._lock:
-                alarm, self._alarm = self._alarm, None
+                self._alarm = None
             alarm.stop()
             alarm.close()
         return bool(self._values)
@@ -67,10 +70,11 @@ class GreenKit:
 
     def __init__(self) -> None:
         self._workers: set[gevent.Greenlet[..., None]] = set()
+        self._hub = gevent.get_hub()
 
     def flag(self) -> FlagLike:
         """Something to wait for, also in several threads."""
-        return Flag(_Gate, _native_lock)
+        return Flag(_Gate)
 
     def gate(self) -> GateLike[object]:
         """A gate for the calling greenlet."""
@@ -87,7 +91,10 @@ class GreenKit:
         return False
 
     def abort(self, error: TransferError) -> None:
-        """Raise ``error`` in every greenlet, where it waits."""
+        """Raise ``error`` in every greenlet, where it waits; from another thread (the collector's) only that can be
+        done which flags do."""
+        if gevent.get_hub() is not self._hub:
+            return
         workers = [worker for worker in self._workers if worker is not gevent.getcurrent()]
         gevent.killall(workers, exception=_GivenUp(*error.args), block=False)
 
@@ -111,18 +118,3 @@ class GreenKit:
 def green_lock() -> Lock:
     """A lock for gevent's greenlets, in any number of threads, whose holder may take it again."""
     return Lock(_Gate, _native_lock, gevent.getcurrent)
-
-
-class _Home:
-    """Stands for one thread, as long as that lives."""
-
-
-_here = _native_local()
-
-
-def home() -> object:
-    """What stands for the calling thread, and for nobody after it: it goes with the thread."""
-    mine = getattr(_here, "home", None)
-    if mine is None:
-        mine = _here.home = _Home()
-    return mine

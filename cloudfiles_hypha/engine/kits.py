@@ -24,6 +24,10 @@ GRACE = 5.0
 _IDLE = 1.0
 
 
+exiting = threading.Event()
+"""Set when the interpreter is about to end: no thread is to be started any more."""
+
+
 class FlagLike(Protocol):
     """Something any number of workers may wait for."""
 

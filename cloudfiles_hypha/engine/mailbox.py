@@ -24,13 +24,15 @@ class Mailbox(Generic[T]):
         self._wanted = 0
         self._urgent = False  # what is there is worth taking, however little it is
         self._gate: GateLike[object] | None = None  # where the caller waits
-        self._lock = threading.Lock()  # guards the four above; never held while waiting
+        # Guards the four above; never held while waiting. A handler of signals may ``put`` while its own thread is in
+        # ``take``: what is there is looked at once it is said what is wanted, and is urgent before it is there.
+        self._lock = threading.RLock()
 
     def put(self, item: T, *, urgent: bool = False) -> None:
         """Add an item; an urgent one is worth waking up for by itself."""
         with self._lock:
-            self._items.append(item)
             self._urgent = self._urgent or urgent
+            self._items.append(item)
             if not self._wanted or not (self._urgent or len(self._items) >= self._wanted):
                 return
             gate, self._gate, self._wanted = self._gate, None, 0
@@ -50,18 +52,21 @@ class Mailbox(Generic[T]):
     def take(self, enough: int) -> list[T]:
         """All there is; waits until that is ``enough`` (0: does not wait)."""
         with self._lock:
+            if enough:
+                gate = self._gate = self._kit.gate()
+                self._wanted = enough
             if len(self._items) >= enough or (self._urgent and self._items):
+                self._wanted = 0
                 return self._empty()
-            gate = self._gate = self._kit.gate()
-            self._wanted = enough
         gate.wait()
         with self._lock:
             self._wanted = 0
             return self._empty()
 
     def _empty(self) -> list[T]:
-        items = list(self._items)
-        self._items.clear()
-        if items:
+        if self._items:
             self._urgent = False
+        items: list[T] = []
+        while self._items:
+            items.append(self._items.popleft())
         return items

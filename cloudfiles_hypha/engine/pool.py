@@ -8,6 +8,7 @@ any thread, are given to a ``Service``. What is done to an item, and what counts
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections import deque
@@ -18,11 +19,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..errors import Cancelled
-from .kits import Kit, ThreadKit, sockets_are_patched
+from .kits import Kit, ThreadKit, exiting, sockets_are_patched
 from .mailbox import Mailbox
 from .outcomes import UNRESOLVED, Done, More, Prepare, Task
 from .run import GIVEN_UP, Run
-from .waiting import Lock, lock_that_outlasts_a_fork
+from .waiting import Lock, here, lock_that_outlasts_a_fork, watch_collector
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Cancellation:
     Such a call raises ``Cancelled``, and no request is made afterwards. It stays cancelled.
     """
 
+    # No locks: a handler of signals may cancel while its own thread is anywhere.
+
     def __init__(self) -> None:
-        self._lock = threading.Lock()  # guards the two below; never held while anything is called
         self._cancelled = False
         self._stops: set[Callable[[], None]] = set()
 
@@ -57,24 +59,19 @@ class Cancellation:
 
     def cancel(self) -> None:
         """Give up; harmless when repeated."""
-        with self._lock:
-            self._cancelled = True
-            stops = [*self._stops]
-        for stop in stops:
+        self._cancelled = True
+        for stop in [*self._stops]:
             stop()
 
     def watch(self, stop: Callable[[], None]) -> None:
-        """Have ``stop`` called by ``cancel``; at once if that was called before."""
-        with self._lock:
-            self._stops.add(stop)
-            cancelled = self._cancelled
-        if cancelled:
+        """Have ``stop`` called by ``cancel``, perhaps twice; at once if that was called before."""
+        self._stops.add(stop)
+        if self._cancelled:
             stop()
 
     def forget(self, stop: Callable[[], None]) -> None:
         """Undo ``watch``."""
-        with self._lock:
-            self._stops.discard(stop)
+        self._stops.discard(stop)
 
 
 class Engine:
@@ -113,9 +110,14 @@ class Engine:
         greenlets belong to. Goes when that does."""
         if not self.green:
             return self
-        from .greenlets import home
+        from ..transports.homes import home
 
         return home()
+
+    @property
+    def inline(self) -> bool:
+        """Whether the caller does the work: as it wants to, or as no thread can be started any more."""
+        return self.width == 0 or exiting.is_set()
 
     @property
     def carried(self) -> bool:
@@ -177,13 +179,13 @@ class Engine:
         workers have been stopped. Closing the iterator stops them too, and so does ``cancel``, with ``Cancelled``.
         Without ``eager`` results come a few at a time, for less effort. What tasks ``tell`` and ``ask`` is called here.
         """
-        if self.width == 0:
+        if self.inline:
             return _inline(Run(self, self.kit(_no_worker, blocking=True), 1), tasks, prepare, cancel)
         return _pooled(self, tasks, prepare, blocking=blocking, eager=eager, cancel=cancel)
 
     def side_by_side(self, function: Callable[[A], B], items: Sequence[A], at_once: int) -> Iterator[B]:
         """``function`` of each item, in order, up to ``at_once`` of them at the same time; raises the first error."""
-        if self.width < 2 or len(items) < 2 or at_once < 2:
+        if self.inline or self.width < 2 or len(items) < 2 or at_once < 2:
             yield from map(function, items)
             return
         narrow = Engine(min(at_once, self.width), green=self.green, transport=self.transport)
@@ -339,6 +341,8 @@ def _pooled(
     def stop() -> None:
         told(Cancelled(GIVEN_UP))
 
+    watch_collector()
+    pid = os.getpid()
     run.post = post
     workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full)
     sizes = workers.sizes
@@ -351,6 +355,8 @@ def _pooled(
         cancel.watch(stop)
     try:
         while True:
+            if os.getpid() != pid:
+                raise RuntimeError("an iterator is of the process that began it: begin another one after the fork")
             if not ready:
                 room = more and in_flight < window and (task_bytes < _MOST_BYTES or not in_flight)
                 if not room and not in_flight:
@@ -383,7 +389,12 @@ def _pooled(
     finally:
         if cancel is not None:
             cancel.forget(stop)
-        workers.end(abort=not finished)
+        if os.getpid() == pid:  # else the workers are the parent's
+            # the collector closes this wherever its thread is: within a lock of ours, or in a callback of libcurl's
+            if here.collecting or here.carrier is not None or sys.is_finalizing():
+                workers.abandon()
+            else:
+                workers.end(abort=not finished)
 
 
 class Submitted(Future[R]):

@@ -7,12 +7,13 @@ from any thread. Nothing here polls. (gevent's greenlets have a gate of their ow
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -46,10 +47,22 @@ if hasattr(os, "register_at_fork"):
 
 class _Here(threading.local):
     carrier: Carrier | None = None
+    collecting = False
 
 
 here = _Here()
-"""``here.carrier`` is the carrier that the current thread is, if it is one."""
+"""``here.carrier`` is the carrier that the current thread is, if it is one; ``here.collecting`` says if the garbage
+collector is at work in it, which may be in the midst of anything (see ``watch_collector``)."""
+
+
+def watch_collector() -> None:
+    """Have ``here.collecting`` kept from now on."""
+    if _note not in gc.callbacks:
+        gc.callbacks.append(_note)
+
+
+def _note(phase: str, info: object, here: _Here = here) -> None:  # a global is gone when the interpreter ends
+    here.collecting = phase == "start"
 
 
 def who() -> object:
@@ -100,17 +113,16 @@ class Gate(Generic[T]):
 
 
 class Flag:
-    """Something to wait for, each at a ``gate`` of its own; once set it stays so. ``guard`` makes a thread's lock."""
+    """Something to wait for, each at a ``gate`` of its own; once set it stays so.
 
-    def __init__(
-        self,
-        gate: Callable[[], GateLike[None]] = Gate,
-        guard: Callable[[], AbstractContextManager[object]] = threading.Lock,
-    ) -> None:
+    It has no lock, so that it may be set from anywhere, by the collector too: whoever waits is in the list before
+    looking whether it is set, and whoever sets it says so before looking into the list.
+    """
+
+    def __init__(self, gate: Callable[[], GateLike[None]] = Gate) -> None:
         self._set = False
         self._gate = gate
         self._gates: list[GateLike[None]] = []
-        self._lock = guard()  # guards the flag and the gates; never held while waiting
 
     def is_set(self) -> bool:
         """Whether it is set."""
@@ -118,26 +130,22 @@ class Flag:
 
     def set(self) -> None:
         """From now on nobody waits."""
-        with self._lock:
-            self._set = True
-            gates, self._gates = self._gates, []
-        for gate in gates:
-            gate.open(None)
+        self._set = True
+        with suppress(IndexError):  # perhaps another one is at it, too
+            while True:
+                self._gates.pop().open(None)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait, at most for so long; whether it is set."""
-        with self._lock:
-            if self._set:
-                return True
-            gate = self._gate()
-            self._gates.append(gate)
+        if self._set:
+            return True
+        gate = self._gate()
+        self._gates.append(gate)
         try:
-            return gate.wait(seconds)
+            return self._set or gate.wait(seconds)
         finally:
-            if not self._set:
-                with self._lock:
-                    if gate in self._gates:
-                        self._gates.remove(gate)
+            with suppress(ValueError):  # it was opened
+                self._gates.remove(gate)
 
 
 class Lock:

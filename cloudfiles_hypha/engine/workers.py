@@ -301,6 +301,12 @@ class Workers(Generic[R]):
         if not over:
             self._crashed(error)
 
+    def abandon(self) -> None:
+        """Like ``end`` with ``abort``, without waiting, and without a lock that the calling thread may hold."""
+        self._over = True
+        self._run.give_up()
+        self._run.kit.abort(Cancelled(GIVEN_UP))
+
     def end(self, *, abort: bool) -> None:
         """The run is over; with ``abort`` what is under way is broken off. Waits until the workers have gone."""
         with self._lock:

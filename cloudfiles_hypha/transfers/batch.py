@@ -128,7 +128,7 @@ class Batches:
     def one(self, task: Task[Result], *, silent: bool = False) -> Result:
         """The result of a single read. Those of several threads that come at the same time are resolved together."""
         can = self.backend.can
-        alone = self.engine.width == 0 or not (can.batched or (self.engine.carried and not can.blocking))
+        alone = self.engine.inline or not (can.batched or (self.engine.carried and not can.blocking))
         # an observer is the user's code, for which the caller's thread has to be there: not so in a service
         if alone or self.observer is not None:
             resolver = self.backend.reading(silent=silent) if self.backend.can.batched else None

@@ -5,11 +5,16 @@ Races are brought about by doing in the one moment that matters what another thr
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import io
+import os
+import random
+import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,21 +24,23 @@ import pytest
 
 from cloudfiles_hypha import ArtifactFiles, Cancellation, Cancelled, TransferError
 from cloudfiles_hypha.backends.base import StaleTicket
-from cloudfiles_hypha.engine import pool, workers
+from cloudfiles_hypha.engine import carriers, pool, workers
 from cloudfiles_hypha.engine.carriers import Carrier
 from cloudfiles_hypha.engine.kits import ThreadKit
 from cloudfiles_hypha.engine.mailbox import Mailbox
 from cloudfiles_hypha.engine.pool import Engine
 from cloudfiles_hypha.engine.run import Run
+from cloudfiles_hypha.engine.waiting import Flag, Gate
 from cloudfiles_hypha.models import GetRequest, Timeouts
 from cloudfiles_hypha.progress import Item
 from cloudfiles_hypha.transfers.batch import _Resolution
 from cloudfiles_hypha.transfers.get import Get
+from cloudfiles_hypha.transports.curl.loop import MultiLoop
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
 from tests.support.child import in_child
 from tests.support.clients import CLIENTS, QUICK, connect
 from tests.support.fake_hypha import FakeHypha
-from tests.support.object_server import Always, Exchange, Fault, Hang, ObjectServer, Response
+from tests.support.object_server import Always, Delay, Exchange, Fault, Hang, ObjectServer, Response
 from tests.support.tasks import run as run_on
 
 
@@ -243,6 +250,157 @@ def collects_where_locks_are_held(url: str) -> None:
 def test_objects_may_be_collected_while_carriers_are_started(object_server: ObjectServer) -> None:
     object_server.put("a", b"x")
     in_child(collects_where_locks_are_held, object_server.url, seconds=15)
+
+
+def leaves_iterators_to_be_collected_by_callbacks(url: str, options: dict[str, Any]) -> None:
+    """What nobody iterates over any more is garbage, and is found in the midst of another object's transfers."""
+    carriers.GRACE = 60.0  # type: ignore[attr-defined]  # whoever waits there, waits until the test fails
+    make = MultiLoop.__init__
+
+    class Collecting(dict[Any, Any]):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            gc.collect()
+            super().__setitem__(key, value)
+
+    def collect(loop: MultiLoop) -> None:
+        make(loop)
+        loop._asked = Collecting()  # written to by libcurl's callback for its timer, in the midst of adding a transfer
+
+    MultiLoop.__init__ = collect  # type: ignore[method-assign]
+    gc.disable()
+    for _ in range(5):
+        left = ArtifactFiles(url, num_threads=4, **options).iget(["a", *["slow"] * 8])
+        next(left)
+        cycle: list[Any] = [left]
+        cycle.append(cycle)
+        del left, cycle
+        with ArtifactFiles(url, num_threads=4, retry=QUICK, **options) as cf:
+            assert [result["content"] for result in cf.get(["a"] * 50)] == [b"x"] * 50
+
+
+@pytest.mark.parametrize("options", [{}, {"green": True}], ids=["carried", "green"])
+def test_iterators_may_be_collected_within_libcurls_callbacks(
+    object_server: ObjectServer, options: dict[str, Any]
+) -> None:
+    object_server.put("a", b"x")
+    object_server.put("slow", b"x", faults=[Always(Delay(3))])  # still under way when the collector comes
+    in_child(leaves_iterators_to_be_collected_by_callbacks, object_server.url, options, seconds=20)
+
+
+# --- The end of the interpreter, forks and signals --------------------------------------------------------------------
+
+_kept: list[Any] = []
+
+
+def ends_in_the_midst(url: str, how: str) -> None:
+    cf = ArtifactFiles(url, num_threads=8, retry=QUICK)
+    begun = threading.Event()
+
+    def work() -> None:
+        while True:
+            for _ in cf.iget(["a"] * 5000):
+                begun.set()
+
+    def at_last() -> None:  # registered before there are any carriers, so called when they have ended
+        try:
+            assert [result["content"] for result in cf.get(["a"] * 50)] == [b"x"] * 50
+            assert cf.get("a") == b"x"
+        except BaseException:  # noqa: BLE001 -- the exit code says it
+            traceback.print_exc()
+            os._exit(9)
+
+    if how == "a handler":
+        atexit.register(at_last)
+        cf.get(["a"] * 50)
+    elif how == "a daemon":
+        threading.Thread(target=work, daemon=True).start()
+        assert begun.wait(10)
+        time.sleep(0.1)
+    else:
+        _kept.append(cf.iget(["a"] * 5000))
+        next(_kept[0])
+
+
+@pytest.mark.parametrize("how", ["a handler", "a daemon", "an iterator"])
+@pytest.mark.parametrize("time", range(3))
+def test_the_interpreter_may_end_in_the_midst_of_a_batch(object_server: ObjectServer, how: str, time: int) -> None:
+    object_server.put("a", b"x")
+    in_child(ends_in_the_midst, object_server.url, how, seconds=20)
+
+
+def forks_while_it_iterates(url: str) -> None:
+    carriers.GRACE = 60.0  # type: ignore[attr-defined]
+    cf = ArtifactFiles(url, num_threads=4, retry=QUICK)
+    found = cf.iget(["a"] * 300)
+    next(found)
+    for goes_on in (True, False):
+        child = os.fork()
+        if not child:
+            try:
+                if goes_on:
+                    next(found)
+                found.close()
+            except RuntimeError:
+                os._exit(7)
+            finally:
+                os._exit(8 if goes_on else 0)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == (7 if goes_on else 0)
+    assert len([*found]) == 299
+
+
+def test_an_iterator_is_of_the_process_that_began_it(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x")
+    in_child(forks_while_it_iterates, object_server.url, seconds=20)
+
+
+def puts_while_its_own_thread_takes() -> None:
+    class Interrupted(ThreadKit):
+        def gate(self) -> Any:
+            box.put("cancelled", urgent=True)
+            return super().gate()
+
+    box: Mailbox[str] = Mailbox(Interrupted(None))
+    assert box.take(1) == ["cancelled"]
+
+
+def test_a_handler_of_signals_may_put_while_its_thread_takes() -> None:
+    in_child(puts_while_its_own_thread_takes, seconds=10)
+
+
+def sets_a_flag_that_its_own_thread_is_about_to_wait_for() -> None:
+    def gate() -> Gate[None]:
+        flag.set()
+        return Gate()
+
+    flag = Flag(gate)
+    assert flag.wait(5)
+
+
+def test_a_handler_of_signals_may_set_a_flag_that_its_thread_is_about_to_wait_for() -> None:
+    in_child(sets_a_flag_that_its_own_thread_is_about_to_wait_for, seconds=10)
+
+
+def cancels_from_a_signal(url: str) -> None:
+    chance = random.Random(1)
+    cf = ArtifactFiles(url, num_threads=8, retry=QUICK)
+    outcomes = set()
+    for _ in range(60):
+        stop = Cancellation()
+        signal.signal(signal.SIGALRM, lambda number, frame, stop=stop: stop.cancel())
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, 0.05))
+        try:
+            cf.get(["a"] * 300, cancel=stop)
+            outcomes.add("done")
+        except Cancelled:
+            outcomes.add("cancelled")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    assert "cancelled" in outcomes
+
+
+def test_a_handler_of_signals_may_cancel(object_server: ObjectServer) -> None:
+    object_server.put("a", b"x")
+    in_child(cancels_from_a_signal, object_server.url, seconds=30)
 
 
 # --- Giving up -------------------------------------------------------------------------------------------------------

@@ -311,6 +311,29 @@ def test_an_epoll_that_holds_what_cannot_be_taken_out_is_replaced(object_server:
         os.close(descriptor)
 
 
+@pytest.mark.parametrize("after", ["add", "remove"])
+def test_ctrl_c_while_a_transfer_is_added_or_removed_leaves_the_transport_usable(
+    object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    object_server.put("a", b"x")
+    transport = CurlTransport(Timeouts(5, 5))
+    url = object_server.url_for("b")
+    body = Asking(transport, object_server.url_for("a"), 1)  # such a body is sent by a loop
+    real = getattr(MultiLoop, after)
+
+    def interrupted(loop: MultiLoop, handle: object) -> None:
+        monkeypatch.undo()
+        real(loop, handle)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MultiLoop, after, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        transport.send(HttpRequest("PUT", url, body=body))  # type: ignore[arg-type]
+    for _ in range(3):
+        assert transport.send(HttpRequest("PUT", url, body=body)).status == 200  # type: ignore[arg-type]
+    transport.close()
+
+
 # --- The threads that carry transfers ---------------------------------------------------------------------------------
 
 

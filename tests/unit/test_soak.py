@@ -22,7 +22,7 @@ from tests.soak import (
 CHANCE = random.Random(1)
 # Half an hour at rest, sampled each second.
 STEADY = [
-    Sample(60 + second, 100 * MIB + CHANCE.randrange(-MIB, MIB), 150 + CHANCE.randrange(30), 30 + CHANCE.randrange(20))
+    Sample(60 + second, 100 * MIB + CHANCE.randrange(-MIB, MIB), 80 + CHANCE.randrange(30), 10 + CHANCE.randrange(10))
     for second in range(1740)
 ]
 

@@ -7,25 +7,20 @@ and keeps its time.
 from __future__ import annotations
 
 import os
-import sys
 import threading
+import weakref
 from time import monotonic
 from typing import Any
 
 import gevent
 import pycurl
 from gevent.hub import Waiter
-from gevent.monkey import is_module_patched
 
 from ...models import Timeouts
+from ..homes import home
 from .handle import CurlHandle, Outcome
 from .loop import MultiLoop
 from .transport import CurlTransport
-
-
-def is_patched() -> bool:
-    """Whether gevent has patched ``threading``."""
-    return bool(is_module_patched("threading"))
 
 
 class HubLoop:
@@ -34,9 +29,7 @@ class HubLoop:
     def __init__(self, hub: Any) -> None:
         self._hub = hub
         self.loop = MultiLoop()
-        # gevent may have patched threading: then what passes for a thread is a greenlet, and says nothing here
-        thread = threading.current_thread()
-        self._thread = thread if not is_patched() and type(thread).__name__ != "_DummyThread" else None
+        self._home = weakref.ref(home())
         self._waiting: dict[pycurl.Curl, Waiter[Any]] = {}
         self._timer: Any = None
         self._fires = 0.0  # when the timer does
@@ -116,8 +109,8 @@ class HubLoop:
 
     @property
     def ended(self) -> bool:
-        """Whether the hub's thread is known to have ended."""
-        return self._thread is not None and not self._thread.is_alive()
+        """Whether the hub's thread has ended."""
+        return self._home() is None
 
     def close(self) -> None:
         """Close the connections; in the hub's thread."""
@@ -148,12 +141,11 @@ class GreenTransport(CurlTransport):
 
     def _close_orphans(self, hub: Any) -> None:
         """Close the loops of threads that have ended, also of one whose number the thread of ``hub`` has now."""
-        alive = sys._current_frames()
         with self._lock:
             orphans = {
                 thread: loop
                 for thread, loop in self._hubs.items()
-                if loop.ended or thread not in alive or (thread == hub.thread_ident and not loop.of(hub))
+                if loop.ended or (thread == hub.thread_ident and not loop.of(hub))
             }
             for thread in orphans:
                 del self._hubs[thread]

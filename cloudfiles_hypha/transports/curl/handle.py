@@ -339,6 +339,7 @@ class CurlHandle:
 
     def close(self) -> None:
         """Close the connection, unless it is the parent's."""
-        self.unload()
         if self._pid == os.getpid():
-            self.curl.close()
+            self.curl.close()  # also out of the midst of a transfer
+        self._plain = True  # there is nothing to reset any more
+        self.unload()

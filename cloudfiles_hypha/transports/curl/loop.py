@@ -18,6 +18,7 @@ import selectors
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
@@ -108,12 +109,12 @@ if hasattr(os, "register_at_fork"):
 class Company:
     """The transfers of one owner: a multi handle, and so connections, of their own."""
 
-    __slots__ = ("multi", "owner", "under_way", "wanted")
+    __slots__ = ("handles", "multi", "owner", "wanted")
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
         self.multi = pycurl.CurlMulti()
-        self.under_way = 0
+        self.handles: set[CurlHandle] = set()  # of the transfers that are under way
         self.wanted = True  # until it has been dropped
 
 
@@ -140,7 +141,7 @@ class MultiLoop:
         self._others: dict[int, Callable[[], object]] = {}
         self._asked: dict[Company, float] = {}  # when libcurl wants to be called
         self._streams: dict[pycurl.Curl, CurlHandle] = {}  # transfers that hand over bytes as they go
-        self._under_way = 0
+        self._under_way: set[CurlHandle] = set()  # a set, as all that an interruption may cut short is to be repeatable
         self._look = 0.0  # when all transfers are to be looked at again
         self._failure: BaseException | None = None  # what a callback has raised
         keep_for_ever(self)
@@ -175,8 +176,8 @@ class MultiLoop:
         ``wait`` lets others go on until ``turn`` has named this transfer, and gives what it said. Readers and sinks are
         called here, between the waits; what they raise ends the transfer.
         """
-        self.add(handle)
         try:
+            self.add(handle)
             if not handle.streams:
                 outcome = wait()
             else:
@@ -217,20 +218,22 @@ class MultiLoop:
             self._look = monotonic() + _LOOK
         handle.company = company
         handle.opened = self._forget
-        company.under_way += 1
-        self._under_way += 1
+        company.handles.add(handle)
+        self._under_way.add(handle)
         company.multi.add_handle(handle.curl)
 
     def remove(self, handle: CurlHandle) -> None:
         """Let go of a transfer, ended or not."""
-        company, handle.company = handle.company, None
-        handle.opened = None
+        company = handle.company
         if company is None or self.pid != os.getpid():
             return
-        company.under_way -= 1
-        self._under_way -= 1
-        company.multi.remove_handle(handle.curl)
-        if not company.wanted and not company.under_way:
+        company.handles.discard(handle)
+        self._under_way.discard(handle)
+        handle.opened = None
+        with suppress(pycurl.error):  # whoever was interrupted had not added it yet; then it is not used again
+            company.multi.remove_handle(handle.curl)
+            handle.company = None
+        if not company.wanted and not company.handles:
             self._close(company)
 
     def drop(self, owner: object) -> None:
@@ -238,7 +241,7 @@ class MultiLoop:
         company = self._companies.pop(owner, None)
         if company is not None and self.pid == os.getpid():
             company.wanted = False
-            if not company.under_way:
+            if not company.handles:
                 self._close(company)
 
     def _found(self, owner: object) -> Company:
@@ -327,7 +330,7 @@ class MultiLoop:
     def _reports(self, moved: list[Company]) -> list[tuple[pycurl.Curl, Outcome | None]]:
         reports: list[tuple[pycurl.Curl, Outcome | None]] = []
         for company in moved:
-            left_over = company.under_way
+            left_over = len(company.handles)
             while left_over:
                 left_over, done, failed = company.multi.info_read()
                 reports += [(curl, (0, "")) for curl in done]

@@ -40,10 +40,10 @@ class HandlePool:
             return CurlHandle(self.timeouts, self)
 
     def give_back(self, handle: CurlHandle) -> None:
-        handle.unload()
-        if handle.refused:
+        if handle.refused or handle.company is not None:
             handle.close()
         else:
+            handle.unload()
             self._idle.append(handle)
 
     def take_loop(self) -> MultiLoop:
@@ -134,9 +134,16 @@ class CurlTransport:
     def _wait(self, handle: CurlHandle) -> Outcome:
         loop = self._pool.take_loop()
         try:
-            return loop.run(handle)
-        finally:
+            outcome = loop.run(handle)
+        except Exception:
             self._pool.give_back_loop(loop)
+            raise
+        except BaseException:  # Ctrl-C, and nobody knows where it came
+            handle.refused = True
+            loop.close()
+            raise
+        self._pool.give_back_loop(loop)
+        return outcome
 
     @contextmanager
     def aborting(self, threads: Collection[int]) -> Iterator[None]:
