@@ -4,11 +4,16 @@ The target is at all times what it was before, or complete. What a killed proces
 journal is written after the bytes it speaks of, so it never promises too much while the machine runs; after a
 restart of the machine it is not believed. Transfers nothing, compares nothing: see ``download``.
 
+Whoever holds the lock of the journal owns its name and that of the temporary file. The journal has the lock since it
+is made first and removed last, while the file moves to the target. Who finds it taken works on a file of a random name
+and keeps no journal: nobody would find it.
+
 Format of the journal: a line of JSON (what is being downloaded), then a line ``START END`` for each run of bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -42,7 +47,9 @@ class PartialFile:
         self._journal = -1
         self._folder, name = os.path.split(target)
         # Short: the target's own name may be as long as a name may be. The same for the same target: to be found.
-        self._stem = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        stem = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        self._known_part, self._known_journal = self._hidden(stem, "part"), self._hidden(stem, "journal")
+        self._part = self._known_part  # or one of a random name
         self._spans = Spans()
         self._lock = Lock()  # guards the spans and the journal
 
@@ -58,69 +65,77 @@ class PartialFile:
 
     def resume(self) -> bool:
         """Take up what an earlier attempt has left; True if there is anything. Clears away what is of no use."""
-        part, journal = self._paths()
-        try:
-            descriptor = os.open(part, os.O_RDWR | _BINARY)
-        except FileNotFoundError:
-            _remove(journal)
+        if not (os.path.lexists(self._known_journal) or os.path.lexists(self._known_part)):
             return False
-        if not _lock_file(descriptor):  # somebody is at it
-            os.close(descriptor)
-            self._stem = secrets.token_hex(8)
+        self._journal = self._own_journal()
+        if not self.resumable:  # somebody is at it
             return False
+        self._part = self._known_part
+        usable = False
         try:
-            header, spans = _read_journal(journal)
-            usable = header == self._header(header["size"], header["etag"]) and header["etag"] is not None
-            usable = usable and os.fstat(descriptor).st_size == header["size"]
-        except (OSError, ValueError, KeyError, TypeError):
-            usable = False
+            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+                self._descriptor = os.open(self._part, os.O_RDWR | _BINARY)
+                header, spans = _read_journal(self._journal)
+                usable = header == self._header(header["size"], header["etag"]) and header["etag"] is not None
+                usable = usable and os.fstat(self._descriptor).st_size == header["size"]
+        except BaseException:
+            self._close()
+            raise
         if not usable:
-            os.close(descriptor)
-            _remove(part, journal)
+            self.discard()
             return False
         self.size, self.etag = header["size"], header["etag"]
         self._spans = spans
         self.resumed = spans.total
-        self._descriptor = descriptor
-        self._journal = os.open(journal, os.O_WRONLY | os.O_APPEND | _BINARY)
         return True
 
     def create(self, size: int | None, etag: str | None, *, resumable: bool) -> None:
         """Make the temporary file (and the folder it is in); with ``resumable`` the next attempt will find it."""
-        if not resumable:
-            self._stem = secrets.token_hex(8)
         mode = 0o666
         with suppress(OSError):
             there = os.lstat(self.target).st_mode
             if stat.S_ISREG(there):  # a private file stays private, also while it is being written
                 mode = stat.S_IMODE(there)
         try:
-            self._descriptor = self._new(mode)
+            self._make(mode, resumable=resumable)
         except FileNotFoundError:
+            self.discard()
             os.makedirs(self._folder, exist_ok=True)
-            self._descriptor = self._new(mode)
-        except FileExistsError:  # another process began the same download a moment ago
-            resumable = False
-            self._stem = secrets.token_hex(8)
-            self._descriptor = self._new(mode)
+            self._make(mode, resumable=resumable)
         self.size, self.etag = size or 0, etag
-        if resumable:
-            _lock_file(self._descriptor)
+        if self.resumable:
             os.ftruncate(self._descriptor, self.size)
-            self._journal = os.open(
-                self._paths()[1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | _BINARY, 0o600
-            )
             os.write(self._journal, json.dumps(self._header(self.size, etag)).encode() + b"\n")
 
-    def _new(self, mode: int) -> int:
-        return os.open(self._paths()[0], os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+    def _make(self, mode: int, *, resumable: bool) -> None:
+        if resumable:
+            with suppress(FileExistsError):  # another process began the same download a moment ago
+                self._journal = self._own_journal(os.O_EXCL)
+        if self.resumable:
+            self._part = self._known_part
+            _remove(self._part)  # without a journal nobody has it
+        else:
+            self._part = self._hidden(secrets.token_hex(8), "part")
+        self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+
+    def _own_journal(self, exclusive: int = 0) -> int:
+        """A descriptor of the journal, locked, and made if need be; -1 if somebody else has it."""
+        journal = os.open(self._known_journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY | exclusive, 0o600)
+        try:
+            # whoever locked it before this may have removed it since, and a third have made another
+            if _lock_file(journal) and _is_at(journal, self._known_journal):
+                return journal
+        except OSError:  # a disk without locks: there nobody owns anything
+            if exclusive:
+                _remove(self._known_journal)
+        os.close(journal)
+        return -1
 
     def _header(self, size: int, etag: str | None) -> dict[str, Any]:
         return {"format": _FORMAT, "source": self._source, "size": size, "etag": etag, "boot": _boot()}
 
-    def _paths(self) -> tuple[str, str]:
-        stem = os.path.join(self._folder, f".cloudfiles-{self._stem}")
-        return f"{stem}.part", f"{stem}.journal"
+    def _hidden(self, stem: str, kind: str) -> str:
+        return os.path.join(self._folder, f".cloudfiles-{stem}.{kind}")
 
     def write(self, offset: int, blocks: Sequence[bytes]) -> int:
         """Put blocks one after the other at an offset; how many bytes that were."""
@@ -184,20 +199,21 @@ class PartialFile:
 
     def publish(self, modified: float | None = None) -> None:
         """Put the finished file where it belongs, in place of what was there; ``modified`` is the time it gets."""
-        part, journal = self._paths()
-        again = self.resumable
-        self._close()
+        if self.resumable and not _is_at(self._descriptor, self._part):
+            self.discard()  # somebody who knows nothing of locks has been at it: who knows what is there now
+            raise FileNotFoundError(errno.ENOENT, "the temporary file was removed while it was written", self._part)
         try:
+            self._close_part()
             if modified is not None:
                 with suppress(OSError, OverflowError):  # a disk that keeps no times, or not this one
-                    os.utime(part, (modified, modified))
-            os.replace(part, self.target)
+                    os.utime(self._part, (modified, modified))
+            os.replace(self._part, self.target)
         except BaseException:
-            if not again:
-                _remove(part)
+            if not self.resumable:
+                _remove(self._part)
+            self._close()
             raise
-        if again:
-            _remove(journal)
+        self._remove_journal()
 
     def leave(self) -> None:
         """Stop here, and keep what can be taken up again."""
@@ -208,33 +224,60 @@ class PartialFile:
 
     def discard(self) -> None:
         """Remove the temporary file and the journal; ``create`` may be called again."""
-        if self.opened:
-            self._close()
-            _remove(*self._paths())
+        if self.opened or self.resumable:
+            self._close_part()
+            try:
+                _remove(self._part)
+            finally:
+                self._remove_journal()
         self._spans = Spans()
         self.resumed = 0
 
+    def _remove_journal(self) -> None:
+        """Remove it, if there is one, while it is still locked: a moment later another's may have its name."""
+        if self.resumable:
+            if _REMOVES_OPEN:
+                _remove(self._known_journal)
+            self._close()
+            if not _REMOVES_OPEN:
+                _remove(self._known_journal)
+
+    def _close_part(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
     def _close(self) -> None:
-        for descriptor in (self._descriptor, self._journal):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._descriptor = self._journal = -1
+        journal, self._journal = self._journal, -1
+        try:
+            self._close_part()
+        finally:
+            if journal >= 0:
+                os.close(journal)
 
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _POSITIONED = hasattr(os, "pread") and hasattr(os, "pwrite")
 _GATHERS = hasattr(os, "pwritev")
+_REMOVES_OPEN = os.name != "nt"
 
 
-def _remove(*paths: str) -> None:
-    for path in paths:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
 
 
-def _read_journal(path: str) -> tuple[dict[str, Any], Spans]:
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is the one that a path leads to."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    return False
+
+
+def _read_journal(journal: int) -> tuple[dict[str, Any], Spans]:
     """The header, and which bytes are there. A last line without its end was being written, and does not count."""
-    first, *lines = Path(path).read_bytes().split(b"\n")[:-1]
+    with open(journal, "rb", closefd=False) as file:
+        first, *lines = file.read().split(b"\n")[:-1]
     header = json.loads(first)
     if not isinstance(header, dict):
         raise ValueError("not a journal")
@@ -253,13 +296,13 @@ def _boot() -> str:
 
 
 def _lock_file(descriptor: int) -> bool:
-    """Whether this process is the one that works on the file; it is until the file is closed."""
+    """Whether this process is the one that has the file; it is until the file is closed. ``OSError`` without locks."""
     try:
         import fcntl
     except ImportError:  # Windows does not let two processes open it in the first place
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +38,7 @@ def hidden(target: Path) -> list[str]:
     return sorted(name for name in os.listdir(target.parent) if name != target.name)
 
 
-@pytest.mark.parametrize("fallback", [None, "_GATHERS", "_POSITIONED"])
+@pytest.mark.parametrize("fallback", [None, "_GATHERS", "_POSITIONED", "_REMOVES_OPEN"])
 def test_the_target_is_what_it_was_until_it_is_complete(
     target: Path, monkeypatch: pytest.MonkeyPatch, fallback: str | None
 ) -> None:
@@ -115,6 +117,109 @@ def test_two_at_one_target_do_not_disturb_each_other(target: Path) -> None:
     first.publish()
     assert target.read_bytes() == b"x" * SIZE
     assert hidden(target) == []
+
+
+def test_another_that_comes_before_a_new_file_is_locked_gets_a_file_of_its_own(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = partial._lock_file
+    others: list[PartialFile] = []
+
+    def lock_late(descriptor: int) -> bool:
+        if not others:
+            others.append(PartialFile(target, "there"))
+            assert not others[0].resume()
+            others[0].create(SIZE, "tag", resumable=True)
+        return lock(descriptor)
+
+    monkeypatch.setattr(partial, "_lock_file", lock_late)
+    first = begun(target)
+    (second,) = others
+    second.write(0, [b"2"])
+    first.write(0, [b"1" * SIZE])
+    first.publish()
+    assert target.read_bytes() == b"1" * SIZE
+    second.write(0, [b"2" * SIZE])
+    second.publish()
+    assert target.read_bytes() == b"2" * SIZE
+    assert hidden(target) == []
+
+
+def test_another_that_comes_while_a_file_is_published_takes_nothing_of_it(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = begun(target)
+    replace = os.replace
+    late = PartialFile(target, "there")
+
+    def replace_slowly(part: str, target: Path) -> None:
+        assert not PartialFile(target, "there").resume()
+        replace(part, target)
+        assert not late.resume()
+        late.create(SIZE, "tag", resumable=True)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", replace_slowly)
+        first.publish()
+    late.write(0, [b"2" * SIZE])
+    late.arrived(0, SIZE)
+    late.leave()  # with what can be taken up again, or with nothing
+    assert len(hidden(target)) in (0, 2)
+    assert target.read_bytes()[100:200] == b"a" * 50 + b"b" * 50
+
+
+def test_the_later_of_two_that_fails_leaves_nothing_that_nobody_would_find(target: Path) -> None:
+    first, second = begun(target), begun(target)
+    second.leave()
+    first.leave()
+    assert len(hidden(target)) == 2
+    again = PartialFile(target, "there")
+    assert again.resume()
+    again.discard()
+
+
+@pytest.mark.parametrize("instead", [None, b"?" * SIZE])
+def test_a_temporary_file_that_somebody_else_removes_is_not_published(target: Path, instead: bytes | None) -> None:
+    file = begun(target)
+    (part,) = target.parent.glob(".*.part")
+    part.rename(target.parent / "moved")
+    if instead:
+        part.write_bytes(instead)
+    with pytest.raises(FileNotFoundError, match="temporary"):
+        file.publish()
+    assert target.read_bytes() == b"old"
+    assert hidden(target) == ["moved"]
+
+
+def test_a_disk_without_locks_will_do(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(descriptor: int) -> bool:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(partial, "_lock_file", refused)
+    for end in (PartialFile.publish, PartialFile.leave):
+        end(begun(target))
+        assert hidden(target) == []
+    assert target.read_bytes()[100:200] == b"a" * 50 + b"b" * 50
+
+
+def test_what_cannot_be_opened_just_now_stays(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun(target).leave()
+    really = os.open
+
+    def refused(path: str, *arguments: Any) -> int:
+        if path.endswith(".part"):
+            raise OSError(errno.EMFILE, "too many open files")
+        return really(path, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refused)
+        with pytest.raises(OSError, match="too many"):
+            PartialFile(target, "there").resume()
+        with pytest.raises(OSError, match="too many"):
+            begun(target.with_name("other"))
+    again = PartialFile(target, "there")
+    assert again.resume()
+    again.discard()
 
 
 def test_what_cannot_be_taken_up_again_is_not_left(target: Path) -> None:
