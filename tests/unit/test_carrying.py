@@ -13,11 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pycurl
 import pytest
 import requests
 import responses
 
-from cloudfiles_hypha import ArtifactFiles, Cancelled, ConnectionFailed, ObjectNotFound, RetryPolicy, Timeouts
+from cloudfiles_hypha import (
+    ArtifactFiles,
+    Cancelled,
+    ConnectionFailed,
+    ObjectNotFound,
+    RetryPolicy,
+    Timeouts,
+    TransferError,
+)
 from cloudfiles_hypha.engine.carriers import Carrier, Crew, Fleet
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse, Take, Transport, open_transport
 from cloudfiles_hypha.transports.curl import loop as loops
@@ -37,6 +46,55 @@ def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
     transport = KINDS[request.param](Timeouts(5, 5))
     yield transport
     transport.close()
+
+
+# --- What libcurl cannot make ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["curl", "carried", "green"])
+@pytest.mark.parametrize("what", ["Curl", "CurlMulti"])
+def test_a_process_that_has_run_out_of_descriptors_is_told_so(
+    object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch, kind: str, what: str
+) -> None:
+    object_server.put("a", BODY)
+    transport = KINDS[kind](Timeouts(5, 5))
+
+    def refused() -> Any:
+        raise pycurl.error(f"initializing {what} failed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pycurl, what, refused)
+        with pytest.raises(TransferError, match="run out of file descriptors") as told:
+            transport.send(HttpRequest("GET", object_server.url_for("a")))
+        assert type(told.value) is TransferError
+    assert transport.send(HttpRequest("GET", object_server.url_for("a"))).body == BODY
+    transport.close()
+
+
+SCARCE = """
+import os, resource, sys
+from cloudfiles_hypha import ArtifactFiles, RetryPolicy
+
+open_now = len(os.listdir("/dev/fd"))
+ended = set()
+for spare in range(24):
+    with ArtifactFiles(sys.argv[1], num_threads=4, retry=RetryPolicy(attempts=1)) as cf:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + spare, 4096))
+        try:
+            ended.update(type(result["error"]) for result in cf.get(["a"] * 8, raise_errors=False))
+            cf.get("a")
+        except OSError as error:
+            ended.add(type(error))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+        assert cf.get("a")
+assert all(kind is type(None) or issubclass(kind, OSError) for kind in ended), ended
+"""
+
+
+def test_whatever_a_process_is_short_of_descriptors_for_is_an_error_of_the_system(object_server: ObjectServer) -> None:
+    object_server.put("a", BODY)
+    done = run(SCARCE, object_server.url)
+    assert done.returncode == 0, done.stderr
 
 
 # --- Readers and sinks that make requests of their own --------------------------------------------------------------

@@ -10,7 +10,7 @@ import atexit
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakSet
 
 import pycurl
@@ -39,6 +39,8 @@ from ..base import (
 
 if TYPE_CHECKING:
     from .loop import Company
+
+Made = TypeVar("Made")
 
 Outcome = tuple[int, str]
 """libcurl's code for how a transfer ended (0: well), and its message."""
@@ -110,6 +112,14 @@ def translate(code: int, message: str, url: str) -> TransferError:
     return ConnectionFailed(f"connection failed: {text}")
 
 
+def made(kind: Callable[[], Made]) -> Made:
+    """A new object of libcurl's. It says nothing of why there is none; its only reasons are these."""
+    try:
+        return kind()
+    except pycurl.error as error:
+        raise TransferError(f"the process has run out of file descriptors or of memory ({error})") from error
+
+
 def _upper_case_proxy() -> str | None:
     """``HTTP_PROXY``, where that is what names the proxy for plain HTTP: libcurl looks at ``http_proxy`` only.
 
@@ -124,7 +134,7 @@ class CurlHandle:
     """One easy handle with what belongs to the request it carries. Used by one worker at a time."""
 
     def __init__(self, timeouts: Timeouts, owner: object = None) -> None:
-        self.curl = pycurl.Curl()
+        self.curl = made(pycurl.Curl)
         self.owner = owner  # handles of one owner share connections
         self.company: Company | None = None  # where its loop has it, while it is under way
         self.chunks: list[bytes] = []

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 import pycurl
 
-from .handle import CurlHandle, Outcome, keep_for_ever
+from .handle import CurlHandle, Outcome, keep_for_ever, made
 
 READ, WRITE = 1, 4  # as epoll has them
 # Seconds after which every transfer is looked at. libcurl (8.23, for one) does not always ask to be woken for a
@@ -113,7 +113,7 @@ class Company:
 
     def __init__(self, owner: object) -> None:
         self.owner = owner
-        self.multi = pycurl.CurlMulti()
+        self.multi = made(pycurl.CurlMulti)
         self.handles: set[CurlHandle] = set()  # of the transfers that are under way
         self.wanted = True  # until it has been dropped
 
