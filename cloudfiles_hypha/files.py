@@ -517,7 +517,8 @@ class ArtifactFiles:
         interrupted download of more than one part leaves a hidden temporary file and a journal beside its target,
         and the next one goes on from there if the object still has the same ETag. Names that would land outside of
         ``dest``, or on each other on some system, are refused before anything is moved. So are names that Windows
-        reserves (``CON``, ``aux.txt``, ``c:x``), unless ``windows_names`` says to write them where this system can.
+        reserves (``CON``, ``aux.txt``, ``c:x``), unless ``windows_names`` says to write them where this system can, and
+        names of such temporary files.
         """
         from .transfers.tree import TreeOptions
 

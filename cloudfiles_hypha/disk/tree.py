@@ -33,7 +33,7 @@ def files_below(folder: str, failed: Failed, symlinks: Symlinks = "follow") -> I
 
     A symbolic link that leads back to a folder above it, one that leads nowhere, what cannot be read, and what is no
     regular file (reading a pipe might never end) goes to ``failed``. What an interrupted download has left does not
-    count as a file.
+    count as a file: known by its name, which ``check_not_ours`` keeps downloads from giving to anything else.
     """
     return _walk(folder, "", frozenset(), failed, symlinks)
 
@@ -56,7 +56,7 @@ def _walk(
             if symlinks == "refuse":
                 failed(entry.path, OSError("a symbolic link"))
             continue
-        if _LEFT_OVER.fullmatch(entry.name):
+        if _LEFT_OVER.fullmatch(entry.name) and not entry.is_dir():
             continue
         try:
             mode = entry.stat().st_mode  # of what a link leads to
@@ -71,12 +71,21 @@ def _walk(
             failed(entry.path, OSError("not a regular file"))
 
 
+def check_not_ours(target: Path) -> None:
+    """Raise ``ValueError`` if a file there would be taken for a temporary one, and silently left out of uploads."""
+    if _LEFT_OVER.fullmatch(target.name):
+        raise ValueError(
+            f"{target.name!r} is a name of the temporary files that downloads make; exclude it, or choose another name"
+        )
+
+
 def place_below(folder: Path, name: str, *, windows_names: bool = False) -> Path:
     """Where the file called ``name`` lands below ``folder``; ``ValueError`` if that would be outside of it.
 
-    ``windows_names`` is as for ``check_local_name``.
+    ``windows_names`` is as for ``check_local_name``; names of our temporary files are refused as well.
     """
     target = folder / check_local_name(name, windows_names=windows_names)
+    check_not_ours(target)
     root, home = os.path.realpath(folder), os.path.realpath(target.parent)
     if home != root and not home.startswith(os.path.join(root, "")):
         raise ValueError(f"{name!r}: a symbolic link in {str(folder)!r} leads out of it; not written to disk")

@@ -20,7 +20,7 @@ from typing import Any, cast
 from ..backends.base import Backend, WriteSession
 from ..content.digests import digest_in, matches
 from ..content.sources import LocalFile
-from ..disk.tree import Symlinks, check_targets, files_below, place_below, read_blocks
+from ..disk.tree import Symlinks, check_not_ours, check_targets, files_below, place_below, read_blocks
 from ..engine.pool import Cancellation
 from ..errors import ArtifactNotFound, ObjectNotFound, StagedWarning, TransferError
 from ..models import ObjectInfo, PutRequest
@@ -84,6 +84,7 @@ class Trees:
         """One file; raises if it fails."""
         folder = Path(dest)
         target = folder / path.rpartition("/")[2] if folder.is_dir() or os.fspath(dest).endswith("/") else folder
+        check_not_ours(target)
         check_targets([target])
         wanted = [_Wanted(check_name(path), target)]
         (result,) = self._download(wanted, make_bar(1, None), options)

@@ -523,6 +523,21 @@ def test_names_that_windows_reserves_come_back_on_request(tmp_path: Path) -> Non
         assert not files.verify(tmp_path / "down")["missing"]
 
 
+def test_names_of_temporary_files_are_refused_and_folders_of_such_a_name_are_not(tmp_path: Path) -> None:
+    name, folder = ".cloudfiles-0123456789abcdef.part", ".cloudfiles-0123456789abcdef.journal"
+    down = tmp_path / "down"
+    with ArtifactFiles(f"mem://{tmp_path.name}") as files, ArtifactFiles(f"mem://{tmp_path.name}-back") as back:
+        files.puts([(f"{folder}/a", b"a"), (f"d/{name}", b"part"), ("b", b"b")])
+        for paths, dest in [("", down), ([f"d/{name}"], down), (f"d/{name}", f"{down}/"), ("b", down / name)]:
+            with pytest.raises(ValueError, match=name):
+                files.download(paths, dest)  # type: ignore[call-overload]
+        assert not down.exists()
+        files.download("", down, exclude=".cloudfiles-*.part")
+        files.download([{"path": f"d/{name}", "local_path": "d/part"}], down)
+        back.upload(down)
+        assert set(back.list()) == {f"{folder}/a", "d/part", "b"}
+
+
 def test_a_link_to_an_open_file_is_not_replaced(tmp_path: Path) -> None:
     # links of this test's own: were one replaced all the same, the machine would still have its /dev/stdout
     (tmp_path / "out").write_bytes(b"old")
