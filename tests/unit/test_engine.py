@@ -43,7 +43,7 @@ from cloudfiles_hypha.plan.batches import BatchSizes
 from tests.support.certs import make_ca
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha
-from tests.support.object_server import Always, DropRequest, Hang, ObjectServer, Status
+from tests.support.object_server import Always, Delay, DropRequest, Hang, ObjectServer, Status
 from tests.support.tasks import AGAIN, prepare_with, run
 
 ROOT = Path(__file__).parents[2]
@@ -445,6 +445,7 @@ def test_a_preparation_that_crashes_ends_the_run_with_its_exception(engine: Engi
 
 
 def test_breaking_out_of_a_loop_ends_every_transfer_and_begins_none(pooled: ArtifactFiles, store: ObjectServer) -> None:
+    store.fault(NAMES[0], Delay(1))  # by when the others have been begun
     for name in NAMES[1:]:
         store.fault(name, Hang())
     begun = time.monotonic()
