@@ -726,8 +726,12 @@ class ArtifactFiles:
         ``commit()`` or ``discard()`` it. An artifact that was already staged is left for its owner to commit.
         """
         staging = self._staging("staged")
-        with staging.explicitly(self._control(), version=version, comment=comment):
-            yield self
+        control = self._control()
+        try:
+            with staging.explicitly(control, version=version, comment=comment):
+                yield self
+        finally:
+            control.over = True
 
     def commit(self, comment: str | None = None, version: str | None = None) -> str:
         """Publish what is staged; returns the version that holds it now. Raises ``NotStaged`` if nothing is.

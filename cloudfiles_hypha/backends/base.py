@@ -43,6 +43,10 @@ class Flag(Protocol):
 class Control(Protocol):
     """How a backend's own calls are repeated, spaced and kept apart; given by the layer above to all it starts."""
 
+    over: bool
+    """The verb that this was made for has ended: what it has not given back is nobody's. A plain attribute, set where
+    nothing can come between, since Ctrl-C may keep any function from being called."""
+
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the caller's policy."""
 

@@ -183,6 +183,7 @@ class Batches:
         """Carry out writes within a session of the backend; all results, in input order."""
         results: list[Result] = []
         ended = False
+        control = self.control()
 
         in_parts: set[int] = set()  # whose bytes the bar is told of as they move
 
@@ -197,17 +198,20 @@ class Batches:
                 yield task
 
         try:
-            with self.backend.writing(self.control()) as session:
-                results = self.collect(
-                    counted(session), session, bar, engine=engine, blocking=blocking, cancel=cancel, noted=noted
-                )
-                for result in results:
-                    path = self.prefix + result["path"]
-                    if result["error"] is None:
-                        session.succeeded(path)
-                    else:
-                        session.failed(path)
-                ended = True
+            try:
+                with self.backend.writing(control) as session:
+                    results = self.collect(
+                        counted(session), session, bar, engine=engine, blocking=blocking, cancel=cancel, noted=noted
+                    )
+                    for result in results:
+                        path = self.prefix + result["path"]
+                        if result["error"] is None:
+                            session.succeeded(path)
+                        else:
+                            session.failed(path)
+                    ended = True
+            finally:
+                control.over = True  # and again below: Ctrl-C may come before one of the two
             if session.lost:
                 report_lost(results, {path[len(self.prefix) :] for path in session.lost})
         except TransferError as error:
@@ -217,9 +221,18 @@ class Batches:
                 ) from error
             raise
         finally:
+            control.over = True
             if bar is not None:
                 bar.close()
         return results
+
+    def take_up(self) -> bool:
+        """See ``Backend.take_up``."""
+        control = self.control()
+        try:
+            return self.backend.take_up(control)
+        finally:
+            control.over = True
 
 
 class _Resolution:

@@ -24,6 +24,7 @@ class RunControl:
         self._policy = policy
         self._run = run
         self._tasks = tasks
+        self.over = False
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the policy."""

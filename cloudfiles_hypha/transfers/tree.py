@@ -237,7 +237,7 @@ class Trees:
             stored = self._batches.write("upload", tasks, bar, cancel=options.cancel)
             for (number, _), put in zip(requests, stored, strict=True):
                 results[number] = entries[number].result(put=put)
-        elif staged and not todo and not self._backend.take_up(self._batches.control()):
+        elif staged and not todo and not self._batches.take_up():
             warnings.warn(
                 "everything is there, and staged already: not published before commit()", StagedWarning, stacklevel=3
             )

@@ -29,7 +29,7 @@ ATTEMPTS = 3
 DONE, ANSWER_LOST, REQUEST_LOST = "done", "answer lost", "request lost"
 
 
-@dataclass
+@dataclass(eq=False)
 class Client:
     """One client: what it runs, where it stands, and how it has ended."""
 
@@ -52,6 +52,8 @@ class Client:
         return fate
 
     # -- ``Control``
+
+    over = False
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """A few attempts, without a pause but for others' turns."""

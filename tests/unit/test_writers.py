@@ -33,7 +33,7 @@ from cloudfiles_hypha import (
     WithdrawnWarning,
 )
 from cloudfiles_hypha.backends.hypha.commits import seen_in
-from cloudfiles_hypha.backends.hypha.journal import Journal, Record
+from cloudfiles_hypha.backends.hypha.journal import Held, Journal, Record
 from tests.support.clients import CLIENTS, connect
 from tests.support.fake_hypha import FakeHypha, RemoteError
 from tests.support.object_server import Always, Fault, Response, Status
@@ -397,8 +397,8 @@ def test_a_discard_whose_answer_was_lost_is_not_repeated_on_what_others_have_sta
 
 
 def test_a_writer_waits_for_another_process_and_then_commits_for_itself(hypha: FakeHypha, files: ArtifactFiles) -> None:
-    held = journal_of(hypha).acquire()  # as by another process: each has a descriptor of its own
-    assert held is not None
+    held = Held()
+    assert journal_of(hypha).acquire(held)  # as by another process: each has a descriptor of its own
     hypha.call("edit", artifact_id="ws/a", stage=True)
     hypha.call("put_file", artifact_id="ws/a", file_path=["theirs"])
 
@@ -416,8 +416,8 @@ def test_a_writer_waits_for_another_process_and_then_commits_for_itself(hypha: F
 
 
 def test_a_process_that_writes_for_too_long_is_an_error_that_says_so(hypha: FakeHypha, files: ArtifactFiles) -> None:
-    held = journal_of(hypha).acquire()
-    assert held is not None
+    held = Held()
+    assert journal_of(hypha).acquire(held)
     with pytest.raises(TransferTimeout, match="another process"):
         files.put("x", b"x")
     held.release()

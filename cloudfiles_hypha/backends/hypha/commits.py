@@ -108,6 +108,7 @@ class Once:
         self.lock = control.lock
         self.flag = control.flag
         self.map = control.map
+        self.over = False
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make the attempt."""

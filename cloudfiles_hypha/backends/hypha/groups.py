@@ -2,6 +2,10 @@
 
 Only counts, waits and hands over; what is staged and committed is decided in ``staging``. Nothing is held while
 somebody's call is made or waited for but the place in a group.
+
+Ctrl-C may come between any two steps, also when a place is to be given back. So a place is known by the ``Control`` of
+the verb that has it, which is ``over`` whatever became of it, and whoever looks at a group first makes up for those
+(``Book._recover``). Who waits looks every second.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ T = TypeVar("T")
 
 # Seconds for which a group admits writers, so that steady traffic is published now and then.
 _ADMITTING = 2.0
-# Seconds after which a writer who waits for others looks whether its own batch is given up.
+# Seconds after which a writer who waits for others looks whether its own batch is given up, or theirs are over.
 _PULSE = 1.0
+_INTERRUPTED = "interrupted before the commit; what was uploaded stays staged"
 
 
 class Asked:
@@ -45,20 +50,21 @@ class Asked:
 class Group:
     """One period of staging, as the writers of this process take part in it. Its book's lock guards the members."""
 
-    def __init__(self, flag: Flag, kind: Literal["batch", "block", "guest"], version: str | None = None) -> None:
+    def __init__(self, control: Control, kind: Literal["batch", "block", "guest"], version: str | None = None) -> None:
+        self.owner = control  # of the verb that has begun a block, or that closes the group
         self.kind = kind
         self.pid = os.getpid()
         self.version = version  # of a block: None edits in place, "new" or a name begins a version
         self.id = secrets.token_hex(8)
         self.began = time.monotonic()
-        self.flag = flag  # set, and replaced until it has ended, when those who wait are to look again
+        self.flag = control.flag()  # set, and replaced until it has ended, when those who wait are to look again
         self.state: Literal["open", "closing", "ended"] = "open"
-        self.members = 0  # writing
-        self.waiting = 0  # for the commit
+        self.writing: set[Control] = set()
+        self.waiting: set[Control] = set()  # for the commit
         self.outcome: Exception | None = None
         self.asked: list[Asked] = []
         self.refused: TransferError | None = None  # it cannot be opened, however often it is tried
-        self.held: Held | None = None
+        self.held = Held()
         self.record: Record | None = None
         self.contended = False  # somebody else has staged at the same moment
         self.forget()
@@ -95,12 +101,6 @@ class Group:
         """Whether another writer may join."""
         return self.state == "open" and (self.kind != "batch" or time.monotonic() - self.began < _ADMITTING)
 
-    def release(self) -> None:
-        """Let other processes write."""
-        if self.held is not None:
-            self.held.release()
-            self.held = None
-
 
 class Book:
     """Who writes to one artifact now, of the workers of one kind in this process."""
@@ -108,56 +108,70 @@ class Book:
     def __init__(self) -> None:
         self.lock = Lock()  # guards what follows and the groups' members; never held during a call or a wait
         self.current: Group | None = None
-        self.inside: dict[object, Group] = {}  # by thread or greenlet
+        self.inside: dict[object, tuple[tuple[Group, Control], ...]] = {}  # by thread or greenlet, the innermost last
+
+    def now(self) -> Group | None:
+        """The group that has not ended yet."""
+        with self.lock:
+            self._recover(self.current)
+            return self.current
 
     @contextmanager
-    def within(self, group: Group) -> Iterator[None]:
-        """What this thread or greenlet writes meanwhile belongs to ``group``, whose end it must not wait for."""
+    def within(self, group: Group, control: Control) -> Iterator[None]:
+        """What this thread or greenlet writes meanwhile, and before the verb of ``control`` is over, belongs to
+        ``group``, whose end it must not wait for."""
         me = _caller()
-        outer = self.inside.get(me)
-        self.inside[me] = group
+        outer = self._inside(me)
         try:
+            self.inside[me] = (*outer, (group, control))
             yield
         finally:
-            if outer is None:
-                del self.inside[me]
-            else:
+            if outer:
                 self.inside[me] = outer
+            else:
+                self.inside.pop(me, None)
 
     def outer(self) -> Group | None:
         """The group that what this thread or greenlet writes belongs to already."""
-        return self.inside.get(_caller())
+        inside = self._inside(_caller())
+        return inside[-1][0] if inside else None
+
+    def _inside(self, me: object) -> tuple[tuple[Group, Control], ...]:
+        return tuple(entry for entry in self.inside.get(me, ()) if not entry[1].over)
 
     def join(self, kind: Literal["batch", "guest"], control: Control) -> Group:
         """A place among those who write, in a new group or in one that still admits; waits until there is one."""
         while True:
             with self.lock:
+                self._recover(self.current)
                 if self.current is None:
-                    self.current = Group(control.flag(), kind)
+                    self.current = Group(control, kind)
                 group = self.current
                 if group.admits():
-                    group.members += 1
+                    group.writing.add(control)
                     return group
                 flag = group.flag
             _wait(flag, control)
 
-    def join_block(self, token: str) -> Group | None:
+    def join_block(self, token: str, control: Control) -> Group | None:
         """A place in the block of this token, if it is this process's."""
         with self.lock:
+            self._recover(self.current)
             block = self.current
             if block is None or block.token != token or block.state != "open":
                 return None
-            block.members += 1
+            block.writing.add(control)
             return block
 
     def begin_block(self, version: str | None, control: Control, artifact: str) -> Group:
         """A group that lasts until ``end_block``; waits for the one before it."""
         while True:
             with self.lock:
+                self._recover(self.current)
                 if self.outer() is not None or (self.current is not None and self.current.kind == "block"):
                     raise InvalidRequest("staged() is already in effect for this object", path=artifact)
                 if self.current is None:
-                    self.current = Group(control.flag(), "block", version)
+                    self.current = Group(control, "block", version)
                     return self.current
                 flag = self.current.flag
             _wait(flag, control)
@@ -165,32 +179,30 @@ class Book:
     def leave(self, group: Group, control: Control, finish: Callable[[], None], *, finished: bool) -> None:
         """Give up a place. Whoever has ``finished`` waits for the group's end, or brings it about by ``finish``."""
         with self.lock:
-            group.members -= 1
-            if group.kind == "block":
-                _wake(group, control)
-                return
-            if not finished:
-                if not group.members:
+            if finished and group.kind != "block":
+                group.waiting.add(control)
+            group.writing.discard(control)
+            if control not in group.waiting:
+                self._recover(group)
+                if group.kind == "block" or not group.writing:
                     _wake(group, control)  # one of those who wait takes over
-                    if not group.waiting:
-                        self._end(group)  # there is none: all stays as it is
                 return
-            group.waiting += 1
         try:
             self._await_end(group, control, finish)
         finally:
             with self.lock:
-                group.waiting -= 1
-                if group.state == "open" and not group.members and not group.waiting:
-                    self._end(group)
+                group.waiting.discard(control)
+                self._recover(group)
 
     def _await_end(self, group: Group, control: Control, finish: Callable[[], None]) -> None:
         while True:
             with self.lock:
+                self._recover(group)
                 if group.state == "ended":
                     return
-                idle = group.state == "open" and not group.members
+                idle = group.state == "open" and not group.writing
                 if idle:
+                    group.owner, group.outcome = control, TransferError(_INTERRUPTED)  # unless it comes to another
                     group.state = "closing"
                 flag = group.flag
             if idle:
@@ -203,9 +215,11 @@ class Book:
         handed_over = False
         try:
             finish()
+            group.outcome = None
         except Cancelled as error:
             with self.lock:
-                handed_over = group.waiting > 1
+                self._recover(group)
+                handed_over = len(group.waiting) > 1
                 if handed_over:
                     group.state = "open"
                     _wake(group, control)
@@ -214,9 +228,6 @@ class Book:
             group.outcome = error
         except Exception as error:  # noqa: BLE001 -- each member raises it
             group.outcome = error
-        except BaseException:
-            group.outcome = TransferError("interrupted before the commit; what was uploaded stays staged")
-            raise
         finally:
             if not handed_over:
                 self.end(group)
@@ -227,7 +238,8 @@ class Book:
             group.state = "closing"
         while True:
             with self.lock:
-                flag, left = group.flag, group.members
+                self._recover(group)
+                flag, left = group.flag, group.writing
             if not left:
                 break
             _wait(flag, control)
@@ -239,11 +251,24 @@ class Book:
             self._end(group)
 
     def _end(self, group: Group) -> None:
+        group.held.release()  # lets other processes write
         group.state = "ended"
-        group.release()
         if self.current is group:
             self.current = None
         group.flag.set()
+
+    def _recover(self, group: Group | None) -> None:
+        """Make up for verbs that are over and were kept from leaving; end the group if nobody is left to do it."""
+        if group is None:
+            return
+        group.writing = {control for control in group.writing if not control.over}
+        group.waiting = {control for control in group.waiting if not control.over}
+        if group.kind == "block" or group.state == "closing":
+            abandoned = group.owner.over
+        else:
+            abandoned = not group.writing and not group.waiting  # all stays as it is
+        if abandoned or group.state == "ended":
+            self._end(group)
 
 
 _books: dict[tuple[object, ...], Book] = {}
@@ -281,7 +306,8 @@ def _wake(group: Group, control: Control) -> None:
 
 
 def _wait(flag: Flag, control: Control) -> None:
-    while not flag.wait(_PULSE):
+    """Wait until it is time to look again."""
+    if not flag.wait(_PULSE):
         control.check()
 
 

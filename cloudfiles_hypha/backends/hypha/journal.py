@@ -10,17 +10,18 @@ Neighbours: ``staging`` decides by it. Only paths, process numbers and times are
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import os
 import platform
 import secrets
 import time
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Lock
 
 from .commits import Seen
 
@@ -30,8 +31,6 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _log = logging.getLogger("cloudfiles_hypha")
-_held: set[int] = set()  # descriptors of the locks that this process has
-_guard = Lock()  # guards it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,20 +67,32 @@ class Record:
 
 
 class Held:
-    """The lock of a journal, as long as this process has it."""
+    """A place for the lock of a journal. It is there before the lock is taken: whoever made it can let go of that,
+    and lets go by being dropped, wherever the taking is interrupted."""
 
-    def __init__(self, descriptor: int = -1) -> None:
-        self._descriptor = descriptor
-        self._pid = os.getpid()
+    taken = False
+    file: io.FileIO | None = None  # whose closing unlocks it
+
+    def __init__(self) -> None:
+        _all.add(self)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others write; harmless when repeated, and in a forked child."""
-        with _guard:
-            descriptor, self._descriptor = self._descriptor, -1
-            if descriptor not in _held or self._pid != os.getpid():
-                return
-            _held.discard(descriptor)
-            os.close(descriptor)
+        self.taken = False
+        if self.file is not None:
+            self.file.close()
+
+
+_all: weakref.WeakSet[Held] = weakref.WeakSet()
 
 
 class Journal:
@@ -100,40 +111,28 @@ class Journal:
 
     # -- who writes ---------------------------------------------------------------------------------------------
 
-    def acquire(self) -> Held | None:
-        """The lock, or None while another writer has it."""
-        if fcntl is None:
-            return Held()
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _guard:
-                descriptor = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                _held.add(descriptor)
-        except OSError as error:
-            return self._without(error)
-        held = Held(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            held.release()
-            return None
-        except OSError as error:  # a file system without locks
-            held.release()
-            return self._without(error)
-        return held
-
-    def _without(self, error: OSError) -> Held:
-        self._locks = False
-        _log.info("%s: writers of this machine are not kept apart: %s", self._artifact, error)
-        return Held()
+    def acquire(self, held: Held) -> bool:
+        """Take the lock, for ``held``; False while another writer has it."""
+        held.release()
+        if fcntl is not None:
+            try:
+                self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                held.file = io.FileIO(self._path.with_suffix(".lock"), "r+", opener=_create)
+                fcntl.flock(held.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.release()
+                return False
+            except OSError as error:  # a folder that cannot be written, or a file system without locks
+                held.release()
+                self._locks = False
+                _log.info("%s: writers of this machine are not kept apart: %s", self._artifact, error)
+        held.taken = True
+        return True
 
     def is_held(self) -> bool:
         """Whether a living writer has the lock."""
-        held = self.acquire()
-        if held is None:
-            return True
-        held.release()
-        return False
+        with Held() as held:
+            return not self.acquire(held)
 
     # -- what is noted ------------------------------------------------------------------------------------------
 
@@ -204,18 +203,19 @@ class Journal:
             self._path.unlink()
 
 
+def _create(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o600)
+
+
 def _line(names: Iterable[str]) -> str:
     return json.dumps(sorted(names)) + "\n"
 
 
 def _forget() -> None:
     """In a forked child: the locks are the parent's. A descriptor left open would keep them after its end."""
-    global _guard
-    _guard = Lock()
-    for descriptor in _held:
+    for held in [*_all]:
         with suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
+            held.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -56,22 +56,21 @@ class Opening:
         if group.refused is not None:
             raise own_copy(group.refused)
         try:
-            if group.held is None and group.kind != "guest":
-                group.held = self._take_turn(control)
+            if not group.held.taken and group.kind != "guest":
+                self._take_turn(group.held, control)
             control.retry(lambda: self._open(group, Once(control)))
         except TransferError as error:
             if not error.retryable and not isinstance(error, Cancelled):
                 group.refused = error
             raise
 
-    def _take_turn(self, control: Control) -> Held:
+    def _take_turn(self, held: Held, control: Control) -> None:
         """Wait for other processes of this machine."""
 
-        def attempt() -> Held:
+        def attempt() -> None:
             for _ in range(_LOOKS):
-                held = self._journal.acquire()
-                if held is not None:
-                    return held
+                if self._journal.acquire(held):
+                    return
                 control.sleep(_LOOK_PAUSE)
             raise TransferTimeout(
                 "another process of this machine is writing to it; wait for it, or give it a copy of the object "
@@ -79,7 +78,7 @@ class Opening:
                 path=self._artifact,
             )
 
-        return control.retry(attempt)
+        control.retry(attempt)
 
     def _open(self, group: Group, once: Control) -> None:
         """One attempt; where the answer to an earlier one was lost, what it did is found."""

@@ -46,7 +46,7 @@ from ...plan.batches import BatchSizes, halves
 from ..base import Control, Ticket
 from .commits import Commits, Once, Seen, check_new_version, check_version_name, foreign_names, shown
 from .groups import Asked, Book, Group, book_of, own_copy
-from .journal import Journal
+from .journal import Held, Journal
 from .listing import Listing
 from .manager import ArtifactManager
 from .opening import WRITABLE, Opening
@@ -122,13 +122,13 @@ class Staging:
             if outer is not None:
                 yield Session(self, one, outer, control)
                 return
-        group = None if joined is None else book.join_block(joined)
+        group = None if joined is None else book.join_block(joined, control)
         if group is None:
             book, group = guests, guests.join("batch" if joined is None else "guest", control)
         session = Session(self, book, group, control)
         finish = partial(self._finish, group, control, version=None, comment=None)
         try:
-            with book.within(group):
+            with book.within(group, control):
                 yield session
         except BaseException:
             book.leave(group, control, finish, finished=False)
@@ -183,8 +183,7 @@ class Staging:
         book = self._book(control)
         group = book.begin_block(version, control, self._artifact)
         try:
-            group.held = self._journal.acquire()
-            if group.held is not None and self._journal.read() is None:
+            if self._journal.acquire(group.held) and self._journal.read() is None:
                 self._opening.note(group, ())  # for copies that write first
             self._block = group
             yield
@@ -196,23 +195,29 @@ class Staging:
             if group.opened and not group.ours and group.changes:
                 self._warn_staged()
         except BaseException:
-            record = self._journal.read()
-            if record is not None and record.id == group.id:
-                if group.opened or record.names:
-                    self._journal.leave()
-                else:
-                    self._journal.end()
+            self._leave(group)
             raise
         finally:
             self._block = None
             book.end(group)
+
+    def _leave(self, group: Group) -> None:
+        """Note what a block that raised has left staged, if that is its own."""
+        record = self._journal.read()
+        if record is None or record.id != group.id:
+            return
+        if group.opened or record.names:
+            self._journal.leave()
+        else:
+            self._journal.end()
 
     def joined_token(self) -> str | None:
         """What a copy elsewhere needs (as ``joined=``) to write into our ``staged()`` block; None outside of one.
 
         The copy's writes are published by the block, if it runs on this machine and ends before the block does.
         """
-        return self._opening.joined if self._block is None else self._block.token
+        joined = self._opening.joined
+        return joined if self._block is None or self._block.state == "ended" else self._block.token
 
     def calls(self, control: Control) -> AbstractContextManager[object]:
         """The lock within which the list of staged names is changed."""
@@ -478,12 +483,13 @@ class Staging:
         """Take back names of ours that have no object; raises if there are such names of others."""
         missing = self._commits.without_object(seen.uploads, control)
         ours: set[str] = set()
-        group = self._book(control).current
-        held = self._journal.acquire() if group is None or group.held is None else None
-        try:
+        group = self._book(control).now()
+        with Held() as held:
+            if group is None or not group.held.taken:
+                self._journal.acquire(held)
             if group is not None:
                 ours |= group.failures
-            if held is not None or (group is not None and not group.members):
+            if held.taken or (group is not None and not group.writing):
                 record = self._journal.read()
                 if record is not None and record.fits(seen):
                     ours |= record.names
@@ -497,9 +503,6 @@ class Staging:
                     path=self._artifact,
                 )
             return self._commits.withdraw(missing, control)
-        finally:
-            if held is not None:
-                held.release()
 
     def discard(self, control: Control) -> bool:
         """Drop what is staged and restore what it had overwritten; False if nothing was staged."""
@@ -523,24 +526,23 @@ class Staging:
     def _settled(self, control: Control) -> None:
         """Nothing is staged any more."""
         self._reads.forget()
-        group = self._book(control).current
+        group = self._book(control).now()
         if group is not None and group.opened:
             with self.calls(control):
                 group.forget()
                 group.record = None
-        if group is not None and group.held is not None:
+        if group is not None and group.held.taken:
             self._journal.end()
             return
-        held = self._journal.acquire()
-        if held is not None:  # else the note is another process's, which will find out
-            self._journal.end()
-            held.release()
+        with Held() as held:
+            if self._journal.acquire(held):  # else the note is another process's, which will find out
+                self._journal.end()
 
     def take_up(self, control: Control) -> bool:
         """Commit what an ended batch of ours has left staged; False if there is nothing like that."""
         seen = self._commits.look(control)
         record = self._journal.read()
-        group = self._book(control).current
+        group = self._book(control).now()
         kind = "block" if group is not None and group.kind == "block" else "batch"
         new = group is not None and group.version is not None
         if not seen.staged or record is None or not record.is_left_for(kind, seen, new_version=new):
@@ -554,7 +556,7 @@ class Staging:
 
         In a block that is to make a version it finds that one, which is begun now if it was not before.
         """
-        group = self._book(control).current
+        group = self._book(control).now()
         if group is not None and group.kind == "block" and group.version is not None:
             self.open(group, control)
         return self._commits.look(control).staged
@@ -573,7 +575,7 @@ class Staging:
         }
 
     def _owner(self, seen: Seen, control: Control) -> str | None:
-        group = self._book(control).current
+        group = self._book(control).now()
         if group is not None and group.opened:
             return "this process" if group.ours else None
         record = self._journal.read()
@@ -644,7 +646,7 @@ class Session:
 
     def at_work(self) -> AbstractContextManager[None]:
         """Around what may run a user's code: what that writes belongs to this session, and does not wait for it."""
-        return self._book.within(self._group)
+        return self._book.within(self._group, self._control)
 
     def take_up(self) -> None:
         """Have what is staged committed at the end, although nothing is written."""

@@ -1,0 +1,250 @@
+"""Ctrl-C while something is written: wherever it comes, the next writer neither waits nor finds anything left over."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import ArtifactFiles, CommitError, StagedWarning
+from cloudfiles_hypha.backends.hypha import backend, groups, journal, opening, staging
+from cloudfiles_hypha.backends.hypha.groups import Book
+from cloudfiles_hypha.backends.hypha.journal import Held, Journal
+from cloudfiles_hypha.transfers.batch import Batches
+from tests.support.clients import connect
+from tests.support.fake_hypha import FakeHypha
+
+WRITING = {module.__file__ for module in (backend, groups, journal, opening, staging)}
+# Taking such a lock and giving it back are one step each: the interpreter looks for signals after them.
+LOCKING = re.compile(r"with [\w.]*lock:|with self\.calls\(")
+
+
+@pytest.fixture
+def hypha() -> Iterator[FakeHypha]:
+    with FakeHypha() as hypha:
+        hypha.add_artifact("ws/a", {"old": b"old"})
+        yield hypha
+
+
+@pytest.fixture
+def files(hypha: FakeHypha) -> Iterator[ArtifactFiles]:
+    with connect(hypha, num_threads=0, transport="urllib3") as files:
+        yield files
+
+
+class Interruption:
+    """Raises ``KeyboardInterrupt`` in this thread before the ``number``th line of what writes; ``where`` that was."""
+
+    def __init__(self, number: int, *, between: bool) -> None:
+        self.where = ""
+        self._left = number
+        self._between = between  # also where contextlib leads from one function to the next
+
+    def __enter__(self) -> Interruption:
+        self._before = sys.gettrace()
+        sys.settrace(self._called)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        sys.settrace(self._before)
+
+    def _called(self, frame: FrameType, event: str, argument: object) -> Any:
+        caller: FrameType | None = frame
+        while self._between and caller is not None and caller.f_code.co_filename == contextlib.__file__:
+            caller = caller.f_back
+        code = (caller or frame).f_code
+        return self._stepped if code.co_filename in WRITING or code is Batches.write.__code__ else None
+
+    def _stepped(self, frame: FrameType, event: str, argument: object) -> Any:
+        code = frame.f_code
+        if event == "line" and not LOCKING.match(linecache.getline(code.co_filename, frame.f_lineno).strip()):
+            self._left -= 1
+            if not self._left:
+                self.where = f"{code.co_filename}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return self._stepped
+
+
+def put(files: ArtifactFiles) -> None:
+    files.put("x", b"x")
+
+
+def puts(files: ArtifactFiles) -> None:
+    files.puts((f"x{number}", b"x") for number in range(2))
+
+
+def block(files: ArtifactFiles) -> None:
+    with files.staged():
+        files.put("x", b"x")
+
+
+def elsewhere(call: Callable[[], object]) -> None:
+    """Make the call in another thread, in five seconds."""
+    raised: list[BaseException] = []
+
+    def guarded() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 -- raised below
+            raised.append(error)
+
+    thread = threading.Thread(target=guarded, daemon=True)
+    thread.start()
+    thread.join(5)
+    if thread.is_alive():
+        raise TimeoutError("it waits")
+    if raised:
+        raise raised[0]
+
+
+@pytest.mark.filterwarnings(
+    "ignore::cloudfiles_hypha.WithdrawnWarning",  # of the name that was cut off
+    "ignore::ResourceWarning",  # a note that was being written
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+)
+@pytest.mark.parametrize("write", [put, puts])
+def test_wherever_a_write_is_interrupted_the_next_one_is_published(
+    hypha: FakeHypha, files: ArtifactFiles, write: Callable[[ArtifactFiles], None]
+) -> None:
+    number = 0
+    while True:
+        number += 1
+        # a block is interrupted in the user's function, too: what contextlib has begun there is nobody else's to end
+        interruption = Interruption(number, between=write is not block)
+        kept = None
+        try:
+            with interruption:
+                write(files)
+        except KeyboardInterrupt as error:
+            kept = error  # with all its frames, as Jupyter does
+        if not interruption.where:
+            assert kept is None
+            break
+        left = {entry["path"] for entry in (hypha.artifacts["ws/a"].staging or {"files": []})["files"]}
+        later = partial(files.put, "later", b"%d" % number)
+        try:
+            if write is block and left:  # on purpose
+                with pytest.warns(StagedWarning):
+                    elsewhere(later)
+                elsewhere(files.commit)
+            else:
+                for thread in (elsewhere, lambda call: call()):
+                    thread(later)
+        except Exception as error:
+            raise AssertionError(f"after an interruption before {interruption.where}") from error
+        assert hypha.files("ws/a")["later"] == b"%d" % number, interruption.where
+        assert hypha.artifacts["ws/a"].staging is None, interruption.where
+    assert number > 300
+
+
+def once(real: Callable[..., Any], *, after: bool = False) -> Callable[..., Any]:
+    """As ``real``, but the first call is interrupted: before anything is done, or as it returns."""
+    armed = [True]
+
+    def interrupted(*arguments: Any, **named: Any) -> Any:
+        last = armed and armed.pop()
+        value = real(*arguments, **named) if after or not last else None
+        if last:
+            raise KeyboardInterrupt
+        return value
+
+    return interrupted
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("where", "name"), [(Book, "join"), (Book, "leave"), (Book, "_await_end"), (Book, "close"), (Book, "end")]
+)
+def test_a_place_that_ctrl_c_kept_from_being_given_back_is_not_waited_for(
+    hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch, where: type, name: str, after: bool
+) -> None:
+    monkeypatch.setattr(where, name, once(getattr(where, name), after=after))
+    with connect(hypha) as files:
+        with pytest.raises(KeyboardInterrupt) as kept:
+            files.put("x", b"x")
+        elsewhere(lambda: files.put("y", b"y"))
+        files.put("z", b"z")
+        assert set(hypha.files("ws/a")) >= {"old", "y", "z"}
+        assert files.status()["staged"] is False
+    assert kept.traceback
+
+
+def test_who_waits_for_a_writer_that_is_interrupted_as_it_leaves_commits_instead(
+    hypha: FakeHypha, files: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = threading.Event()
+    real = Book._await_end
+
+    def noted(*arguments: Any) -> None:
+        waits.set()
+        real(*arguments)
+
+    def items() -> Iterator[tuple[str, bytes]]:
+        yield "x", b"x"
+        thread.start()
+        assert waits.wait(5)
+        monkeypatch.setattr(Book, "leave", once(Book.leave))
+
+    monkeypatch.setattr(Book, "_await_end", noted)
+    with connect(hypha) as other:
+        thread = threading.Thread(target=lambda: other.put("y", b"y"), daemon=True)
+        with pytest.raises(KeyboardInterrupt):
+            files.puts(items())
+        thread.join(5)
+        assert not thread.is_alive()
+    assert hypha.files("ws/a") == {"old": b"old", "x": b"x", "y": b"y"}
+
+
+def test_who_waits_for_a_commit_that_is_interrupted_is_told_so(
+    hypha: FakeHypha, files: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Ctrl-C comes before a single line of what makes the commit."""
+    raised: list[BaseException] = []
+    waits = threading.Event()
+
+    def other() -> None:
+        with connect(hypha) as files, pytest.raises(CommitError, match="interrupted before the commit") as caught:
+            files.put("y", b"y")
+        raised.append(caught.value)
+
+    thread = threading.Thread(target=other, daemon=True)
+    real_wait = groups._wait
+
+    def noted(*arguments: Any) -> None:
+        waits.set()
+        real_wait(*arguments)
+
+    def items() -> Iterator[tuple[str, bytes]]:
+        yield "x", b"x"
+        thread.start()
+        assert waits.wait(5)
+
+    monkeypatch.setattr(groups, "_wait", noted)
+    monkeypatch.setattr(Book, "close", once(Book.close))
+    with pytest.raises(KeyboardInterrupt):
+        files.puts(items())
+    thread.join(5)
+    assert raised
+    files.put("z", b"z")
+    assert hypha.files("ws/a") == {"old": b"old", "x": b"x", "y": b"y", "z": b"z"}
+
+
+def test_a_lock_whose_taking_is_interrupted_is_free_again(
+    hypha: FakeHypha, files: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "acquire", once(Journal.acquire, after=True))
+    with pytest.raises(KeyboardInterrupt) as kept:
+        files.put("x", b"x")
+    here = Journal(hypha.url, "ws/a")
+    assert not here.is_held()
+    here.acquire(Held())  # dropped by whoever was interrupted
+    assert not here.is_held()
+    assert kept.traceback
