@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -662,3 +663,35 @@ def test_a_child_forked_within_a_block_joins_it(hypha: FakeHypha) -> None:
         child.join(30)
         assert child.exitcode == 0
     assert (hypha.files("ws/a"), hypha.count("commit")) == (OLD | {"x": b"x", "forked": b"f"}, 1)
+
+
+def _leaves(block: AbstractContextManager[ArtifactFiles], files: ArtifactFiles, how: str) -> None:
+    """In the child: end its copy of the parent's block."""
+    if how == "refused":
+        for verb in (files.commit, files.discard, files.staged().__enter__):
+            with pytest.raises(InvalidRequest):
+                verb()
+    elif how == "raising":
+        block.__exit__(SystemExit, SystemExit(), None)
+    else:
+        if how == "after a write":
+            files.put("forked", b"f")
+        block.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("how", ["at once", "after a write", "raising", "refused"])
+def test_a_child_that_leaves_the_block_it_was_forked_in_leaves_it_to_the_parent(hypha: FakeHypha, how: str) -> None:
+    with connect(hypha, num_threads=0, transport="urllib3") as files:
+        block = files.staged()
+        with block:
+            files.put("x", b"x")
+            child = multiprocessing.get_context("fork").Process(target=_leaves, args=(block, files, how))
+            child.start()
+            child.join(30)
+            assert child.exitcode == 0
+            note = journal_of(hypha).read()
+            assert note is not None
+            assert (note.kind, note.pid, hypha.count("commit")) == ("block", os.getpid(), 0)
+            files.put("y", b"y")
+    new = {"x": b"x", "y": b"y"} | ({"forked": b"f"} if how == "after a write" else {})
+    assert (hypha.files("ws/a"), hypha.count("commit"), staged_names(hypha)) == (OLD | new, 1, None)

@@ -101,6 +101,11 @@ class Group:
         """Whether another writer may join."""
         return self.state == "open" and (self.kind != "batch" or time.monotonic() - self.began < _ADMITTING)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is this process's, and not that of one that was forked: which leaves it alone."""
+        return self.pid == os.getpid()
+
 
 class Book:
     """Who writes to one artifact now, of the workers of one kind in this process."""
@@ -178,6 +183,8 @@ class Book:
 
     def leave(self, group: Group, control: Control, finish: Callable[[], None], *, finished: bool) -> None:
         """Give up a place. Whoever has ``finished`` waits for the group's end, or brings it about by ``finish``."""
+        if not group.is_here:
+            return
         with self.lock:
             if finished and group.kind != "block":
                 group.waiting.add(control)

@@ -22,7 +22,6 @@ The calls themselves, and what is done when their answers are lost, are in ``com
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -112,9 +111,7 @@ class Staging:
         When the body raises, what was uploaded stays staged. A write within another of the same thread, as from
         the generator that a batch reads, belongs to that one.
         """
-        if self._block is not None and self._block.pid != os.getpid():  # forked within the block: as a copy
-            self._opening.joined, self._block = self._block.token, None
-        joined = self._opening.joined
+        joined = self._joined()
         book = self._book(control)
         guests = book if joined is None else self._book(control, joined)
         for one in (book, guests):
@@ -178,7 +175,7 @@ class Staging:
         """
         if version not in (None, "new"):
             check_version_name(version)
-        if self._opening.joined is not None:
+        if self._joined() is not None:
             raise InvalidRequest("this copy belongs to a staged() block already", path=self._artifact)
         book = self._book(control)
         group = book.begin_block(version, control, self._artifact)
@@ -187,6 +184,8 @@ class Staging:
                 self._opening.note(group, ())  # for copies that write first
             self._block = group
             yield
+            if not group.is_here:
+                return
             name = None if version == "new" else version
             book.close_block(group, control, partial(self._finish, group, control, version=name, comment=comment))
             self._warn_withdrawn(group)
@@ -195,11 +194,13 @@ class Staging:
             if group.opened and not group.ours and group.changes:
                 self._warn_staged()
         except BaseException:
-            self._leave(group)
+            if group.is_here:
+                self._leave(group)
             raise
         finally:
-            self._block = None
-            book.end(group)
+            if group.is_here:
+                self._block = None
+                book.end(group)
 
     def _leave(self, group: Group) -> None:
         """Note what a block that raised has left staged, if that is its own."""
@@ -211,12 +212,18 @@ class Staging:
         else:
             self._journal.end()
 
+    def _joined(self) -> str | None:
+        """The token of the block elsewhere that this belongs to, as it does in a child that was forked within ours."""
+        if self._block is not None and not self._block.is_here:
+            self._opening.joined, self._block = self._block.token, None
+        return self._opening.joined
+
     def joined_token(self) -> str | None:
         """What a copy elsewhere needs (as ``joined=``) to write into our ``staged()`` block; None outside of one.
 
         The copy's writes are published by the block, if it runs on this machine and ends before the block does.
         """
-        joined = self._opening.joined
+        joined = self._joined()
         return joined if self._block is None or self._block.state == "ended" else self._block.token
 
     def calls(self, control: Control) -> AbstractContextManager[object]:
@@ -518,7 +525,7 @@ class Staging:
         return True
 
     def _refuse_copies(self, verb: str) -> None:
-        if self._opening.joined is not None:
+        if self._joined() is not None:
             raise InvalidRequest(
                 f"{verb}() is for the process of the staged() block that this copy belongs to", path=self._artifact
             )
