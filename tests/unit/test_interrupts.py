@@ -18,9 +18,10 @@ from cloudfiles_hypha import ArtifactFiles, CommitError, StagedWarning
 from cloudfiles_hypha.backends.hypha import backend, groups, journal, opening, staging
 from cloudfiles_hypha.backends.hypha.groups import Book
 from cloudfiles_hypha.backends.hypha.journal import Held, Journal
+from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
 from cloudfiles_hypha.transfers.batch import Batches
 from tests.support.clients import connect
-from tests.support.fake_hypha import FakeHypha
+from tests.support.fake_hypha import FakeHypha, RemoteError
 
 WRITING = {module.__file__ for module in (backend, groups, journal, opening, staging)}
 # Taking such a lock and giving it back are one step each: the interpreter looks for signals after them.
@@ -110,7 +111,7 @@ def elsewhere(call: Callable[[], object]) -> None:
     "ignore::ResourceWarning",  # a note that was being written
     "ignore::pytest.PytestUnraisableExceptionWarning",
 )
-@pytest.mark.parametrize("write", [put, puts])
+@pytest.mark.parametrize("write", [put, puts, block])
 def test_wherever_a_write_is_interrupted_the_next_one_is_published(
     hypha: FakeHypha, files: ArtifactFiles, write: Callable[[ArtifactFiles], None]
 ) -> None:
@@ -248,3 +249,65 @@ def test_a_lock_whose_taking_is_interrupted_is_free_again(
     here.acquire(Held())  # dropped by whoever was interrupted
     assert not here.is_held()
     assert kept.traceback
+
+
+# --- While the answer to the opening is under way --------------------------------------------------------------------
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ``edit`` is done, and interrupted before its answer is there."""
+    armed = [True]
+    real = ArtifactManager.call
+
+    def call(self: ArtifactManager, method: str, **arguments: Any) -> object:
+        answer = real(self, method, **arguments)
+        if method == "edit" and armed:
+            armed.clear()
+            raise KeyboardInterrupt
+        return answer
+
+    monkeypatch.setattr(ArtifactManager, "call", call)
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("write", [put, block])
+def test_a_staging_whose_opening_was_interrupted_is_the_next_writers(
+    hypha: FakeHypha, files: ArtifactFiles, write: Callable[[ArtifactFiles], None]
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        write(files)
+    assert hypha.artifacts["ws/a"].staging is not None
+    write(files)
+    files.put("y", b"y")
+    assert hypha.artifacts["ws/a"].staging is None
+    assert hypha.files("ws/a") == {"old": b"old", "x": b"x", "y": b"y"}
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_put_goes_on_with_what_a_block_had_only_opened(hypha: FakeHypha, files: ArtifactFiles) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        block(files)
+    files.put("y", b"y")
+    assert (hypha.files("ws/a"), hypha.artifacts["ws/a"].staging) == ({"old": b"old", "y": b"y"}, None)
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_a_put_does_not_publish_a_version_that_a_block_was_to_make(hypha: FakeHypha, files: ArtifactFiles) -> None:
+    with pytest.raises(KeyboardInterrupt), files.staged(version="new"):
+        files.put("x", b"x")
+    with pytest.warns(StagedWarning):
+        files.put("y", b"y")
+    assert (hypha.files("ws/a"), hypha.count("commit")) == ({"old": b"old"}, 0)
+
+
+def test_an_opening_of_others_is_not_taken_for_that_of_a_block_that_failed_in_it(
+    hypha: FakeHypha, files: ArtifactFiles
+) -> None:
+    hypha.call("edit", artifact_id="ws/a", stage=True)
+    hypha.fault("put_file", RemoteError("PermissionError", "no"))
+    with pytest.raises(PermissionError):
+        block(files)
+    with pytest.warns(StagedWarning):
+        files.put("y", b"y")
+    assert hypha.count("commit") == 0

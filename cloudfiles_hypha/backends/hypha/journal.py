@@ -63,7 +63,9 @@ class Record:
             return False  # on another machine (that shares the folder) it may still be writing
         if self.kind == "batch":
             return True
-        return self.kind == kind == "block" and (new_version == seen.new_version or not seen.versions)
+        # where nothing was stored, nothing was left on purpose, and nothing is missed by whoever does not expect it
+        meant = self.kind == kind == "block" or (self.kind in ("block", "left") and not seen.names)
+        return meant and (new_version == seen.new_version or not seen.versions)
 
 
 class Held:

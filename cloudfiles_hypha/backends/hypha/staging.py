@@ -207,10 +207,10 @@ class Staging:
         record = self._journal.read()
         if record is None or record.id != group.id:
             return
-        if group.opened or record.names:
-            self._journal.leave()
-        else:
+        if not (group.opened or record.names or record.tried):
             self._journal.end()
+        elif record.kind != "guest":
+            self._journal.leave()
 
     def _joined(self) -> str | None:
         """The token of the block elsewhere that this belongs to, as it does in a child that was forked within ours."""
