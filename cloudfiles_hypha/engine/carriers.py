@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 # Seconds after which a thread without anything to do ends.
 _IDLE = 1.0
-_EXIT = "the interpreter is about to end"
 
 
 class Waiting:
@@ -143,9 +142,9 @@ class Carrier:
         """Let the thread end once its greenlets have."""
         self.call(self._end)
 
-    def shut_down(self, error: BaseException) -> None:
-        """Have all that runs here end with ``error``, and then the thread."""
-        self.call(self._shut_down, error)
+    def shut_down(self) -> None:
+        """Have all that runs here end, and whoever waits for it, and then the thread."""
+        self.call(self._shut_down)
 
     @property
     def busy(self) -> bool:
@@ -214,12 +213,12 @@ class Carrier:
     def _end(self) -> None:
         self._ending = True
 
-    def _shut_down(self, error: BaseException) -> None:
+    def _shut_down(self) -> None:
         self._ending = True
         for crew in {*self._workers.values()}:  # first, so that no worker begins anything else
-            crew.crashed(error)
+            crew.crashed(SystemExit())
         for worker in [*self._workers]:
-            worker.throw(error)
+            worker.throw(Cancelled("the interpreter is about to end"))
 
     def _main(self) -> None:
         here.carrier = self
@@ -323,7 +322,7 @@ class Fleet:
         """Run ``target`` on the carrier of that number (from 0), which is started if need be."""
         with self._lock:
             if self._over:
-                raise Cancelled(_EXIT)
+                raise SystemExit
             carrier = self._carriers.get(number)
             if carrier is None:
                 loop = self._loops.pop() if self._loops else MultiLoop()
@@ -396,14 +395,15 @@ class Fleet:
     def shut_down(self) -> None:
         """The interpreter is about to end: so do the carriers, whatever they are at.
 
-        It ends the threads that are left by force, which must not come upon one that runs greenlets.
+        It ends the threads that are left by force, which must not come upon one that runs greenlets. Whoever waits for
+        results is such a thread, and ends now: silently, as nobody could say anything any more.
         """
         exiting.set()
         with self._lock:
             self._over = True
             carriers = self.present()
         for carrier in carriers:
-            carrier.shut_down(Cancelled(_EXIT))
+            carrier.shut_down()
         for carrier in carriers:
             carrier.thread.join(GRACE)
 

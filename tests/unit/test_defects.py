@@ -610,8 +610,7 @@ def test_single_reads_of_many_threads_are_signed_together() -> None:
     with FakeHypha() as hypha:
         files = {f"{number}": f"<{number}>".encode() * 10 for number in range(1000)}
         hypha.add_artifact("ws/a", files)
-        hypha.slow("get_file", per_call=0.1, per_path=0.001)  # about what a real one takes
-        hypha.slow("read", per_call=0.02)
+        hypha.slow("get_file", per_call=0.3)  # by when every thread has asked for its next file, also on a busy machine
         assert _read_one_by_one(hypha, 1000, 64) == files
         assert hypha.count() <= 25, [call.method for call in hypha.calls]
 
