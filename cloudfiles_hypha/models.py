@@ -17,7 +17,8 @@ class GetRequest(NamedTuple):
 
     ``into`` is where the caller wants the bytes, if not in the result. ``pinned`` is the ETag that the object must
     still have (else ``PreconditionFailed``), ``known`` are ETags of what is here already (then ``NotModified``),
-    ``since`` is the time (seconds since 1970) after which it must have changed.
+    ``since`` is the time (seconds since 1970) after which it must have changed. Bytes are those of the decoded object
+    for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones.
     """
 
     path: str
@@ -28,6 +29,8 @@ class GetRequest(NamedTuple):
     pinned: str | None = None
     known: tuple[str, ...] = ()
     since: float | None = None
+    raw: bool = False
+    max_size: int | None = None
 
     @property
     def whole(self) -> bool:
@@ -57,7 +60,11 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PutRequest:
-    """One write. ``body`` is bytes-like, or a ``Body`` that can be opened again for each attempt."""
+    """One write. ``body`` is bytes-like, or a ``Body`` that can be opened again for each attempt.
+
+    ``compress`` is the codec that it is still to be encoded with; a backend is given it without, and with the
+    ``content_encoding`` of what it stores.
+    """
 
     path: str
     body: bytes | memoryview | Body
@@ -65,6 +72,8 @@ class PutRequest:
     cache_control: str | None = None
     content_encoding: str | None = None
     tags: object = None
+    compress: str | None = None
+    compression_level: int | None = None
 
     @property
     def size(self) -> int:
@@ -103,6 +112,8 @@ class ObjectInfo:
     content_type: str | None = None
     last_modified: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    compress: str | None = None
+    """What the stored bytes are encoded with, by the names of ``content.codecs``."""
 
 
 class Fetched(NamedTuple):
@@ -113,6 +124,8 @@ class Fetched(NamedTuple):
     etag: str | None = None
     content_type: str | None = None
     verified: str | None = None
+    compress: str | None = None
+    """What the bytes are encoded with, by the names of ``content.codecs``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class Result(TypedDict):
     ``(start, end)`` that was asked for. ``size`` is the whole object's size in bytes where it is known,
     ``etag`` as the server gave it (without quotes), ``attempts`` how many times the transfer was tried,
     ``verified`` what was compared besides the length ("md5", or "length" where no checksum was to be had).
+    ``compress`` is what the stored bytes are encoded with, None for nothing, ``raw`` whether ``content`` is left as it
+    is stored; ``size``, ``etag`` and ``verified`` speak of stored bytes.
     """
 
     path: str
@@ -38,7 +40,9 @@ class FileResult(TypedDict):
 
     ``size`` in bytes, ``skipped`` if there was nothing to do, ``resumed`` how many bytes an earlier attempt had left,
     ``verified`` what the bytes were compared with besides their length: "md5", "etag-parts" (the MD5s of the parts of
-    a multipart upload), or "length" where the server tells nothing to compare with.
+    a multipart upload), or "length" where the server tells nothing to compare with. ``compress`` is what the object is
+    encoded with, None for nothing; ``raw`` whether the file is as the object is stored; ``size`` is of the file, and
+    ``verified`` speaks of stored bytes.
     """
 
     path: str
@@ -51,6 +55,8 @@ class FileResult(TypedDict):
     etag: str | None
     content_type: str | None
     attempts: int
+    compress: str | None
+    raw: bool
     tags: object
 
 
@@ -82,14 +88,14 @@ def got(path: str, request: GetRequest, fetched: Fetched, content: object, attem
         "content_type": fetched.content_type,
         "attempts": attempts,
         "verified": fetched.verified,
-        "compress": None,
-        "raw": False,
+        "compress": fetched.compress,
+        "raw": request.raw,
         "tags": request.tags,
     }
 
 
-def written(path: str, request: PutRequest | GetRequest, stored: Stored, attempts: int) -> Result:
-    """The result of a write, or of a removal."""
+def written(path: str, request: PutRequest, stored: Stored, attempts: int, compress: str | None = None) -> Result:
+    """The result of a write of what is encoded with ``compress``."""
     return {
         "path": path,
         "content": None,
@@ -97,10 +103,10 @@ def written(path: str, request: PutRequest | GetRequest, stored: Stored, attempt
         "error": None,
         "size": stored.size,
         "etag": stored.etag,
-        "content_type": request.content_type if isinstance(request, PutRequest) else None,
+        "content_type": request.content_type,
         "attempts": attempts,
         "verified": stored.verified,
-        "compress": None,
+        "compress": compress,
         "raw": False,
         "tags": request.tags,
     }
@@ -119,7 +125,7 @@ def failed(path: str, request: GetRequest | PutRequest, error: Exception, attemp
         "attempts": attempts,
         "verified": None,
         "compress": None,
-        "raw": False,
+        "raw": isinstance(request, GetRequest) and request.raw,
         "tags": request.tags,
     }
 

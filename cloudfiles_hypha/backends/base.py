@@ -162,6 +162,8 @@ class Capabilities:
     versioned: bool = False
     s3_etags: bool = False
     """ETags are made as S3 makes them, so that content can be compared with them."""
+    keeps_encoding: bool = False
+    """A Content-Encoding that content is stored with is kept, and told to whoever reads it."""
     largest_put: int | None = None
     """Bytes that one request can store, where that is limited and what is larger carries no description."""
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 
+from ..content.codecs import encoding_name
 from ..errors import NotModified, ObjectNotFound, PreconditionFailed
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..paths import Location, as_prefix
@@ -23,6 +24,7 @@ class _Object:
     etag: str
     content_type: str | None
     modified: float
+    compress: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
-    can = Capabilities(blocking=True, s3_etags=True)
+    can = Capabilities(blocking=True, s3_etags=True, keeps_encoding=True)
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -79,12 +81,14 @@ class MemoryBackend(Backend):
             sink.begin(self.head(request.path, ticket), start, start + len(content))
             sink.write(content)
             content = b""
-        return Fetched(content, len(found.content), found.etag, found.content_type, "length")
+        return Fetched(content, len(found.content), found.etag, found.content_type, "length", found.compress)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
         found = self._find(path)
-        return ObjectInfo(path, len(found.content), found.etag, found.content_type, found.modified)
+        return ObjectInfo(
+            path, len(found.content), found.etag, found.content_type, found.modified, compress=found.compress
+        )
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order."""
@@ -106,7 +110,7 @@ class MemoryBackend(Backend):
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
         with _lock:
             _buckets.setdefault(self._bucket, {})[request.path] = _Object(
-                content, etag, request.content_type, time.time()
+                content, etag, request.content_type, time.time(), encoding_name(request.content_encoding)
             )
         return Stored(len(content), etag, "length")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterable
 from typing import IO, Any
 
-from ..errors import IntegrityError, PreconditionFailed
+from ..errors import IntegrityError, PreconditionFailed, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo
 from .digests import digest_in
 from .spool import Spool
@@ -72,6 +73,76 @@ class _Cut:
         return self._left
 
 
+class Encoded(TransferError):
+    """The bytes that are about to come are not those that were asked for, but what they are encoded as."""
+
+    def __init__(self) -> None:
+        super().__init__("the object is encoded")
+
+
+def _check_plain(info: ObjectInfo, request: GetRequest) -> None:
+    if info.compress is not None and not request.raw:
+        raise Encoded
+
+
+def fill(into: Any, blocks: Iterable[bytes], path: str) -> memoryview:
+    """Write blocks to a buffer, from its beginning; the part of it that was filled."""
+    view = _view(into, path)
+    at = 0
+    for block in blocks:
+        if at + len(block) > len(view):
+            raise BufferError(f"{path!r}: more bytes than fit into a buffer of {len(view)}")
+        view[at : at + len(block)] = block
+        at += len(block)
+    return view[:at]
+
+
+def write_to(file: IO[bytes], block: bytes, path: str) -> None:
+    """Write all of a block to a user's file; in the thread that it belongs to."""
+    view = memoryview(block)
+    while view:
+        taken = file.write(view)
+        if not isinstance(taken, int):  # it does not say: then it has taken all, as files in Python do
+            return
+        if not 0 < taken <= len(view):
+            raise OSError(f"{path}: write() took {taken} of {len(view)} bytes")
+        view = view[taken:]
+
+
+class StoredSink:
+    """Keeps the stored bytes of a whole object, of one attempt, and compares them with their MD5."""
+
+    def __init__(self, *, s3_etags: bool) -> None:
+        self._s3_etags = s3_etags
+        self._spool = Spool()
+        self._digest = hashlib.md5(usedforsecurity=False)
+        self._expected: str | None = None
+        self._size: int | None = None
+
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        """An attempt begins to bring bytes."""
+        self._size = end
+        self._expected = _whole_digest(info, GetRequest(info.path), s3_etags=self._s3_etags)
+
+    def write(self, block: bytes) -> None:
+        """The next bytes."""
+        self._spool.write(block)
+        self._digest.update(block)
+
+    def end(self, fetched: Fetched) -> tuple[Spool, Fetched]:
+        """What has arrived, and what was verified."""
+        if self._size is not None and self._spool.size != self._size:
+            raise IntegrityError(f"expected {self._size} bytes, got {self._spool.size}")
+        if self._expected is not None:
+            _compare(self._digest.hexdigest(), self._expected)
+            fetched = fetched._replace(verified="md5")
+        return self._spool, fetched
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._spool.close()
+
+
 class BufferSink:
     """Fills a buffer with the bytes of one read, from its beginning with each attempt."""
 
@@ -86,6 +157,7 @@ class BufferSink:
 
     def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
         """An attempt begins to bring bytes."""
+        _check_plain(info, self._request)
         self._cut.begin(start, end)
         left = self._cut.left
         if left is not None and left > len(self._view):
@@ -147,6 +219,7 @@ class PieceSink:
     def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
         """An attempt begins to bring bytes."""
         wanted = self._wanted
+        _check_plain(info, wanted)
         if wanted.end is not None and (end is None or end > wanted.end):
             self._cut = _Cut(wanted.start or 0, self._end)
         self._cut.begin(start, end)
@@ -190,7 +263,8 @@ class Writer:
         end = request.end
         if not self._one_piece and (end is None or end - self.at > _PIECE):
             end = self.at + _PIECE
-        return GetRequest(request.path, self.at or None, end, pinned=self._info.etag if self._begun else None)
+        pinned = self._info.etag if self._begun else None
+        return request._replace(start=self.at or None, end=end, pinned=pinned)
 
     def write(self, piece: Piece) -> None:
         """Write a piece; in the thread that the file belongs to."""
@@ -207,7 +281,7 @@ class Writer:
             raise PreconditionFailed("the object has changed while it was read", path=self._request.path)
         self._known = self._known and piece.known
         for block in piece.spool.blocks():
-            self._write(block)
+            write_to(self._file, block, self._request.path)
             if self._expected is not None:
                 self._digest.update(block)
         self.at += size
@@ -221,18 +295,8 @@ class Writer:
             return not piece.known or (stop is not None and self.at + piece.spool.size >= stop)
         return self.at + piece.spool.size >= size
 
-    def _write(self, block: bytes) -> None:
-        view = memoryview(block)
-        while view:
-            taken = self._file.write(view)
-            if not isinstance(taken, int):  # it does not say: then it has taken all, as files in Python do
-                return
-            if not 0 < taken <= len(view):
-                raise OSError(f"{self._request.path}: write() took {taken} of {len(view)} bytes")
-            view = view[taken:]
-
     def fetched(self) -> Fetched:
         """What is known of the object, and what was verified."""
         info = self._info
         verified = "md5" if self._expected is not None else "length" if self._known else None
-        return Fetched(b"", info.size, info.etag, info.content_type, verified)
+        return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)

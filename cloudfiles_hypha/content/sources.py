@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -233,6 +234,22 @@ def _of_file(file: IO[bytes], path: str) -> Body:
     while block := _bytes(file.read(BLOCK), path):
         spool.write(block)
     return spool
+
+
+def blocks_of(body: bytes | memoryview | Body) -> Iterator[bytes | memoryview]:
+    """A body from its beginning, block by block; ``OSError`` if it has become shorter."""
+    if not isinstance(body, Body):
+        view = memoryview(body)
+        yield from (view[at : at + BLOCK] for at in range(0, len(view), BLOCK))
+        return
+    with body.open() as reader:
+        left = body.size
+        while left:
+            block = reader.read(min(BLOCK, left))
+            if not block:
+                raise OSError(f"it is {left} bytes shorter than when it was measured; has it changed?")
+            yield block
+            left -= len(block)
 
 
 def as_body(content: Any, path: str) -> bytes | memoryview | Body:

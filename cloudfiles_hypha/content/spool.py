@@ -40,10 +40,13 @@ class Spool:
 
     def blocks(self) -> Iterator[bytes]:
         """All of it, block by block."""
-        at = 0
-        while block := self.read_at(at, BLOCK):
+        return self.between(0, self.size)
+
+    def between(self, start: int, end: int) -> Iterator[bytes]:
+        """Bytes ``[start, end)``, block by block."""
+        while start < end and (block := self.read_at(start, min(BLOCK, end - start))):
             yield block
-            at += len(block)
+            start += len(block)
 
     def open(self) -> IO[bytes]:
         """A fresh reader at the first byte."""

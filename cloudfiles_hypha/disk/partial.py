@@ -19,7 +19,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -204,9 +204,7 @@ class PartialFile:
             raise FileNotFoundError(errno.ENOENT, "the temporary file was removed while it was written", self._part)
         try:
             self._close_part()
-            if modified is not None:
-                with suppress(OSError, OverflowError):  # a disk that keeps no times, or not this one
-                    os.utime(self._part, (modified, modified))
+            _set_time(self._part, modified)
             os.replace(self._part, self.target)
         except BaseException:
             if not self.resumable:
@@ -214,6 +212,27 @@ class PartialFile:
             self._close()
             raise
         self._remove_journal()
+
+    def publish_made(self, blocks: Iterable[bytes], modified: float | None = None) -> int:
+        """Put a file of these blocks, which are made of this one, where it belongs instead; its size."""
+        made = self._hidden(secrets.token_hex(8), "part")
+        mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, mode)
+        size = 0
+        try:
+            with open(descriptor, "wb", buffering=0) as file:
+                for block in blocks:
+                    view = memoryview(block)
+                    while view:
+                        view = view[file.write(view) :]
+                    size += len(block)
+            _set_time(made, modified)
+            os.replace(made, self.target)
+        except BaseException:
+            _remove(made)
+            raise
+        self.discard()
+        return size
 
     def leave(self) -> None:
         """Stop here, and keep what can be taken up again."""
@@ -260,6 +279,12 @@ _BINARY = getattr(os, "O_BINARY", 0)
 _POSITIONED = hasattr(os, "pread") and hasattr(os, "pwrite")
 _GATHERS = hasattr(os, "pwritev")
 _REMOVES_OPEN = os.name != "nt"
+
+
+def _set_time(path: str, modified: float | None) -> None:
+    if modified is not None:
+        with suppress(OSError, OverflowError):  # a disk that keeps no times, or not this one
+            os.utime(path, (modified, modified))
 
 
 def _remove(path: str) -> None:

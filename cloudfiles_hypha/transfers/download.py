@@ -18,11 +18,19 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
+from ..content.codecs import MAX_SIZE_ON_DISK, check_encoding, decompress_blocks
 from ..content.digests import EtagCheck, digest_in, matches
 from ..disk.partial import PartialFile
 from ..disk.tree import read_blocks
 from ..engine.run import Run
-from ..errors import IntegrityError, NotModified, PreconditionFailed, RangeNotSatisfiable, TransferError
+from ..errors import (
+    DecompressionError,
+    IntegrityError,
+    NotModified,
+    PreconditionFailed,
+    RangeNotSatisfiable,
+    TransferError,
+)
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
 from ..plan.parts import MIB
 from .parts import InParts
@@ -61,7 +69,7 @@ class Download(InParts[Part]):
     parts in bytes, None lets it adapt; ``etag_is_md5`` says whether the server's ETags are an S3's, ``checksum``
     whether what arrives is compared with them; ``size`` is what a listing says, if there was one. With ``compare``
     nothing is fetched if the target has the content already, which is ``NotModified``. ``watched`` is told of bytes
-    that have arrived.
+    that have arrived. All of this is of stored bytes; unless the request is ``raw`` the target gets them decoded.
     """
 
     def __init__(
@@ -85,6 +93,8 @@ class Download(InParts[Part]):
         self.content_type: str | None = None
         self.modified: float | None = None  # when the object was, which becomes the time of the file
         self.verified: str | None = None
+        self.compress: str | None = None  # what the stored bytes are encoded with
+        self.written: int | None = None  # bytes of the file
         self.attempts = 0
         self.error: Exception | None = None  # the first that ended a turn for good
         self._file = PartialFile(target, source)
@@ -215,6 +225,9 @@ class Download(InParts[Part]):
     def begin(self, info: ObjectInfo, start: int, end: int | None, part: Part) -> None:
         """An answer has begun. The first one says what is being downloaded; the others must agree with it."""
         self.etag, self.content_type, self.modified = info.etag, info.content_type, info.last_modified
+        self.compress = info.compress
+        if self.compress is not None and not self.request.raw:
+            check_encoding(self.compress, self.request.path)  # before anything else is sent
         if start < part.start:
             raise InOnePiece
         if part.end is None and self._file.opened:
@@ -307,8 +320,22 @@ class Download(InParts[Part]):
                 self._file.discard()
                 raise
             return False
-        self._file.publish(self.modified)
+        self._publish()
         return True
+
+    def _publish(self) -> None:
+        if self.compress is None or self.request.raw:
+            self._file.publish(self.modified)
+            self.written = self.size
+            return
+        most = MAX_SIZE_ON_DISK if self.request.max_size is None else self.request.max_size
+        stored = self._file.read(0, self._file.size)
+        try:
+            blocks = decompress_blocks(stored, self.compress, most, self.request.path)
+            self.written = self._file.publish_made(blocks, self.modified)
+        except DecompressionError:
+            self._file.discard()  # these are the bytes that are stored: they would not be any better the next time
+            raise
 
     def start_over(self, error: Exception) -> bool:
         """Forget everything because of ``error``, for whoever was told of the end; False if that is of no use."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..engine.outcomes import Done
+from ..content.codecs import MAX_SIZE, MAX_SIZE_ON_DISK, decompress_blocks, range_of
+from ..engine.outcomes import Done, More
 from ..engine.run import Run
 from ..errors import InvalidContent, RangeNotSatisfiable
 from ..models import Fetched, GetRequest
@@ -17,6 +18,7 @@ from .task import Context, Task, attempts_of
 
 if TYPE_CHECKING:
     from ..content.sinks import Piece, Writer
+    from ..content.spool import Spool
 
 Decode = Callable[[bytes, str], object]
 """Makes of an object's bytes (and its path, for a message) what the user wants; raises ``InvalidContent``."""
@@ -29,6 +31,8 @@ _GAP = 128 * 1024
 _LARGEST_FETCH = 8 * 1024 * 1024
 # Such requests of at least so many bytes are received where the interpreter is not needed as much.
 _HEAVY = 512 * 1024
+# Encoded content of at least so many bytes is decoded there: that takes as long as some twenty requests.
+_LONG_DECODING = 128 * 1024
 # Results of fewer bytes are bounded by their number already.
 _WEIGHTY = 64 * 1024
 
@@ -36,12 +40,14 @@ _WEIGHTY = 64 * 1024
 class Get(Task[Result]):
     """One object, or a range of it, into memory."""
 
-    __slots__ = ("decode", "request")
+    __slots__ = ("decode", "heavy", "request", "stored")
 
     def __init__(self, context: Context, index: int, name: str, request: GetRequest, decode: Decode | None) -> None:
         super().__init__(context, index, name, request.path)
         self.request = request
         self.decode = decode
+        self.heavy = False
+        self.stored: Fetched | None = None  # what is still to be decoded
         if request.empty:
             self.unresolved = False
 
@@ -49,39 +55,86 @@ class Get(Task[Result]):
     def tags(self) -> object:
         return self.request.tags
 
-    def work(self, run: Run) -> Done[Result]:
+    def work(self, run: Run) -> Done[Result] | More:
         request = self.request
         if request.empty:
             return Done(((self.index, got(self.name, request, Fetched(b"", verified="length"), b"", 0)),))
-        fetched = self.attempt(run, partial(self.context.backend.get, request, self.ticket))
-        content: object = fetched.content
+        fetched = self.stored or self._fetch(run)
+        plain = fetched.content
+        if fetched.compress is not None and not request.raw:
+            if self._goes_elsewhere(fetched):
+                return More(1)
+            plain = self._decoded(fetched)
+        content: object = plain
         if self.decode is not None:
-            content = self.decode(fetched.content, self.name)
-        size = len(fetched.content)
+            content = self.decode(plain, self.name)
         if self.context.observer is not None:
-            self.arrived(run, size)
+            self.arrived(run, len(fetched.content))
+        size = len(plain)
         result = got(self.name, request, fetched, content, self.attempts)
         return Done(((self.index, result),), size if size > _WEIGHTY else 0)
 
+    def _fetch(self, run: Run) -> Fetched:
+        """The stored bytes that are needed: all of them for a range of what is encoded, whose bytes are decoded ones.
+
+        Only an answer tells whether it is, and one that there are no such bytes does not.
+        """
+        request, get = self.request, self.context.backend.get
+        if request.raw or request.whole:
+            return self.attempt(run, partial(get, request, self.ticket))
+        try:
+            fetched = self.attempt(run, partial(get, request, self.ticket))
+            if fetched.compress is None and (fetched.content or fetched.size == 0 or not _is_encoded(self, run)):
+                return fetched
+        except RangeNotSatisfiable:
+            if not _is_encoded(self, run):
+                raise
+        fetched = self.attempt(run, partial(get, request._replace(start=None, end=None), self.ticket))
+        if fetched.compress is None:  # it has changed since
+            from ..transports.answers import slice_of
+
+            fetched = fetched._replace(content=slice_of(fetched.content, request.start or 0, request.end))
+        return fetched
+
+    def _goes_elsewhere(self, fetched: Fetched) -> bool:
+        """Whether this is to be decoded in a turn of its own, where that keeps nobody waiting."""
+        if self.stored is not None or len(fetched.content) < _LONG_DECODING:
+            return False
+        self.stored, self.heavy = fetched, True
+        return True
+
+    def _decoded(self, fetched: Fetched) -> bytes:
+        """What was asked for, of what all the stored bytes stand for."""
+        request = self.request
+        most = MAX_SIZE if request.max_size is None else request.max_size
+        blocks = decompress_blocks((fetched.content,), fetched.compress, most, self.name)
+        return b"".join(range_of(blocks, request.start or 0, request.end))
+
     def give_up(self, error: Exception) -> Done[Result]:
-        attempts = self.attempts if isinstance(error, InvalidContent) else attempts_of(error)
-        return Done(((self.index, failed(self.name, self.request, error, attempts)),))
+        # what is found out after the last attempt does not know how many there were
+        return Done(((self.index, failed(self.name, self.request, error, attempts_of(error) or self.attempts)),))
 
 
 class GetTogether(Get):
     """Close ranges of one object, fetched with one request and cut apart again."""
 
-    __slots__ = ("heavy", "parts")
+    __slots__ = ("parts",)
 
     def __init__(self, context: Context, name: str, fetch: Fetch, parts: Parts, decode: Decode | None) -> None:
         index, first = parts[0]
-        super().__init__(context, index, name, GetRequest(first.path, fetch.start, fetch.end), decode)
+        request = GetRequest(first.path, fetch.start, fetch.end, raw=first.raw, max_size=first.max_size)
+        super().__init__(context, index, name, request, decode)
         self.parts = parts
         self.heavy = fetch.end - fetch.start >= _HEAVY
 
-    def work(self, run: Run) -> Done[Result]:
-        fetched = self.attempt(run, partial(self.context.backend.get, self.request, self.ticket))
+    def work(self, run: Run) -> Done[Result] | More:
+        fetched = self.stored or self._fetch(run)
         whole, size, start = fetched.content, fetched.size or 0, self.request.start or 0
+        if fetched.compress is not None and not self.request.raw:
+            if self._goes_elsewhere(fetched):
+                return More(1)
+            whole = self._decoded(fetched)
+            size = start + len(whole)
         name, attempts, decode = self.name, self.attempts, self.decode
         results: list[tuple[int, Result]] = []
         weight = 0
@@ -98,14 +151,14 @@ class GetTogether(Get):
             results.append(
                 (
                     index,
-                    self._decoded(request, fetched, content)
+                    self._parsed(request, fetched, content)
                     if decode
                     else got(name, request, fetched, content, attempts),
                 )
             )
         return Done(results, weight if weight > _WEIGHTY else 0)
 
-    def _decoded(self, request: GetRequest, fetched: Fetched, content: bytes) -> Result:
+    def _parsed(self, request: GetRequest, fetched: Fetched, content: bytes) -> Result:
         try:
             decoded = self.decode(content, self.name) if self.decode else content
         except InvalidContent as invalid:
@@ -113,7 +166,7 @@ class GetTogether(Get):
         return got(self.name, request, fetched, decoded, self.attempts)
 
     def give_up(self, error: Exception) -> Done[Result]:
-        attempts = attempts_of(error)
+        attempts = attempts_of(error) or self.attempts
         return Done([(index, failed(self.name, request, error, attempts)) for index, request in self.parts])
 
     @property
@@ -134,6 +187,12 @@ class GetTogether(Get):
                     run.tell(partial(observer.moved, item, len(result["content"])))
                 run.tell(partial(observer.ended, item, result["error"]))
         return done
+
+
+def _is_encoded(task: Task[Result], run: Run) -> bool:
+    """What an answer that there are no such bytes does not tell."""
+    info = task.attempt_counted(run, partial(task.context.backend.head, task.path, task.ticket))[0]
+    return info.compress is not None
 
 
 def gets(
@@ -157,11 +216,11 @@ _ALONE = Fetch(0, 0, ())
 
 def _close_ranges(requests: Sequence[GetRequest]) -> dict[int, Fetch | None]:
     """What is to be fetched in the place of the request of that number; None where another's fetch brings it."""
-    ranges: dict[str, list[tuple[int, int, int]]] = {}
+    ranges: dict[tuple[str, bool], list[tuple[int, int, int]]] = {}
     for index, request in enumerate(requests):
         start, end = request.start or 0, request.end
         if end is not None and end > start and request.into is None:
-            ranges.setdefault(request.path, []).append((start, end, index))
+            ranges.setdefault((request.path, request.raw), []).append((start, end, index))
     instead: dict[int, Fetch | None] = {}
     for of_one in ranges.values():
         if len(of_one) > 1:
@@ -183,15 +242,18 @@ class GetInto(Task[Result]):
     """One object, or a range of it, into a buffer or a file of the user's.
 
     A buffer is filled while the bytes arrive. A file is the user's code: it is written to in the caller's thread, piece
-    by piece, each complete and from the same version of the object; so no attempt that failed is ever seen by it.
+    by piece, each complete and from the same version of the object; so no attempt that failed is ever seen by it. What
+    is encoded is fetched whole first, and decoded from a spooled copy.
     """
 
-    __slots__ = ("_writer", "request")
+    __slots__ = ("_stored", "_writer", "heavy", "request")
 
     def __init__(self, context: Context, index: int, name: str, request: GetRequest) -> None:
         super().__init__(context, index, name, request.path)
         self.request = request
+        self.heavy = False
         self._writer: Writer | None = None
+        self._stored: tuple[Spool, Fetched] | None = None  # what is still to be decoded
         if request.empty:
             self.unresolved = False
 
@@ -199,18 +261,64 @@ class GetInto(Task[Result]):
     def tags(self) -> object:
         return self.request.tags
 
-    def work(self, run: Run) -> Done[Result]:
+    def work(self, run: Run) -> Done[Result] | More:
         request = self.request
         to_file = hasattr(request.into, "write")
         if request.empty:
             content = None if to_file else memoryview(request.into).cast("B")[:0]
             return self._done(Fetched(b"", verified="length"), content)
-        return self._to_file(run) if to_file else self._to_buffer(run)
+        from ..content.sinks import Encoded
+
+        try:
+            if self._stored is None:
+                done, size = self._to_file(run) if to_file else self._to_buffer(run)
+                if size or request.whole or request.raw or not _is_encoded(self, run):
+                    return done
+        except Encoded:
+            pass
+        except RangeNotSatisfiable:
+            if request.raw or not _is_encoded(self, run):
+                raise
+        return self._decoded(run)
+
+    def _decoded(self, run: Run) -> Done[Result] | More:
+        from ..content.sinks import fill, write_to
+
+        request = self.request
+        if self._stored is None:
+            self._stored = self.attempt(run, self._fetch_stored)
+            self.arrived(run, self._stored[0].size)
+            if self._stored[0].size >= _LONG_DECODING:
+                self.heavy = True
+                return More(1)
+        spool, fetched = self._stored
+        try:
+            most = MAX_SIZE_ON_DISK if request.max_size is None else request.max_size
+            decoded = decompress_blocks(spool.blocks(), fetched.compress, most, self.name)
+            blocks = range_of(decoded, request.start or 0, request.end)
+            if not hasattr(request.into, "write"):
+                return self._done(fetched, fill(request.into, blocks, self.name))
+            for block in blocks:
+                run.ask(partial(write_to, request.into, block, self.name))
+            return self._done(fetched, None)
+        finally:
+            spool.close()
+
+    def _fetch_stored(self) -> tuple[Spool, Fetched]:
+        from ..content.sinks import StoredSink
+
+        sink = StoredSink(s3_etags=self.context.backend.can.s3_etags)
+        try:
+            whole = self.request._replace(start=None, end=None)
+            return sink.end(self.context.backend.get(whole, self.ticket, sink))
+        except BaseException:
+            sink.close()
+            raise
 
     def _done(self, fetched: Fetched, content: object) -> Done[Result]:
         return Done(((self.index, got(self.name, self.request, fetched, content, self.attempts)),))
 
-    def _to_buffer(self, run: Run) -> Done[Result]:
+    def _to_buffer(self, run: Run) -> tuple[Done[Result], int]:
         from ..content.sinks import BufferSink  # there already: ``arguments`` loads it when it sees an ``into``
 
         sink = BufferSink(self.request, s3_etags=self.context.backend.can.s3_etags)
@@ -222,9 +330,9 @@ class GetInto(Task[Result]):
 
         fetched, view = self.attempt(run, attempt)
         self.arrived(run, len(view))
-        return self._done(fetched, view)
+        return self._done(fetched, view), len(view) or fetched.size == 0
 
-    def _to_file(self, run: Run) -> Done[Result]:
+    def _to_file(self, run: Run) -> tuple[Done[Result], int]:
         from ..content.sinks import Writer
 
         writer = self._writer  # also of the turn before, if a URL has expired since
@@ -237,7 +345,8 @@ class GetInto(Task[Result]):
                 self.stale = 0  # of a long read every URL expires in the end
                 run.ask(partial(writer.write, piece))
                 self.arrived(run, piece.spool.size)
-        return self._done(writer.fetched(), None)
+        fetched = writer.fetched()
+        return self._done(fetched, None), writer.at - (self.request.start or 0) or fetched.size == 0
 
     def _fetch(self, wanted: GetRequest) -> Piece:
         from ..content.sinks import PieceSink
@@ -251,4 +360,4 @@ class GetInto(Task[Result]):
             raise
 
     def give_up(self, error: Exception) -> Done[Result]:
-        return Done(((self.index, failed(self.name, self.request, error, attempts_of(error))),))
+        return Done(((self.index, failed(self.name, self.request, error, attempts_of(error) or self.attempts)),))

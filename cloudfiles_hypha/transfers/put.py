@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..backends.base import Control, StaleTicket, WriteSession
-from ..content.sources import Foreign, LocalFile
+from ..content.codecs import compress, compress_blocks, encoding_name
+from ..content.sources import Foreign, LocalFile, blocks_of
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import Run
 from ..errors import ServerError, TransferError
-from ..models import Fetched, GetRequest, PutRequest, Session, Stored
+from ..models import Body, Fetched, GetRequest, PutRequest, Session, Stored
 from ..results import Result, failed, got, written
 from .control import RunControl
 from .task import FRESH_TICKETS, Context, Task, attempts_of
 from .upload import SentPart, Upload
 
+if TYPE_CHECKING:
+    from ..content.spool import Spool
+
 T = TypeVar("T")
 
-# Bytes of an upload from which on it is worth a look for a core with more time.
+# Bytes of an upload from which on it is worth a look for a core with more time; and where it is to be encoded first.
 _HEAVY = 1024 * 1024
+_LONG_ENCODING = 16 * 1024
 
 
 class Put(Task[Result]):
@@ -47,7 +52,11 @@ class Put(Task[Result]):
         else:
             stored = self._put(run, request)
         self.arrived(run, stored.size)
-        return Done(((self.index, written(self.name, request, stored, self.attempts)),))
+        return self._done(request, stored)
+
+    def _done(self, request: PutRequest, stored: Stored) -> Done[Result]:
+        compress = encoding_name(request.content_encoding)
+        return Done(((self.index, written(self.name, request, stored, self.attempts, compress)),))
 
     def _put(self, run: Run, request: PutRequest) -> Stored:
         return self.attempt(run, partial(self.session.put, request, self.ticket))
@@ -70,6 +79,70 @@ class Put(Task[Result]):
 
     def give_up(self, error: Exception) -> Done[Result]:
         return Done(((self.index, failed(self.name, self.request, error, attempts_of(error))),))
+
+
+class PutEncoded(Put):
+    """One object, encoded by the worker that sends it: in memory if it is there, else into a spooled copy."""
+
+    __slots__ = ("encoded", "spool")
+
+    def __init__(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> None:
+        super().__init__(context, session, index, name, request)
+        self.encoded: PutRequest | None = None  # also of the turn before, if a URL has expired since
+        self.spool: Spool | None = None
+        self.heavy = request.size >= _LONG_ENCODING and not context.backend.can.blocking
+
+    def work(self, run: Run) -> Done[Result]:
+        if self.encoded is None:
+            body = self._encode(run)
+            codec = self.request.compress
+            self.encoded = replace(self.request, body=body, content_encoding=codec, compress=None)
+        stored = self._put(run, self.encoded)
+        self.arrived(run, stored.size)
+        done = self._done(self.encoded, stored)
+        self._forget()
+        return done
+
+    def _encode(self, run: Run) -> bytes | Body:
+        request = self.request
+        body, codec, level = request.body, request.compress, request.compression_level
+        if not isinstance(body, Body):
+            return compress(body, codec, level)
+        if isinstance(body, Foreign):
+            copied = run.ask(partial(body.copy, 0, body.size))
+            try:
+                self.spool = encoded_copy(copied, codec, level, run.check)
+            finally:
+                copied.close()
+        else:
+            self.spool = encoded_copy(body, codec, level, run.check)
+        return self.spool
+
+    def _forget(self) -> None:
+        if self.spool is not None:
+            self.spool.close()
+        self.encoded = self.spool = None
+
+    def give_up(self, error: Exception) -> Done[Result]:
+        self._forget()
+        return super().give_up(error)
+
+
+def encoded_copy(body: Body, codec: str | None, level: int | None, check: Callable[[], object]) -> Spool:
+    """A copy of what a body has, encoded; ``check`` is called again and again, and may raise."""
+    from ..content.spool import Spool
+
+    spool = Spool()
+    try:
+        for block in compress_blocks(blocks_of(body), codec, level):
+            check()
+            spool.write(block)
+        if isinstance(body, LocalFile):
+            body.check()
+    except BaseException:
+        spool.close()
+        raise
+    return spool
 
 
 class PutInParts(Put):

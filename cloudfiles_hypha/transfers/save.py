@@ -8,6 +8,7 @@ from random import uniform
 from typing import Literal
 
 from ..backends.base import StaleTicket
+from ..content.codecs import looks_encoded
 from ..content.digests import file_etags
 from ..disk.tree import read_blocks
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
@@ -30,7 +31,19 @@ class Save(Task[FileResult]):
     batch ends.
     """
 
-    __slots__ = ("begun", "checksum", "download", "info", "known", "part_size", "source", "target", "user_tags")
+    __slots__ = (
+        "begun",
+        "checksum",
+        "download",
+        "info",
+        "known",
+        "looked",
+        "part_size",
+        "reading",
+        "source",
+        "target",
+        "user_tags",
+    )
 
     # making a file on disk takes the kernel longer than fetching a small one, and needs no interpreter
     heavy = True
@@ -49,6 +62,8 @@ class Save(Task[FileResult]):
         checksum: bool,
         info: ObjectInfo | None = None,
         tags: object = None,
+        raw: bool = False,
+        max_size: int | None = None,
     ) -> None:
         super().__init__(context, index, name, path)
         self.target = target
@@ -58,7 +73,9 @@ class Save(Task[FileResult]):
         self.checksum = checksum
         self.info = info
         self.user_tags = tags
+        self.reading = GetRequest(path, raw=raw, max_size=max_size)
         self.known: Overwrite | None = None  # what to compare the file that is there by
+        self.looked = raw  # whether the object is encoded, where the file that is there might be what is stored
         self.download: Download | None = None
 
     @property
@@ -89,13 +106,21 @@ class Save(Task[FileResult]):
     def _request(self) -> GetRequest:
         """The request, so that nothing is sent if the file that is there will do."""
         if self.known is None:
-            return GetRequest(self.path)
+            return self.reading
         there = self.target.stat()
         if self.known == "newer":
-            return GetRequest(self.path, since=there.st_mtime)
+            return self.reading._replace(since=there.st_mtime)
         with open(self.target, "rb", buffering=0) as file:
             etags = file_etags(there.st_size, partial(read_blocks, file), upload_part_size(there.st_size))
-        return GetRequest(self.path, known=etags)
+        return self.reading._replace(known=etags)
+
+    def _look(self, run: Run) -> None:
+        """See to it that a file with the stored bytes of an encoded object does not pass for one with its content."""
+        if not self.looked and self.known == "different" and _may_be_encoded(self.target):
+            info = self.attempt_counted(run, partial(self.context.backend.head, self.path, self.ticket))[0]
+            if info.compress is not None:
+                self.known = None
+        self.looked = True
 
     # -- a turn ---------------------------------------------------------------------------------------------------
 
@@ -114,7 +139,11 @@ class Save(Task[FileResult]):
             if self.context.observer is not None:
                 self.observe_start(run)
             try:
+                self._look(run)
                 download = self.download = self._begin()
+            except StaleTicket as stale:
+                denied = self.went_stale(stale, self.ticket)
+                return UNRESOLVED if denied is None else self.end(run, self.give_up(denied), denied)
             except OSError as error:
                 return self.end(run, self.give_up(error), error)
             self.begun.add(download)
@@ -201,7 +230,7 @@ class Save(Task[FileResult]):
         return {
             "path": self.name,
             "local_path": str(self.target),
-            "size": _size_of(self.target) if skipped else done.size if done is not None else None,
+            "size": _size_of(self.target) if skipped else done.written if done is not None else None,
             "error": None if error is None else own_error(error, self.name),
             "skipped": skipped,
             "resumed": done.resumed if done is not None else 0,
@@ -209,8 +238,18 @@ class Save(Task[FileResult]):
             "etag": done.etag if done is not None else None,
             "content_type": done.content_type if done is not None else None,
             "attempts": download.attempts if download is not None and not skipped else 0,
+            "compress": done.compress if done is not None else None,
+            "raw": self.reading.raw,
             "tags": self.tags,
         }
+
+
+def _may_be_encoded(path: Path) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return looks_encoded(iter(partial(file.read, 1024 * 1024), b""))
+    except FileNotFoundError:
+        return False
 
 
 def _size_of(path: Path) -> int | None:

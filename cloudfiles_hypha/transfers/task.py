@@ -86,14 +86,15 @@ class Task(Generic[R]):
             if self.context.observer is None:
                 return self.work(run)
             self.observe_start(run)
-            return self.end(run, self.work(run))
+            outcome = self.work(run)
+            return self.end(run, outcome) if isinstance(outcome, Done) else outcome
         except StaleTicket as error:
             denied = self.went_stale(error, ticket)
             return UNRESOLVED if denied is None else self.end(run, self.give_up(denied), denied)
         except Exception as error:  # noqa: BLE001 -- whatever it is, it is this item's, and is reported with it
             return self.end(run, self.give_up(error), error)
 
-    def work(self, run: Run) -> Done[R]:
+    def work(self, run: Run) -> Done[R] | More:
         """What a ``turn`` is for; may raise."""
         raise NotImplementedError
 

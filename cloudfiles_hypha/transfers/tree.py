@@ -30,7 +30,7 @@ from ..results import Comparison, FileResult, Result
 from .batch import Batches
 from .download import Download
 from .head import Compare, Verdict
-from .put import Put
+from .put import Put, encoded_copy
 from .save import Overwrite, Save
 
 PathLike = str | os.PathLike[str]
@@ -51,6 +51,10 @@ class TreeOptions:
     checksum: bool = True
     windows_names: bool = False
     symlinks: Symlinks = "follow"
+    raw: bool = False
+    max_size: int | None = None
+    compress: str | None = None
+    compression_level: int | None = None
     cancel: Cancellation | None = None
 
     def __post_init__(self) -> None:
@@ -158,6 +162,8 @@ class Trees:
                     checksum=options.checksum,
                     info=one.info,
                     tags=one.tags,
+                    raw=options.raw,
+                    max_size=options.max_size,
                 )
                 try:
                     if task.decide(options.overwrite):
@@ -222,7 +228,7 @@ class Trees:
         for number in todo:
             entry = entries[number]
             try:
-                requests.append((number, PutRequest(self._prefix + entry.name, LocalFile(Path(entry.path)))))
+                requests.append((number, self._request(entry, options)))
             except OSError as error:  # it has gone since it was listed
                 results[number] = entry.result(error=error)
         if requests:
@@ -243,6 +249,11 @@ class Trees:
             )
         return results
 
+    def _request(self, entry: Entry, options: TreeOptions) -> PutRequest:
+        body = LocalFile(Path(entry.path))
+        path, codec, level = self._prefix + entry.name, options.compress, options.compression_level
+        return PutRequest(path, body, compress=codec, compression_level=level)
+
     def _unneeded(
         self, backend: Backend, prefix: str, entries: Sequence[tuple[int, Entry]], options: TreeOptions
     ) -> set[int]:
@@ -259,18 +270,31 @@ class Trees:
                 for number, entry in found
                 if (modified := there[entry.name].last_modified) is not None and entry.modified <= modified
             }
-        alike = [(number, entry) for number, entry in found if there[entry.name].size in (None, entry.size)]
+        # how large it would be once it is encoded is not known before it is
+        alike = [
+            (number, entry)
+            for number, entry in found
+            if options.compress is not None or there[entry.name].size in (None, entry.size)
+        ]
         if not alike:
             return set()
-        verdicts = self._compare([entry for _, entry in alike], backend, options.cancel)
+        codec, level = options.compress, options.compression_level
+        verdicts = self._compare([entry for _, entry in alike], backend, options.cancel, codec, level)
         return {number for (number, _), verdict in zip(alike, verdicts, strict=True) if verdict is True}
 
-    def _compare(self, entries: Sequence[Entry], backend: Backend, cancel: Cancellation | None = None) -> list[Verdict]:
-        """Whether each local file has the content of the file of its name."""
+    def _compare(
+        self,
+        entries: Sequence[Entry],
+        backend: Backend,
+        cancel: Cancellation | None = None,
+        codec: str | None = None,
+        level: int | None = None,
+    ) -> list[Verdict]:
+        """Whether the file of each name has what the local file would be stored as, with this encoding."""
         context = self._batches.context(backend=backend)
-        s3_etags = backend.can.s3_etags
+        has = partial(Entry.has, s3_etags=backend.can.s3_etags, codec=codec, level=level)
         tasks = [
-            Compare(context, number, entry.name, self._prefix + entry.name, partial(entry.has, s3_etags=s3_etags))
+            Compare(context, number, entry.name, self._prefix + entry.name, partial(has, entry))
             for number, entry in enumerate(entries)
         ]
         resolver = backend.reading(silent=True) if backend.can.batched else None
@@ -361,16 +385,29 @@ class Entry:
             except OSError as failure:
                 self.error = failure
 
-    def has(self, info: ObjectInfo, *, s3_etags: bool) -> bool | None:
-        """Whether this file has the content of an object; None where only the sizes can be compared."""
-        if info.size != self.size or not self.size:
-            return info.size == self.size
+    def has(
+        self, info: ObjectInfo, *, s3_etags: bool, codec: str | None = None, level: int | None = None
+    ) -> bool | None:
+        """Whether an object is what this file is stored as with a codec; None where only sizes can be compared."""
+        if info.compress != codec:
+            return False
         header = info.headers.get if info.headers else {"etag": info.etag or ""}.get
         digest, parts = digest_in(header) if s3_etags else (None, 0)
+        if codec is not None:
+            return digest is not None and self._is_stored_as(info, digest, parts, codec, level)
+        if info.size != self.size or not self.size:
+            return info.size == self.size
         if digest is None:
             return None
         with open(self.path, "rb", buffering=0) as file:
             return matches(digest, parts, self.size, partial(read_blocks, file))
+
+    def _is_stored_as(self, info: ObjectInfo, digest: str, parts: int, codec: str, level: int | None) -> bool | None:
+        spool = encoded_copy(LocalFile(Path(self.path)), codec, level, lambda: None)
+        try:
+            return spool.size == info.size and matches(digest, parts, spool.size, spool.between)
+        finally:
+            spool.close()
 
     def result(self, *, error: Exception | None = None, skipped: bool = False, put: Result | None = None) -> FileResult:
         """What became of it."""
@@ -387,6 +424,8 @@ class Entry:
             "etag": put["etag"] if put is not None else None,
             "content_type": put["content_type"] if put is not None else None,
             "attempts": put["attempts"] if put is not None else 0,
+            "compress": put["compress"] if put is not None else None,
+            "raw": False,
             "tags": None,
         }
 

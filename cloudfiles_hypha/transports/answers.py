@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from email.utils import formatdate, parsedate_to_datetime
 
+from ..content.codecs import encoding_name
 from ..content.digests import check_md5, etag_of, md5_in
 from ..errors import (
     AccessDenied,
@@ -128,7 +129,7 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
         seen.append(info)
     (info,) = seen
     verified = "length" if response.measured or response.status != 200 else None
-    return Fetched(b"", info.size, info.etag, info.content_type, verified)
+    return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)
 
 
 def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int, int | None]:
@@ -174,7 +175,8 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
         content = slice_of(b"", start, end, size)
     else:
         raise error_of(response, request.path)
-    return Fetched(content, size, etag_of(response), response.header("content-type"), verified)
+    compress = encoding_of(response)
+    return Fetched(content, size, etag_of(response), response.header("content-type"), verified, compress)
 
 
 def _stretch(request: GetRequest, response: HttpResponse) -> tuple[int, int | None]:
@@ -215,7 +217,14 @@ def info_of(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
         modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
     except (KeyError, TypeError, ValueError):
         modified = None
-    return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers))
+    compress = encoding_of(response)
+    return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers), compress)
+
+
+def encoding_of(response: HttpResponse) -> str | None:
+    """What the object is encoded with. No request asks for that, so it is what the server has, and not for the way."""
+    header = response.header("content-encoding")
+    return None if header is None else encoding_name(header)
 
 
 def slice_of(content: bytes, start: int, end: int | None, size: int | None = None) -> bytes:

@@ -39,6 +39,7 @@ BUILTIN = {
     "ServerError": OSError,
     "TooManyRequests": OSError,
     "Cancelled": InterruptedError,
+    "DecompressionError": ValueError,
     "InvalidContent": ValueError,
     "BatchError": OSError,
     "CommitError": OSError,

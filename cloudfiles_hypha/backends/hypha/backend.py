@@ -52,7 +52,9 @@ class HyphaBackend(Backend):
     """Files of one artifact. Safe to share between threads."""
 
     scheme = "hypha"
-    can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True, largest_put=LARGEST_PUT)
+    can = Capabilities(
+        batched=True, multipart=True, versioned=True, s3_etags=True, keeps_encoding=True, largest_put=LARGEST_PUT
+    )
 
     def __init__(self, location: HyphaLocation, access: Access, transport: Transport, *, create: bool) -> None:
         self.access = access
