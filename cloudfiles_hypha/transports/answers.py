@@ -122,6 +122,11 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
         return sink.write
 
     response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True, sink=begin))
+    if response.status == 416 and (response.header("content-range") or "").strip() == "bytes */0":
+        # it is empty; a refusal does not tell its type, nor that it is to be decoded, which nothing can be
+        response = transport.send(
+            HttpRequest("GET", url, range_headers(request._replace(start=None, end=None)), follow=True, sink=begin)
+        )
     if not seen:  # there was no body
         fetched = read_body(request, response, md5=False)
         info = info_of(request.path, response, fetched.size)
