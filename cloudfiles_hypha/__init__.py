@@ -1,5 +1,6 @@
 """Bulk transfer for Hypha artifacts and HTTP: ``ArtifactFiles`` reads and writes many files at once."""
 
+from .content.codecs import transcode
 from .engine.pool import Cancellation
 from .errors import (
     AccessDenied,
@@ -75,4 +76,5 @@ __all__ = [
     "UntypedWarning",
     "WithdrawnWarning",
     "__version__",
+    "transcode",
 ]

@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import DecompressionError, RangeNotSatisfiable
+
+if TYPE_CHECKING:
+    from ..results import Result
 
 MAX_SIZE = 1024**3
 """Bytes that content held in memory may have once it is decoded, unless ``max_size`` says otherwise."""
@@ -359,6 +362,42 @@ def _decoder(codec: str) -> tuple[Callable[[], _Decoder], tuple[type[Exception],
         return lambda: _Decompressor(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)), (lzma.LZMAError,)
     bz2 = _bz2()
     return lambda: _Decompressor(bz2.BZ2Decompressor()), (OSError, ValueError)
+
+
+# -- results --------------------------------------------------------------------------------------------------------
+
+
+def transcode(
+    results: Iterable[Result | Mapping[str, Any] | tuple[str, Any]],
+    to: Compress,
+    level: int | None = None,
+    *,
+    max_size: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Results of ``get``, or pairs of path and content, with their content encoded with ``to``, one after the other.
+
+    What is ``raw`` and encoded so already is left as it is; anything else is decoded, up to ``max_size`` bytes, and
+    encoded. The dicts are new, ``raw`` if they are encoded, and ``puts`` takes them. What has failed stays as it is.
+    """
+    codec = codec_of(to)
+    if codec is not None:
+        check_codec(codec, level)
+    for item in results:
+        if isinstance(item, tuple):
+            item = {"path": item[0], "content": item[1], "compress": None, "raw": False}
+        result: dict[str, Any] = dict(item)
+        content, path, present = result["content"], result["path"], None
+        if content is not None and result.get("error") is None:
+            if isinstance(content, str):
+                content = content.encode("utf-8")
+            if result.get("raw"):
+                present = encoding_name(result["compress"])
+                if present is not None and result.get("byte_range", (None, None)) != (None, None):
+                    raise ValueError(f"{path!r}: a range of what is encoded cannot be decoded")
+            if present != codec:
+                content = compress(decompress(content, present, max_size, path), codec, level)
+            result.update(content=content, compress=codec, raw=codec is not None)
+        yield result
 
 
 # -- libraries ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..backends.base import Backend, Ticket
 from ..content.codecs import MAX_SIZE, MAX_SIZE_ON_DISK, decompress_blocks, range_of
 from ..engine.outcomes import Done, More
 from ..engine.run import Run
@@ -195,6 +196,18 @@ def _is_encoded(task: Task[Result], run: Run) -> bool:
     return info.compress is not None
 
 
+def stored_copy(backend: Backend, request: GetRequest, ticket: Ticket) -> tuple[Spool, Fetched]:
+    """The stored bytes of an object, for one that is to be decoded; one attempt."""
+    from ..content.sinks import StoredSink
+
+    sink = StoredSink(s3_etags=backend.can.s3_etags)
+    try:
+        return sink.end(backend.get(request, ticket, sink))
+    except BaseException:
+        sink.close()
+        raise
+
+
 def gets(
     context: Context, requests: Iterable[GetRequest], prefix: str, decode: Decode | None
 ) -> Iterator[Get | GetInto]:
@@ -286,7 +299,8 @@ class GetInto(Task[Result]):
 
         request = self.request
         if self._stored is None:
-            self._stored = self.attempt(run, self._fetch_stored)
+            whole = request._replace(start=None, end=None)
+            self._stored = self.attempt(run, partial(stored_copy, self.context.backend, whole, self.ticket))
             self.arrived(run, self._stored[0].size)
             if self._stored[0].size >= _LONG_DECODING:
                 self.heavy = True
@@ -303,17 +317,6 @@ class GetInto(Task[Result]):
             return self._done(fetched, None)
         finally:
             spool.close()
-
-    def _fetch_stored(self) -> tuple[Spool, Fetched]:
-        from ..content.sinks import StoredSink
-
-        sink = StoredSink(s3_etags=self.context.backend.can.s3_etags)
-        try:
-            whole = self.request._replace(start=None, end=None)
-            return sink.end(self.context.backend.get(whole, self.ticket, sink))
-        except BaseException:
-            sink.close()
-            raise
 
     def _done(self, fetched: Fetched, content: object) -> Done[Result]:
         return Done(((self.index, got(self.name, self.request, fetched, content, self.attempts)),))

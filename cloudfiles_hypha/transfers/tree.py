@@ -29,7 +29,7 @@ from ..progress import Progress
 from ..results import Comparison, FileResult, Result
 from .batch import Batches
 from .download import Download
-from .head import Compare, Verdict
+from .head import Compare, CompareContent, Verdict
 from .put import Put, encoded_copy
 from .save import Overwrite, Save
 
@@ -300,6 +300,23 @@ class Trees:
         resolver = backend.reading(silent=True) if backend.can.batched else None
         return self._batches.collect(tasks, resolver, cancel=cancel)
 
+    def _compare_content(self, entries: Sequence[Entry]) -> list[Verdict]:
+        """Whether each local file has the content of the file of its name, decoded."""
+        context, s3_etags = self._batches.context(), self._backend.can.s3_etags
+        tasks = [
+            CompareContent(
+                context,
+                number,
+                entry.name,
+                self._prefix + entry.name,
+                partial(entry.has, s3_etags=s3_etags),
+                entry.path,
+            )
+            for number, entry in enumerate(entries)
+        ]
+        resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
+        return self._batches.collect(tasks, resolver)
+
     # -- verify -------------------------------------------------------------------------------------------------
 
     def verify(self, local: PathLike, prefix: str, wanted: Wanted) -> Comparison:
@@ -318,10 +335,9 @@ class Trees:
             elif wanted(entry.name):
                 here[entry.name] = entry
         both = sorted(here.keys() & there.keys())
-        alike = [name for name in both if there[name].size in (None, here[name].size)]
-        for name in alike:
+        for name in both:
             here[name].name = prefix + name
-        verdicts = dict(zip(alike, self._compare([here[name] for name in alike], self._backend), strict=True))
+        verdicts = dict(zip(both, self._compare_content([here[name] for name in both]), strict=True))
         for name, verdict in verdicts.items():
             if isinstance(verdict, TransferError) and verdict.retryable:
                 raise verdict
@@ -330,9 +346,9 @@ class Trees:
         unread = tuple(f"{name}/" for name in errors)  # a folder among them keeps all that is in it from being seen
         unseen = {name for name in there if name in errors or name.startswith(unread)}
         return {
-            "equal": [name for name in alike if verdicts[name] is True],
-            "same_size": [name for name in alike if verdicts[name] is None],
-            "different": [name for name in both if name not in verdicts or verdicts[name] is False],
+            "equal": [name for name in both if verdicts[name] is True],
+            "same_size": [name for name in both if verdicts[name] is None],
+            "different": [name for name in both if verdicts[name] is False],
             "missing": sorted(there.keys() - here.keys() - unseen),
             "extra": sorted(here.keys() - there.keys()),
             "errors": errors,

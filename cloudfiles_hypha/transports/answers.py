@@ -228,7 +228,7 @@ def info_of(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
 
 def encoding_of(response: HttpResponse) -> str | None:
     """What the object is encoded with. No request asks for that, so it is what the server has, and not for the way."""
-    header = response.header("content-encoding")
+    header = response.encoding
     return None if header is None else encoding_name(header)
 
 

@@ -74,6 +74,19 @@ class HttpResponse:
             return True
         return (self.header("transfer-encoding") or "").lower().endswith("chunked")
 
+    @property
+    def encoding(self) -> str | None:
+        """The Content-Encoding; unlike other headers it may come in several lines, which are one list."""
+        if not self.header_lines:
+            return self.header("content-encoding")
+        found: list[str] = []
+        for line in reversed(self.header_lines):
+            if line[:17].lower() == b"content-encoding:":
+                found.append(line[17:].decode("latin-1").strip())
+            elif line[:5] == b"HTTP/":
+                break
+        return ", ".join(reversed(found)) or None
+
     def header(self, name: str) -> str | None:
         """One header by its lower-case name: cheaper than parsing them all where one or two are wanted."""
         if self._headers is None:

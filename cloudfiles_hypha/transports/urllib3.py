@@ -240,7 +240,7 @@ class Urllib3Transport:
             answer.close()
             raise
         answer.release_conn()
-        return HttpResponse(answer.status, content, [], {k.lower(): v for k, v in answer.headers.items()})
+        return HttpResponse(answer.status, content, [], _headers_of(answer))
 
     def _read(self, answer: urllib3.BaseHTTPResponse, sink: Callable[[HttpResponse], Take | None] | None) -> bytes:
         """The whole body, or what no sink takes of it; a peer that trickles for all of the idle timeout is silent."""
@@ -249,7 +249,7 @@ class Urllib3Transport:
         window, got = monotonic(), 0
         while chunk := answer.read1(1024 * 1024):
             if take is None:
-                headers = {k.lower(): v for k, v in answer.headers.items()}
+                headers = _headers_of(answer)
                 try:
                     take = (sink and sink(HttpResponse(answer.status, b"", [], headers))) or chunks.append
                 except Exception as error:  # noqa: BLE001 -- raised again as it is, by ``send``
@@ -293,6 +293,14 @@ class Urllib3Transport:
             if self._pid == os.getpid():
                 for manager in self._managers.values():
                     close_pools(manager)
+
+
+def _headers_of(answer: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    """Names in lower case; of a repeated header the last value, but all encodings."""
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    if "content-encoding" in headers:
+        headers["content-encoding"] = answer.headers["content-encoding"]
+    return headers
 
 
 def close_pools(manager: urllib3.PoolManager) -> None:

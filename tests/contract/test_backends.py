@@ -29,6 +29,7 @@ from cloudfiles_hypha import (
     RetryPolicy,
     TransferError,
 )
+from cloudfiles_hypha.content.codecs import CODECS, decompress
 from tests.support.object_server import ObjectServer
 
 TEN = b"0123456789"
@@ -104,6 +105,20 @@ class ReadingContract:
             yield cf
 
     # -- reading
+
+    def test_what_is_put_encoded_is_decoded_on_reading(self, place: Place, cf: ArtifactFiles) -> None:
+        if not (cf._backend.can.writable and cf._backend.can.keeps_encoding):
+            pytest.skip("nothing can be stored with an encoding here")
+        content = TEN * 1000
+        results = cf.puts([(codec, content) for codec in CODECS[:1]], compress="gzip")
+        results += cf.puts([{"path": codec, "content": content, "compress": codec} for codec in CODECS[1:]])
+        assert [result["compress"] for result in results] == list(CODECS)
+        read = cf.get(CODECS)
+        assert [(result["content"], result["compress"]) for result in read] == [(content, codec) for codec in CODECS]
+        assert [result["size"] for result in read] == [result["size"] for result in results]
+        raw = cf.get(CODECS, raw=True)
+        assert [decompress(result["content"], result["compress"]) for result in raw] == [content] * len(CODECS)
+        assert cf.get({"path": "br", "start": 95, "end": 105}) == content[95:105]
 
     def test_the_engine_that_was_asked_for_is_running(self, cf: ArtifactFiles, engine: str) -> None:
         assert cf._engine.name == engine
