@@ -231,7 +231,9 @@ class PartialFile:
         except BaseException:
             _remove(made)
             raise
+        resumed = self.resumed
         self.discard()
+        self.resumed = resumed
         return size
 
     def leave(self) -> None:

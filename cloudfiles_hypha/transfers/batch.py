@@ -24,7 +24,7 @@ from ..progress import Observer, Progress
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
 from .control import RunControl
-from .put import PutInParts
+from .put import PutEncoded, PutInParts
 from .task import Context, Task
 
 if TYPE_CHECKING:
@@ -185,16 +185,18 @@ class Batches:
         ended = False
         control = self.control()
 
-        in_parts: set[int] = set()  # whose bytes the bar is told of as they move
+        moved: dict[int, int] = {}  # bytes that a bar is to be told of at the end, where these are not the stored ones
 
         def noted(index: int, result: Result) -> None:
             if bar is not None:
-                bar.add(0 if index in in_parts else content_size(result))
+                bar.add(moved.get(index, content_size(result)))
 
         def counted(session: WriteSession) -> Iterable[Task[Result]]:
             for task in tasks(session):
                 if isinstance(task, PutInParts):
-                    in_parts.add(task.index)
+                    moved[task.index] = 0  # it is told of them as they move
+                elif isinstance(task, PutEncoded):
+                    moved[task.index] = task.request.size
                 yield task
 
         try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -300,9 +300,10 @@ class Download(InParts[Part]):
 
     # -- the end ------------------------------------------------------------------------------------------------
 
-    def finish(self) -> bool:
+    def finish(self, check: Callable[[], object] = lambda: None) -> bool:
         """All parts are there: check and publish; for whoever was told of the end. False if it has to be done once
-        more. Raises ``IntegrityError`` if that would be once too often."""
+        more. Raises ``IntegrityError`` if that would be once too often. ``check`` is called while it is decoded, and
+        may raise."""
         self._digest()
         try:
             if gaps := self._file.gaps():
@@ -320,19 +321,24 @@ class Download(InParts[Part]):
                 self._file.discard()
                 raise
             return False
-        self._publish()
+        self._publish(check)
         return True
 
-    def _publish(self) -> None:
+    def _publish(self, check: Callable[[], object]) -> None:
         if self.compress is None or self.request.raw:
             self._file.publish(self.modified)
             self.written = self.size
             return
         most = MAX_SIZE_ON_DISK if self.request.max_size is None else self.request.max_size
-        stored = self._file.read(0, self._file.size)
+
+        def decoded() -> Iterator[bytes]:
+            stored = self._file.read(0, self._file.size)
+            for block in decompress_blocks(stored, self.compress, most, self.request.path):
+                check()
+                yield block
+
         try:
-            blocks = decompress_blocks(stored, self.compress, most, self.request.path)
-            self.written = self._file.publish_made(blocks, self.modified)
+            self.written = self._file.publish_made(decoded(), self.modified)
         except DecompressionError:
             self._file.discard()  # these are the bytes that are stored: they would not be any better the next time
             raise

@@ -204,7 +204,7 @@ class Save(Task[FileResult]):
         error = download.error
         if error is None:
             try:
-                if not download.finish():
+                if not download.finish(run.check):
                     return More(1)
             except (OSError, TransferError) as failure:
                 error = failure

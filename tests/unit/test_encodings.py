@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +25,11 @@ from cloudfiles_hypha import (
 )
 from cloudfiles_hypha.backends.memory import MemoryBackend, _buckets
 from cloudfiles_hypha.content.codecs import CODECS, compress, decompress
+from cloudfiles_hypha.disk.partial import PartialFile
 from tests.contract.test_backends import ENGINES
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha
-from tests.support.object_server import Exchange, Fault, ObjectServer, Response
+from tests.support.object_server import Corrupt, Exchange, Fault, ObjectServer, Response
 
 TEXT = b"".join(b"line %d of many\n" % number for number in range(20000))
 PLACES = ["mem", "http", "hypha"]
@@ -549,3 +552,62 @@ def test_what_need_not_be_transcoded_is_left_and_what_cannot_be_is_named(mem: Ar
         list(transcode([result], "br", max_size=100))
     with pytest.raises(ValueError, match="choose one of"):
         list(transcode([], "zip"))
+
+
+def test_the_examples_of_the_page_run() -> None:
+    page = Path(__file__).parents[2] / "docs" / "encodings.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "page"}
+    exec(compile(code, str(page), "exec"), names)
+    with names["cf"] as cf:
+        assert cf.get(["a.txt"])[0]["compress"] == "xz"
+        cf.delete(list(cf))
+
+
+def test_a_disk_that_is_full_while_decoding_leaves_what_has_arrived(
+    hypha: FakeHypha, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(1_000_000)
+    target = tmp_path / "a"
+    target.write_bytes(b"before")
+    with connect(hypha, num_threads=4) as cf:
+        stored = cf.put("a", content, compress="gzip")
+
+        def full(self: PartialFile, blocks: Iterator[bytes], modified: float | None = None) -> int:
+            next(iter(blocks))
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PartialFile, "publish_made", full)
+            with pytest.raises(OSError, match="full"):
+                cf.download("a", target, part_size=300_000)
+        assert target.read_bytes() == b"before"
+        result = cf.download("a", target, part_size=300_000)
+        assert (result["resumed"], result["error"]) == (stored["size"], None)
+    assert target.read_bytes() == content
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_bar_counts_what_was_given(mem: ArtifactFiles) -> None:
+    class Bar:
+        unit = "B"
+        total = 0
+
+        def update(self, n: float) -> None:
+            self.total += int(n)
+
+    plain, encoded = Bar(), Bar()
+    mem.puts([("a", TEXT), ("b", TEXT)], progress=plain)
+    mem.puts([("a", TEXT), ("b", TEXT)], progress=encoded, compress="gzip")
+    assert plain.total == encoded.total == 2 * len(TEXT)
+
+
+def test_stored_bytes_that_are_damaged_on_their_way_are_fetched_again(hypha: FakeHypha) -> None:
+    with connect(hypha, num_threads=4) as cf:
+        cf.put("a", TEXT, compress="gzip")
+        for into in (None, bytearray(len(TEXT)), io.BytesIO()):
+            hypha.fault_file("ws/a", "a", Corrupt())
+            (result,) = cf.get([{"path": "a", "into": into}])
+            assert (result["error"], result["verified"]) == (None, "md5")
+            found = into.getvalue() if isinstance(into, io.BytesIO) else result["content"]
+            assert bytes(found) == TEXT
