@@ -64,7 +64,8 @@ class ArtifactFiles:
     """Read and write many files at once, at one cloudpath.
 
     ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
-    ``mem://bucket[/prefix]``, or an ``http(s)://`` base URL (read-only); every path is relative to it.
+    ``mem://bucket[/prefix]``, a local folder (``file:///folder``, or what begins with ``./``, ``../``, ``/`` or
+    ``~``), or an ``http(s)://`` base URL (read-only); every path is relative to it.
 
     ``token``, ``secrets`` and ``server_url`` say how to reach a Hypha server; left out, they come from the
     environment (see ``credentials``). ``num_threads`` is how many transfers run at once; 0 runs them one by one in
@@ -74,7 +75,9 @@ class ArtifactFiles:
     ``observer`` is told of each item's start, bytes, attempts and end. ``transport`` is "auto", "curl", "urllib3" or
     "requests"; ``session`` is a ``requests.Session`` of yours to send everything with. ``create`` makes the artifact
     on the first write if there is none. Uploads of more than ``multipart_threshold`` bytes go in parts of
-    ``part_size`` (16 MiB; more where S3's limits want it).
+    ``part_size`` (16 MiB; more where S3's limits want it). For local folders: ``locking`` has the processes that use
+    it wait for each other, by locks in ``lock_dir`` (which alone says so, too); ``windows_names`` allows names that
+    Windows reserves.
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
@@ -98,6 +101,9 @@ class ArtifactFiles:
         create: bool = False,
         multipart_threshold: int = THRESHOLD,
         part_size: int | None = None,
+        locking: bool = False,
+        lock_dir: PathLike | None = None,
+        windows_names: bool = False,
     ) -> None:
         settings = Settings(
             token=token,
@@ -114,6 +120,9 @@ class ArtifactFiles:
             create=create,
             multipart_threshold=multipart_threshold,
             part_size=part_size,
+            locking=locking,
+            lock_dir=lock_dir,
+            windows_names=windows_names,
         )
         self._open(cloudpath, backends.locate(cloudpath), settings)
 

@@ -27,11 +27,22 @@ class Location:
 
 
 def split_scheme(text: str) -> tuple[str, str]:
-    """The scheme of a cloudpath, and what follows ``://``. What has no scheme is Hypha's."""
+    """The scheme of a cloudpath, and what follows ``://``.
+
+    Without a scheme, what begins with ``./``, ``../``, ``/`` or ``~`` is a local folder; the rest is Hypha's.
+    """
     if not isinstance(text, str):
         raise TypeError(f"a cloudpath is a string such as 'hypha://workspace/alias', not {type(text).__name__}")
+    if _LOCAL.match(text) or (ON_WINDOWS and _LOCAL_ON_WINDOWS.match(text)):
+        return "file", text
+    if _LOCAL_ON_WINDOWS.match(text):
+        raise ValueError(f"{text!r}: a path of Windows, which this system does not know; write file:///folder")
     scheme, separator, rest = text.partition("://")
     return (scheme, rest) if separator else ("hypha", text)
+
+
+_LOCAL = re.compile(r"\.{0,2}/|~|\.{1,2}\Z")
+_LOCAL_ON_WINDOWS = re.compile(r"[A-Za-z]:(?:\\|/(?!/))|\.{0,2}\\")
 
 
 def host_in(rest: str) -> str:

@@ -41,6 +41,9 @@ class Settings:
     create: bool = False
     multipart_threshold: int = THRESHOLD
     part_size: int | None = None
+    locking: bool = False
+    lock_dir: str | PathLike[str] | None = None
+    windows_names: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_threads, int) or isinstance(self.num_threads, bool) or self.num_threads < 0:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 _OURS = {
     "hypha": ".hypha",
+    "file": ".local",
     "mem": ".memory",
     "http": ".web",
     "https": ".web",
 }
-_LATER = ("s3", "gs", "file")
+_LATER = ("s3", "gs")
 _GROUP = "cloudfiles_hypha.backends"
 
 

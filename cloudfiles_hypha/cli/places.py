@@ -6,6 +6,7 @@ Refuses to write to a version or a web server, and to take a folder for a file.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 
 from ..backends import locate as locate_files
 from ..backends.hypha import HyphaLocation
+from ..backends.local import FileLocation, as_cloudpath
 from ..backends.web import WebLocation
 from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
@@ -45,7 +47,8 @@ class Place:
 
 
 def locate(text: str) -> Place:
-    """Take a cloudpath apart, or raise ``ValueError``. Of a web address the last segment is the name."""
+    """Take a cloudpath apart, or raise ``ValueError``. Of a web address, and of a local path that does not end in a
+    slash, the last segment is the name."""
     path = locate_files(text)
     if isinstance(path, WebLocation):
         host, _, rest = path.base.partition("://")[2].rstrip("/").partition("/")
@@ -54,6 +57,11 @@ def locate(text: str) -> Place:
             raise UsageError(f"{text}: names a folder, and web servers cannot be listed; name a file")
         root = f"{path.scheme}://{host}/{folder}/" if folder else f"{path.scheme}://{host}/"
         return Place(text, path.scheme, root, check_name(unquote(last)), False)
+    if isinstance(path, FileLocation):
+        above, last = os.path.split(path.folder)
+        if not last or text.endswith("/"):
+            return Place(text, path.scheme, path.root, "", True)
+        return Place(text, path.scheme, as_cloudpath(above), check_name(last), False)
     name = path.prefix.rstrip("/")
     root = path.root
     if isinstance(path, HyphaLocation):

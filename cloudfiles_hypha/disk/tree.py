@@ -56,7 +56,7 @@ def _walk(
             if symlinks == "refuse":
                 failed(entry.path, OSError("a symbolic link"))
             continue
-        if _LEFT_OVER.fullmatch(entry.name) and not entry.is_dir():
+        if is_left_over(entry.name) and not entry.is_dir():
             continue
         try:
             mode = entry.stat().st_mode  # of what a link leads to
@@ -71,9 +71,14 @@ def _walk(
             failed(entry.path, OSError("not a regular file"))
 
 
+def is_left_over(name: str) -> bool:
+    """Whether a file is called as our temporary ones are."""
+    return _LEFT_OVER.fullmatch(name) is not None
+
+
 def check_not_ours(target: Path) -> None:
     """Raise ``ValueError`` if a file there would be taken for a temporary one, and silently left out of uploads."""
-    if _LEFT_OVER.fullmatch(target.name):
+    if is_left_over(target.name):
         raise ValueError(
             f"{target.name!r} is a name of the temporary files that downloads make; exclude it, or choose another name"
         )

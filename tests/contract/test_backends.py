@@ -480,6 +480,32 @@ class TestMemory(BackendContract):
         assert ArtifactFiles("mem://shared-2").exists("dir/a") is False
 
 
+class TestLocal(BackendContract):
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Place:
+        folder = tmp_path / "store"
+        folder.mkdir()
+        return Place(f"file://{folder}")
+
+    def test_what_is_stored_are_plain_files_and_nothing_else(self, place: Place, cf: ArtifactFiles) -> None:
+        cf.puts([("a", TEN), ("dir/b", b"")])
+        folder = Path(place.cloudpath.removeprefix("file://"))
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert found == {"a": TEN, "dir/b": b""}
+
+
+class TestLocalWithLocks(BackendContract):
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Place:
+        (tmp_path / "store").mkdir()
+        return Place(f"file://{tmp_path}/store", lock_dir=tmp_path / "locks")
+
+    def test_the_locks_are_where_they_are_to_be(self, cf: ArtifactFiles, tmp_path: Path) -> None:
+        cf.put("a", TEN)
+        assert cf.get("a") == TEN
+        assert [path.suffix for path in (tmp_path / "locks").iterdir()] == [".lock"]
+
+
 class TestHttp(ReadingContract):
     @pytest.fixture
     def place(self, object_server: ObjectServer) -> Place:
