@@ -123,13 +123,13 @@ class LocalBackend(Backend):
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order."""
-        with _translated(prefix):
+        with _translated(prefix, missing=f"there is no folder {self._folder.root!r}"):
             for name, _ in self._folder.walk(prefix, flat=flat):
                 yield name
 
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
         """Like ``list``, with what the file system tells of each file; not the type, which would be looked at."""
-        with _translated(prefix):
+        with _translated(prefix, missing=f"there is no folder {self._folder.root!r}"):
             for name, entry in self._folder.walk(prefix, flat=False):
                 try:
                     there = entry.stat() if entry is not None else os.stat(self._folder.path(name))
@@ -340,24 +340,24 @@ def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | Non
 
 
 @contextmanager
-def _translated(path: str, *, writing: bool = False) -> Iterator[None]:
+def _translated(path: str, *, writing: bool = False, missing: str = "no such file") -> Iterator[None]:
     """Make of what the system says an error of ours that names the file."""
     try:
         yield
     except TransferError:
         raise
     except OSError as error:
-        raise _error_of(error, path, writing=writing) from error
+        raise _error_of(error, path, writing=writing, missing=missing) from error
 
 
-def _error_of(error: OSError, path: str, *, writing: bool) -> TransferError:
+def _error_of(error: OSError, path: str, *, writing: bool, missing: str) -> TransferError:
     said = error.strerror or str(error)
     if isinstance(error, Outside):
         return AccessDenied(said, path=path)
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return AccessDenied(f"access denied: {said}", path=path)
     if not writing and isinstance(error, FileNotFoundError | NotADirectoryError):
-        return ObjectNotFound("no such file", path=path)
+        return ObjectNotFound(missing, path=path)
     if isinstance(error, NotADirectoryError | FileExistsError):
         return InvalidRequest("a part of this path is a file, and would have to be a folder", path=path)
     if isinstance(error, IsADirectoryError):

@@ -20,6 +20,8 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | get
 _OPENED = "/proc/self/fd"
 _TELLS = os.path.isdir(_OPENED) and hasattr(os, "O_PATH")  # whether the system says what a descriptor is of
 _LOOK = getattr(os, "O_PATH", 0) | getattr(os, "O_CLOEXEC", 0)
+# What kernels and file systems without unnamed files say.
+_NO_UNNAMED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
 # Bytes that the system copies in one call, during which nothing can interrupt it.
 _STRETCH = 64 * 1024 * 1024
 _CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
@@ -91,7 +93,7 @@ class Folder:
         path = self.path(above) if above else self.root
         if make and not os.path.isdir(path):
             self._check(os.path.realpath(path), name)  # before anything is made
-            os.makedirs(path, exist_ok=True)
+            _make_folders(path)
         if _TELLS:
             return Home(path, last, self._open(path, name, _LOOK | os.O_DIRECTORY))
         self._check(os.path.realpath(path), name)
@@ -107,7 +109,8 @@ class Folder:
         leads out of here is ``Outside`` and one that leads back to a folder above it an ``OSError``, if it were to be
         entered. What is removed meanwhile may be missing.
         """
-        os.stat(self.root)  # one that is not there is not one that is empty
+        if not stat.S_ISDIR(os.stat(self.root).st_mode):  # one that is not there is not one that is empty
+            raise NotADirectoryError(errno.ENOTDIR, "a file, not a folder", self.root)
         base, slash, start = prefix.rpartition("/")
         if slash:
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -188,29 +191,44 @@ class Home:
                 raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
             if stat.S_ISREG(there):
                 mode = stat.S_IMODE(there)  # a private file stays private, also while it is being written
-        temporary = f".cloudfiles-{os.urandom(8).hex()}.part"  # see ``tree.is_left_over``
-        descriptor = os.open(
-            self._at(temporary), _WRITE, 0o666 if mode is None else mode & 0o777, dir_fd=self._descriptor
-        )
-        draft = Draft(descriptor, self._at(temporary), self._at(self._name), self._descriptor)
+        draft = self._unnamed(mode) or self._named(mode)
         try:
-            if mode is not None and hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(descriptor).st_mode) != mode:
-                os.fchmod(descriptor, mode)
+            if mode is not None and hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(draft.descriptor).st_mode) != mode:
+                os.fchmod(draft.descriptor, mode)
         except BaseException:
             draft.discard()
             raise
         return draft
 
+    def _unnamed(self, mode: int | None) -> Draft | None:
+        """A file that has no name yet, and is gone when this process is killed; None where there is no such."""
+        if self._descriptor is None or not hasattr(os, "O_TMPFILE"):
+            return None
+        try:
+            flags = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
+            descriptor = os.open(".", flags, _mode(mode), dir_fd=self._descriptor)
+        except OSError as error:
+            if error.errno in _NO_UNNAMED:
+                return None
+            raise
+        return Draft(descriptor, None, self._name, self._descriptor, new=mode is None)
+
+    def _named(self, mode: int | None) -> Draft:
+        temporary = self._at(_temporary_name())
+        descriptor = os.open(temporary, _WRITE, _mode(mode), dir_fd=self._descriptor)
+        return Draft(descriptor, temporary, self._at(self._name), self._descriptor, new=False)
+
 
 class Draft:
-    """A file that is being written beside the one whose place it is to take."""
+    """A file that is being written beside the one whose place it is to take, perhaps without a name of its own."""
 
-    def __init__(self, descriptor: int, temporary: str, target: str, folder: int | None) -> None:
+    def __init__(self, descriptor: int, temporary: str | None, target: str, folder: int | None, *, new: bool) -> None:
         self.descriptor = descriptor
         self.size = 0
         self._temporary = temporary
         self._target = target
         self._folder = folder
+        self._new = new  # there was no file of that name
 
     def write(self, block: bytes | memoryview) -> None:
         """The next bytes."""
@@ -241,7 +259,13 @@ class Draft:
         """Put it where it belongs, in place of what was there; its status from then on."""
         if os.name == "nt":  # where no open file is renamed
             self._close()
-        os.replace(self._temporary, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        if not self._linked():
+            if self._temporary is None:
+                temporary = _temporary_name()
+                self._link(temporary)
+                self._temporary = temporary
+            os.replace(self._temporary, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            self._temporary = None
         if self.descriptor < 0:
             return os.stat(self._target)
         try:
@@ -249,16 +273,54 @@ class Draft:
         finally:
             self._close()
 
+    def _linked(self) -> bool:
+        """Whether it could be given its name at once, since nothing else has that."""
+        if self._temporary is not None or not self._new:
+            return False
+        try:
+            self._link(self._target)
+        except FileExistsError:  # by now
+            return False
+        return True
+
+    def _link(self, name: str) -> None:
+        # with a folder's descriptor Python follows the link, which is what makes a name of it: see open(2), O_TMPFILE
+        os.link(f"{_OPENED}/{self.descriptor}", name, dst_dir_fd=self._folder, follow_symlinks=True)
+
     def discard(self) -> None:
         """Remove it, unless it was published."""
         self._close()
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary, dir_fd=self._folder)
+        if self._temporary is not None:
+            with suppress(FileNotFoundError):
+                os.unlink(self._temporary, dir_fd=self._folder)
 
     def _close(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _make_folders(path: str) -> None:
+    """Like ``os.makedirs``, which calls itself once for each folder: too often for the longest paths there can be."""
+    missing: list[str] = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder)
+        except FileExistsError:
+            if not os.path.isdir(folder):
+                raise
+
+
+def _temporary_name() -> str:
+    return f".cloudfiles-{os.urandom(8).hex()}.part"  # see ``tree.is_left_over``
+
+
+def _mode(mode: int | None) -> int:
+    """What to make a file with: like the one it replaces, or as the user's mask has it."""
+    return 0o666 if mode is None else mode & 0o777
 
 
 def _below(path: str, root: str) -> bool:

@@ -22,7 +22,7 @@ from ..content.digests import digest_in, matches
 from ..content.sources import LocalFile
 from ..disk.tree import Symlinks, check_not_ours, check_targets, files_below, place_below, read_blocks
 from ..engine.pool import Cancellation
-from ..errors import ArtifactNotFound, ObjectNotFound, StagedWarning, TransferError
+from ..errors import ObjectNotFound, StagedWarning, TransferError
 from ..models import ObjectInfo, PutRequest
 from ..paths import check_name
 from ..progress import Progress
@@ -219,7 +219,7 @@ class Trees:
                 backend = self._backend.as_written(self._batches.control())
                 staged = backend is not self._backend
                 unneeded = self._unneeded(backend, prefix, [(number, entries[number]) for number in todo], options)
-            except ArtifactNotFound:  # nothing is there yet
+            except ObjectNotFound:  # nothing is there yet, not even the artifact or the folder
                 unneeded = set()
             for number in unneeded:
                 results[number] = entries[number].result(skipped=True)

@@ -924,3 +924,25 @@ def test_cp_chooses_by_pattern_and_by_what_is_there(
     assert main(["cp", "-r", bucket, str(down)]) == 0
     assert main(["verify", str(down), bucket]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_local_folders_are_cloudpaths_with_a_scheme(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = f"file://{tmp_path}/store"
+    assert main(["cp", "-r", str(tree), f"{store}/new"]) == 0
+    assert main(["ls", f"{store}/new"]) == 0
+    assert capsys.readouterr().out.split("\n")[:-1] == sorted(FILES)
+    assert main(["ls", f"{store}/new/"]) == 0
+    assert capsys.readouterr().out.split("\n")[:-1] == sorted(FILES)
+    assert main(["cat", f"{store}/new/a.txt"]) == 0
+    assert capsys.readouterr().out == "aaaa"
+    assert main(["cp", f"{store}/new/a.txt", str(tmp_path / "y")]) == 0
+    assert (tmp_path / "y").read_bytes() == b"aaaa"
+    assert main(["verify", str(tree), f"{store}/new"]) == 0
+    assert main(["exists", f"{store}/new/missing"]) == 1
+    assert main(["cp", "-r", f"{store}/new/", f"mem://{uuid.uuid4().hex}"]) == 0
+    assert main(["rm", "-r", f"{store}/new"]) == 0
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
+    assert main(["ls", f"file://{tmp_path}/typo/"]) != 0
+    assert "there is no folder" in capsys.readouterr().err
