@@ -64,8 +64,8 @@ class ArtifactFiles:
     """Read and write many files at once, at one cloudpath.
 
     ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
-    ``mem://bucket[/prefix]``, a local folder (``file:///folder``, or what begins with ``./``, ``../``, ``/`` or
-    ``~``), or an ``http(s)://`` base URL (read-only); every path is relative to it.
+    ``gs://bucket[/prefix]``, ``mem://bucket[/prefix]``, a local folder (``file:///folder``, or what begins with
+    ``./``, ``../``, ``/`` or ``~``), or an ``http(s)://`` base URL (read-only); every path is relative to it.
 
     ``token``, ``secrets`` and ``server_url`` say how to reach a Hypha server; left out, they come from the
     environment (see ``credentials``). ``num_threads`` is how many transfers run at once; 0 runs them one by one in

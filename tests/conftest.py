@@ -19,13 +19,14 @@ SETTLING = 5.0  # seconds granted to what is on its way out
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _AUTHORITIES = ("CLOUDFILES_HYPHA_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_STORES = ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS", "CLOUD_FILES_LOCK_DIR")
 _HYPHA = ("HYPHA_TOKEN", "HYPHA_SERVER_URL", "HYPHA_WORKSPACE")
 
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever proxies, authorities and tokens the developer's shell names, a test meets none it did not set."""
-    for name in (*_PROXIES, *map(str.upper, _PROXIES), *_AUTHORITIES, *_HYPHA):
+    for name in (*_PROXIES, *map(str.upper, _PROXIES), *_AUTHORITIES, *_HYPHA, *_STORES):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 _OURS = {
     "hypha": ".hypha",
     "file": ".local",
+    "gs": ".gcs",
     "mem": ".memory",
     "http": ".web",
     "https": ".web",
 }
-_LATER = ("s3", "gs")
+_LATER = ("s3",)
 _GROUP = "cloudfiles_hypha.backends"
 
 

@@ -12,7 +12,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -133,7 +133,7 @@ class Trees:
             check_name(prefix.rstrip("/"))
         skip = len(self._prefix)
         for info in self._backend.scan(self._prefix + prefix, control=self._batches.control()):
-            yield ObjectInfo(info.path[skip:], info.size, info.etag, info.content_type, info.last_modified)
+            yield replace(info, path=info.path[skip:])
 
     def _download(self, wanted: Iterable[_Wanted], bar: Progress, options: TreeOptions) -> list[FileResult]:
         results: list[FileResult | None] = []

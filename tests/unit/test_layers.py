@@ -196,8 +196,9 @@ def late():
 HEAVY = {
     *("requests", "pycurl", "gevent", "greenlet", "urllib3", "tenacity", "tqdm"),
     *("asyncio", "email", "hashlib", "http.client", "importlib.metadata", "shutil", "socket", "ssl", "tempfile"),
-    *("urllib.request", "uuid"),
-    *(f"{NAME}.{each}" for each in ("backends.hypha", "backends.web", "backends.memory", "credentials", "cli")),
+    *("urllib.request", "uuid", "mimetypes", "google.auth", "google_crc32c"),
+    *(f"{NAME}.{each}" for each in ("backends.hypha", "backends.web", "backends.memory", "backends.local")),
+    *(f"{NAME}.{each}" for each in ("backends.gcs", "credentials", "cli")),
     *(f"{NAME}.{each}" for each in ("transports", "content.digests", "content.sinks", "content.spool", "disk")),
     *(f"{NAME}.{each}" for each in ("engine.carriers", "transfers.tree", "transfers.save", "transfers.download")),
 }

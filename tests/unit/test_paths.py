@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from cloudfiles_hypha import paths
 from cloudfiles_hypha.backends import locate
+from cloudfiles_hypha.backends.gcs import GcsLocation
 from cloudfiles_hypha.backends.hypha import HyphaLocation
 from cloudfiles_hypha.backends.memory import MemoryLocation
 from cloudfiles_hypha.backends.web import WebLocation
@@ -47,6 +48,8 @@ GOOD = [
         "hypha://http://host/alias",
         HyphaLocation(scheme="hypha", root="hypha://http://host/alias", server="http://host", alias="alias"),
     ),
+    ("gs://bucket", GcsLocation(scheme="gs", root="gs://bucket", bucket="bucket")),
+    ("gs://a.b-c_1/x/y/", GcsLocation(scheme="gs", root="gs://a.b-c_1", prefix="x/y/", bucket="a.b-c_1")),
     ("mem://bucket", MemoryLocation(scheme="mem", root="mem://bucket", bucket="bucket")),
     ("mem://bucket/a/b//", MemoryLocation(scheme="mem", root="mem://bucket", prefix="a/b/", bucket="bucket")),
     ("http://host", WebLocation(scheme="http", root="http://host/", base="http://host/")),
@@ -76,6 +79,9 @@ def test_a_cloudpath_says_where(text: str, expected: Location) -> None:
         ("https:///", "host is missing"),
         ("https://host/a?b", "no query"),
         ("https://host/a#b", "no fragment"),
+        ("gs://", "expected gs://bucket"),
+        ("gs://Bucket?x", "expected gs://bucket"),
+        ("gs://bucket/../a", "'..'"),
         ("ftp://host/a", "unknown scheme 'ftp'"),
         ("s3://bucket", "not supported yet"),
     ],

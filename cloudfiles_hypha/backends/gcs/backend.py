@@ -1,0 +1,452 @@
+"""Objects in one bucket by the JSON API; bytes by our transports, as they are stored.
+
+The ETag of an object is its generation, which pins it; its MD5 and CRC32C are compared with what moves. Tokens are
+``auth``'s. Makes one attempt; but a large upload that broke off goes on in the next one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import datetime
+from importlib import import_module
+from threading import Lock
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+from ...content.digests import content_md5, md5_of
+from ...content.sources import PartOf
+from ...errors import (
+    AccessDenied,
+    IntegrityError,
+    NotModified,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+    TransferError,
+)
+from ...models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
+from ...plan.parts import MIB
+from ...redact import scrub
+from ...transports import HttpRequest, HttpResponse, Transport
+from ...transports.answers import error_of, fetch_into, read_body, slice_of
+from ..base import Backend, Capabilities, Control, DirectWrites, Ticket, WriteSession
+from .auth import Tokens
+
+_FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncoding,cacheControl"
+# Bytes up to which an object is sent in one request, which holds them in memory; and of each piece of a larger one.
+_AT_ONCE = 8 * MIB
+_CHUNK = 16 * MIB
+_RECEIVED = re.compile(r"bytes=0-(\d+)")
+_Resource = dict[str, Any]
+
+
+class GcsBackend(Backend):
+    """The objects of one bucket."""
+
+    scheme = "gs"
+    can = Capabilities(s3_etags=True)
+
+    def __init__(self, host: str, bucket: str, tokens: Tokens, transport: Transport) -> None:
+        self._host = host
+        self._bucket = bucket
+        self._tokens = tokens
+        self._transport = transport
+        self._authorized = cast(Transport, _Authorized(transport, tokens))
+
+    def _objects(self, query: Mapping[str, str], path: str | None = None, *, upload: bool = False) -> str:
+        name = "" if path is None else f"/{quote(path, safe='')}"
+        asked = f"?{urlencode(query)}" if query else ""
+        return f"{self._host}{'/upload' if upload else ''}/storage/v1/b/{self._bucket}/o{name}{asked}"
+
+    def _ask(self, method: str, url: str, path: str) -> _Resource:
+        response = self._authorized.send(HttpRequest(method, url))
+        if response.status not in (200, 204):
+            raise self._error(response, path)
+        return _parse(response, path) if response.body and method == "GET" else {}
+
+    def _error(self, response: HttpResponse, path: str) -> TransferError:
+        error = error_of(response, path, _said(response))
+        if isinstance(error, AccessDenied) and self._tokens.anonymous:
+            return AccessDenied(
+                f"{error.args[0]}; no credentials were found, see docs/gcs.md", path=path, status=response.status
+            )
+        return error
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
+        """Read the bytes of one request."""
+        path, pinned = request.path, request.pinned
+        described: ObjectInfo | None = None
+        in_parts = sink is not None and request.end is not None and not request.start and pinned is None
+        # answers to ranges tell no digest, which whoever puts the parts together wants to know from the first one on
+        if request.known or request.since is not None or in_parts:
+            described = self.head(path, None)
+            _check_modified(request, described)
+            pinned = pinned or described.etag
+        if pinned is not None and not pinned.isdigit():
+            raise PreconditionFailed("the object has changed: it is pinned to what is no generation", path=path)
+        url = self._objects({"alt": "media"} | ({} if pinned is None else {"ifGenerationMatch": pinned}), path)
+        plain = request._replace(pinned=None, known=(), since=None)
+        try:
+            if sink is None:
+                return self._fetch(url, plain, pinned)
+            known = _Known(sink, pinned, described)
+            return fetch_into(self._authorized, url, plain, known)._replace(etag=known.etag)
+        except TransferError as error:
+            if error.status in (401, 403) and self._tokens.anonymous:
+                said = f"{error.args[0]}; no credentials were found, see docs/gcs.md"
+                raise AccessDenied(said, path=path, status=error.status) from None
+            raise
+
+    def _fetch(self, url: str, request: GetRequest, pinned: str | None) -> Fetched:
+        headers = () if request.whole else (("Range", f"bytes={request.start or 0}-{_last(request)}"),)
+        response = self._authorized.send(HttpRequest("GET", url, headers))
+        if response.status not in (200, 206, 416):
+            raise self._error(response, request.path)
+        if response.status == 416 and response.header("content-range") is None:
+            info = self.head(request.path, None)
+            content = slice_of(b"", request.start or 0, request.end, info.size)
+            return Fetched(content, info.size, info.etag, info.content_type, "length")
+        fetched = read_body(request, response, md5=False)
+        verified = fetched.verified
+        if request.whole and response.status == 200:
+            verified = _compare(fetched.content, _hashes(response.header("x-goog-hash"))) or verified
+        return fetched._replace(etag=response.header("x-goog-generation") or pinned, verified=verified)
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object without reading it."""
+        return _info(self._ask("GET", self._objects({"fields": _FIELDS}, path), path), path)
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``, in order."""
+        for name, _ in self._pages(prefix, flat=flat, control=control):
+            yield name
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with all that is known."""
+        for name, item in self._pages(prefix, flat=False, control=control):
+            yield _info(item, name)
+
+    def _pages(self, prefix: str, *, flat: bool, control: Control) -> Iterator[tuple[str, _Resource]]:
+        query = {"prefix": prefix, "fields": f"items({_FIELDS}),prefixes,nextPageToken", "maxResults": "1000"}
+        if flat:
+            query["delimiter"] = "/"
+        while True:
+            url = self._objects(query)
+            page = control.retry(lambda url=url: self._ask("GET", url, prefix))  # type: ignore[misc]
+            found: list[tuple[str, _Resource]] = [(item["name"], item) for item in page.get("items") or ()]
+            found += [(name, {}) for name in page.get("prefixes") or ()]
+            yield from sorted(found, key=lambda one: one[0])
+            if not page.get("nextPageToken"):
+                return
+            query["pageToken"] = page["nextPageToken"]
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
+        """What surrounds a batch of writes: it knows which uploads broke off."""
+        return nullcontext(_Writes(self))
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object."""
+        return _Writes(self).put(request, ticket)
+
+    def put_at_once(self, request: PutRequest) -> Stored:
+        """Store a small object: what is said of it and its bytes are one request (RFC 2387)."""
+        content = _content(request)
+        digest = content_md5(md5_of(content))
+        boundary = os.urandom(16).hex()
+        kind = request.content_type or "application/octet-stream"
+        body = b"".join(
+            (
+                f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n".encode(),
+                json.dumps(_resource(request, digest)).encode(),
+                f"\r\n--{boundary}\r\nContent-Type: {kind}\r\n\r\n".encode(),
+                content,
+                f"\r\n--{boundary}--\r\n".encode(),
+            )
+        )
+        url = self._objects({"uploadType": "multipart", "fields": _FIELDS}, upload=True)
+        headers = (("Content-Type", f"multipart/related; boundary={boundary}"),)
+        response = self._authorized.send(HttpRequest("POST", url, headers, body))
+        if response.status != 200:
+            raise self._error(response, request.path)
+        return _stored(response, request, digest)
+
+    def open_upload(self, request: PutRequest, digest: str) -> str:
+        """Begin the upload of a large object; its URL, which is as good as a token for it."""
+        headers = (
+            ("Content-Type", "application/json; charset=UTF-8"),
+            ("X-Upload-Content-Type", request.content_type or "application/octet-stream"),
+            ("X-Upload-Content-Length", str(request.size)),
+        )
+        url = self._objects({"uploadType": "resumable", "name": request.path, "fields": _FIELDS}, upload=True)
+        body = json.dumps(_resource(request, digest)).encode()
+        response = self._authorized.send(HttpRequest("POST", url, headers, body))
+        if response.status not in (200, 201):
+            raise self._error(response, request.path)
+        location = response.header("location") or ""
+        if not location.startswith(f"{self._host}/"):
+            raise ServerError("the upload is to go to another host, which gets no token", path=request.path)
+        return location
+
+    def send_chunk(self, request: PutRequest, url: str, digest: str, start: int | None) -> Stored | int:
+        """Send the next piece, from ``start`` on, or (None) ask how far the upload is: what was stored, if that was
+        the end, else how many bytes have arrived. ``ObjectNotFound`` if the upload is forgotten."""
+        if start is None:
+            sent, body = f"bytes */{request.size}", None
+        else:
+            size = min(_CHUNK, request.size - start)
+            sent, body = f"bytes {start}-{start + size - 1}/{request.size}", PartOf.cut(request.body, start, size)
+        response = self._authorized.send(HttpRequest("PUT", url, (("Content-Range", sent),), body if body else b""))
+        if response.status in (200, 201):
+            return _stored(response, request, digest)
+        if response.status != 308:
+            raise self._error(response, request.path)
+        received = _RECEIVED.fullmatch((response.header("range") or "").strip())
+        return int(received[1]) + 1 if received else 0
+
+    def delete(self, path: str) -> None:
+        """Remove one object; one that is not there counts as removed."""
+        try:
+            self._ask("DELETE", self._objects({}, path), path)
+        except ObjectNotFound:
+            return
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()
+
+
+class _Writes(DirectWrites):
+    """The writes of one batch. An upload in pieces is one session at Google's; a further attempt goes on with it."""
+
+    def __init__(self, backend: GcsBackend) -> None:
+        super().__init__(backend)
+        self.put = self._put
+        self._backend = backend
+        self._begun: dict[str, tuple[str, str]] = {}  # by path: the session's URL, and the MD5 it was told of
+        self._lock = Lock()  # guards the one above
+
+    def _put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        if request.size <= _AT_ONCE:
+            return self._backend.put_at_once(request)
+        with self._lock:
+            begun = self._begun.get(request.path)
+        at: Stored | int = 0
+        if begun is not None:
+            try:
+                at = self._backend.send_chunk(request, *begun, None)
+            except ObjectNotFound:
+                begun = None
+        if begun is None:
+            digest = content_md5(md5_of(request.body))
+            begun = self._backend.open_upload(request, digest), digest
+            with self._lock:
+                self._begun[request.path] = begun
+        while isinstance(at, int):
+            before, at = at, self._backend.send_chunk(request, *begun, at)
+            if isinstance(at, int) and at <= before:
+                raise ServerError("the store takes no more of the upload, and does not say why", path=request.path)
+        return at
+
+    def _forget(self, path: str) -> None:
+        with self._lock:
+            self._begun.pop(path, None)
+
+    def failed(self, path: str) -> None:
+        """The session is left to expire, after a week; what was sent in it is no object."""
+        self._forget(path)
+
+    def succeeded(self, path: str) -> None:
+        """There is nothing to go on with."""
+        self._forget(path)
+
+
+class _Authorized:
+    """A transport for one host: it shows the token there, follows no redirects, and has nothing decompressed for it.
+
+    Without ``Accept-Encoding: gzip`` the store would decompress what is stored compressed, and ranges and digests would
+    be of other bytes.
+    """
+
+    def __init__(self, transport: Transport, tokens: Tokens) -> None:
+        self._transport = transport
+        self._tokens = tokens
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send a request; once more with a fresh token if the server does not take this one."""
+        response = self._send(request)
+        if response.status == 401 and self._tokens.renew():
+            return self._send(request)
+        return response
+
+    def _send(self, request: HttpRequest) -> HttpResponse:
+        headers = (*request.headers, ("Accept-Encoding", "gzip"))
+        if (token := self._tokens.current()) is not None:
+            headers = (*headers, ("Authorization", f"Bearer {token}"))
+        return self._transport.send(replace(request, headers=headers, follow=False))
+
+    def aborting(self, threads: Collection[int]) -> AbstractContextManager[None]:
+        """As the transport's."""
+        return self._transport.aborting(threads)
+
+    def forget(self, thread: int) -> None:
+        """As the transport's."""
+        self._transport.forget(thread)
+
+    def close(self) -> None:
+        """As the transport's."""
+        self._transport.close()
+
+
+class _Known:
+    """A sink that is told of the generation and the MD5 where HTTP would have an ETag."""
+
+    def __init__(self, sink: Sink, pinned: str | None, described: ObjectInfo | None) -> None:
+        self._sink = sink
+        self._described = described
+        self.etag = pinned
+        self.write = sink.write
+
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        """An answer has begun."""
+        headers = dict(info.headers)
+        self.etag = headers.get("x-goog-generation") or self.etag
+        headers["etag"] = f'"{self.etag or ""}"'
+        if self._described is not None:
+            headers["etag"] = self._described.headers["etag"]
+        elif md5 := _hashes(headers.get("x-goog-hash")).get("md5"):
+            headers["etag"] = f'"{_hex(md5)}"'
+        self._sink.begin(replace(info, etag=self.etag, headers=headers), start, end)
+
+
+# -- what Google says of an object --------------------------------------------------------------------------------
+
+
+def _parse(response: HttpResponse, path: str) -> _Resource:
+    body = response.body
+    if response.header("content-encoding") == "gzip":
+        import gzip
+
+        body = gzip.decompress(body)
+    try:
+        found = json.loads(body)
+    except ValueError:
+        raise ServerError("the store's answer is not JSON", path=path, status=response.status) from None
+    if not isinstance(found, dict):
+        raise ServerError("the store's answer is not what it should be", path=path, status=response.status)
+    return found
+
+
+def _said(response: HttpResponse) -> str:
+    """The store's explanation of an error."""
+    try:
+        found = _parse(response, "")
+    except (TransferError, OSError, EOFError):
+        return ""
+    error = found.get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    return scrub(message)[:300] if isinstance(message, str) else ""
+
+
+def _info(item: _Resource, path: str) -> ObjectInfo:
+    generation = str(item.get("generation") or "") or None
+    # what tells whether content is the same: the MD5, which composite objects do not have
+    digest = _hex(item["md5Hash"]) if item.get("md5Hash") else generation or ""
+    headers = {"etag": f'"{digest}"'}
+    headers |= {
+        name: str(item[key])
+        for name, key in (("content-encoding", "contentEncoding"), ("cache-control", "cacheControl"))
+        if item.get(key)
+    }
+    if item.get("crc32c"):
+        headers["x-goog-hash"] = f"crc32c={item['crc32c']}"
+    modified = None
+    if item.get("updated"):
+        modified = datetime.fromisoformat(str(item["updated"]).replace("Z", "+00:00")).timestamp()
+    size = int(item["size"]) if item.get("size") is not None else None
+    return ObjectInfo(path, size, generation, item.get("contentType"), modified, headers)
+
+
+def _check_modified(request: GetRequest, info: ObjectInfo) -> None:
+    here = {info.etag, info.headers["etag"].strip('"')}
+    late = info.last_modified is not None and request.since is not None and info.last_modified <= request.since
+    if late or not here.isdisjoint(request.known):
+        raise NotModified("not sent: it is here already", path=request.path)
+
+
+def _resource(request: PutRequest, digest: str) -> _Resource:
+    """What is to be kept with an object. The store refuses bytes that do not have this MD5."""
+    wanted = {
+        "name": request.path,
+        "md5Hash": digest,
+        "contentType": request.content_type,
+        "contentEncoding": request.content_encoding,
+        "cacheControl": request.cache_control,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _stored(response: HttpResponse, request: PutRequest, digest: str) -> Stored:
+    item = _parse(response, request.path)
+    if item.get("md5Hash") != digest or str(item.get("size")) != str(request.size):
+        raise IntegrityError("what was stored is not what was sent, by its size or MD5", path=request.path)
+    return Stored(request.size, str(item.get("generation") or "") or None, "md5", _hex(digest))
+
+
+def _content(request: PutRequest) -> bytes | memoryview:
+    body = request.body
+    if not isinstance(body, Body):
+        return body
+    with body.open() as reader:
+        blocks, left = [], body.size
+        while left and (block := reader.read(left)):
+            blocks.append(block)
+            left -= len(block)
+    if left:
+        raise TransferError(f"the body is {left} bytes shorter than when it was measured; has it changed?")
+    return b"".join(blocks)
+
+
+# -- digests ------------------------------------------------------------------------------------------------------
+
+
+def _hashes(header: str | None) -> dict[str, str]:
+    """``x-goog-hash: crc32c=..., md5=...``, both in base64."""
+    pairs = (part.strip().partition("=") for part in (header or "").split(","))
+    return {name: value for name, _, value in pairs if value}
+
+
+def _hex(digest: str) -> str:
+    return base64.b64decode(digest).hex()
+
+
+def _compare(content: bytes, hashes: dict[str, str]) -> str | None:
+    """What of the digests of a whole object was compared; raises ``IntegrityError``."""
+    if expected := hashes.get("crc32c"):
+        try:
+            library: Any = import_module("google_crc32c")
+        except ImportError:
+            library = None
+        if library is not None:
+            actual = int(library.value(content)).to_bytes(4, "big")
+            if actual != base64.b64decode(expected):
+                raise IntegrityError("the bytes that arrived do not have the object's CRC32C")
+            return "crc32c"
+    if expected := hashes.get("md5"):
+        if content_md5(md5_of(content)) != expected:
+            raise IntegrityError("the bytes that arrived do not have the object's MD5")
+        return "md5"
+    return None
+
+
+def _last(request: GetRequest) -> str:
+    return "" if request.end is None else str(request.end - 1)
