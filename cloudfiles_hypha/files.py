@@ -64,11 +64,13 @@ class ArtifactFiles:
     """Read and write many files at once, at one cloudpath.
 
     ``cloudpath`` is ``hypha://workspace/alias[@version][/prefix]`` (or just ``workspace/alias``),
-    ``gs://bucket[/prefix]``, ``mem://bucket[/prefix]``, a local folder (``file:///folder``, or what begins with
-    ``./``, ``../``, ``/`` or ``~``), or an ``http(s)://`` base URL (read-only); every path is relative to it.
+    ``s3://bucket[/prefix]``, ``gs://bucket[/prefix]``, ``mem://bucket[/prefix]``, a local folder (``file:///folder``,
+    or what begins with ``./``, ``../``, ``/`` or ``~``), or an ``http(s)://`` base URL (read-only); every path is
+    relative to it.
 
     ``token``, ``secrets`` and ``server_url`` say how to reach a Hypha server; left out, they come from the
-    environment (see ``credentials``). ``num_threads`` is how many transfers run at once; 0 runs them one by one in
+    environment (see ``credentials``). For ``s3://``, ``secrets`` has the keys (see ``backends.s3.access``).
+    ``num_threads`` is how many transfers run at once; 0 runs them one by one in
     the caller. ``green`` runs them in greenlets instead of threads (no monkey-patching needed); None does so if
     gevent has patched sockets. ``progress`` is True, a description, or a bar of your own with ``update(n)``.
     ``retry`` is a ``RetryPolicy``; ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
@@ -481,8 +483,9 @@ class ArtifactFiles:
         return Put(context, session, index, name, request)
 
     def _goes_in_parts(self, request: PutRequest) -> bool:
-        large = self._backend.can.multipart and request.size > self._settings.multipart_threshold
-        return large and not _is_described(request)
+        can, threshold = self._backend.can, self._settings.multipart_threshold
+        most = threshold if can.largest_put is None else min(threshold, can.largest_put)
+        return can.multipart and request.size > most and (can.described_parts or not _is_described(request))
 
     def _check_keeps(self, name: str, encoding: str | None) -> None:
         can = self._backend.can
@@ -495,7 +498,7 @@ class ArtifactFiles:
     def _check_described(self, name: str, request: PutRequest) -> None:
         can = self._backend.can
         self._check_keeps(name, request.compress or encoding_name(request.content_encoding))
-        largest = can.largest_put
+        largest = None if can.described_parts else can.largest_put
         # of what is still to be encoded the size is not known yet
         if largest is not None and request.compress is None and request.size > largest and _is_described(request):
             raise ValueError(

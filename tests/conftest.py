@@ -25,9 +25,14 @@ _HYPHA = ("HYPHA_TOKEN", "HYPHA_SERVER_URL", "HYPHA_WORKSPACE")
 
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever proxies, authorities and tokens the developer's shell names, a test meets none it did not set."""
+    """Whatever proxies, authorities, tokens and keys the developer's shell names, a test meets none it did not set."""
     for name in (*_PROXIES, *map(str.upper, _PROXIES), *_AUTHORITIES, *_HYPHA, *_STORES):
         monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
 @pytest.fixture(autouse=True)

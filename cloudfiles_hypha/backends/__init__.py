@@ -27,8 +27,8 @@ _OURS = {
     "mem": ".memory",
     "http": ".web",
     "https": ".web",
+    "s3": ".s3",
 }
-_LATER = ("s3",)
 _GROUP = "cloudfiles_hypha.backends"
 
 
@@ -68,5 +68,4 @@ def _module(scheme: str, text: str) -> BackendModule:
 
     for found in entry_points(group=_GROUP, name=scheme):
         return cast(BackendModule, found.load())
-    what = f"{scheme}:// is not supported yet" if scheme in _LATER else f"unknown scheme {scheme!r}"
-    raise ValueError(f"{without_credentials(text)!r}: {what}; supported are {', '.join(_OURS)}")
+    raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {', '.join(_OURS)}")

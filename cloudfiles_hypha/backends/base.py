@@ -155,6 +155,8 @@ class Capabilities:
     """Names are resolved (``Resolver``) before they are read or written."""
     multipart: bool = False
     """Large objects may be stored in parts."""
+    described_parts: bool = False
+    """What is stored in parts can have a content type, cache control and content encoding."""
     blocking: bool = False
     """Reading and writing wait for other things than the transport (a disk, a lock)."""
     listable: bool = True
@@ -165,7 +167,7 @@ class Capabilities:
     keeps_encoding: bool = False
     """A Content-Encoding that content is stored with is kept, and told to whoever reads it."""
     largest_put: int | None = None
-    """Bytes that one request can store, where that is limited and what is larger carries no description."""
+    """Bytes that one request can store, where that is limited."""
 
 
 class Backend:

@@ -87,10 +87,11 @@ class Batches:
         blocking: bool,
         cancel: Cancellation | None,
     ) -> Generator[tuple[AnyTask[R], Done[R]], None, None]:
+        can = self.backend.can
         return (engine or self.engine).run(
             tasks,
-            blocking=blocking or self.backend.can.blocking,
-            prepare=self._prepare(resolver) if resolver is not None and self.backend.can.batched else None,
+            blocking=blocking or can.blocking,
+            prepare=self._prepare(resolver) if resolver is not None and (can.batched or can.multipart) else None,
             eager=eager,
             cancel=cancel,
         )

@@ -23,7 +23,7 @@ from ..errors import (
     TransferTimeout,
 )
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
-from .base import HttpRequest, HttpResponse, Take, Transport
+from .base import HttpRequest, HttpResponse, Sender, Take
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -91,7 +91,7 @@ def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
     return tuple(headers)
 
 
-def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> Fetched:
+def fetch(transport: Sender, url: str, request: GetRequest, *, md5: bool) -> Fetched:
     """Read one request's bytes from ``url`` and make sure that they are the right ones.
 
     Some servers ignore a range and send the whole object, some send only the slice, both as 200. Where length
@@ -105,7 +105,7 @@ def fetch(transport: Transport, url: str, request: GetRequest, *, md5: bool) -> 
     return read_body(request, response, md5=md5)
 
 
-def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) -> Fetched:
+def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> Fetched:
     """Like ``fetch``, with the bytes given to ``sink`` as they come. The sink is told first where they begin.
 
     That can be 0 when a later byte was asked for, of a server that ignores ranges. What a request of its own would
@@ -116,6 +116,7 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
     def begin(response: HttpResponse) -> Take | None:
         if response.status not in (200, 206):
             return None
+        _refuse_known(request, response)
         info, start, end = _arriving(request, response)
         seen.append(info)
         sink.begin(info, start, end)
@@ -135,6 +136,12 @@ def fetch_into(transport: Transport, url: str, request: GetRequest, sink: Sink) 
     (info,) = seen
     verified = "length" if response.measured or response.status != 200 else None
     return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)
+
+
+def _refuse_known(request: GetRequest, response: HttpResponse) -> None:
+    """Some servers compare no more than one ETag, and send what is here already."""
+    if request.known and response.status in (200, 206) and etag_of(response) in request.known:
+        raise NotModified("sent in vain, as it is here already", path=request.path, status=response.status)
 
 
 def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, int, int | None]:
@@ -158,6 +165,7 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     """
     status, content = response.status, response.body
     start, end = request.start or 0, request.end
+    _refuse_known(request, response)
     if status == 200:
         size: int | None = len(content)
         verified: str | None = check_md5(content, md5_in(response) if md5 else None)
@@ -203,7 +211,7 @@ def _content_range(response: HttpResponse) -> tuple[int, int, int | None]:
     return int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
 
 
-def first_byte(url: str, path: str, transport: Transport) -> ObjectInfo:
+def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
     """Size, ETag and type of an object, learnt from a GET for its first byte."""
     response = transport.send(HttpRequest("GET", url, (("Range", "bytes=0-0"),), follow=True))
     headers = response.headers

@@ -101,11 +101,15 @@ class HttpResponse:
         return self._headers.get(name)
 
 
-class Transport(Protocol):
-    """Carries out requests one at a time per worker. Safe to share between threads; not picklable."""
+class Sender(Protocol):
+    """What a request can be given to: a transport, or what adds something to each request before one has it."""
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
+
+
+class Transport(Sender, Protocol):
+    """Carries out requests one at a time per worker. Safe to share between threads; not picklable."""
 
     def aborting(self, threads: Collection[int]) -> AbstractContextManager[None]:
         """Break off whatever these threads (by ``get_ident``) have under way, and let them start nothing new."""

@@ -31,6 +31,7 @@ from cloudfiles_hypha import (
 )
 from cloudfiles_hypha.content.codecs import CODECS, decompress
 from tests.support.object_server import ObjectServer
+from tests.support.s3_servers import S3Server, moto, seaweed
 
 TEN = b"0123456789"
 KEYS = Result.__required_keys__
@@ -542,3 +543,90 @@ class TestHttp(ReadingContract):
     def test_a_web_server_cannot_be_listed_and_says_so(self, cf: ArtifactFiles) -> None:
         with pytest.raises(TransferError, match="cannot be listed"):
             list(cf.list())
+
+
+@pytest.fixture(scope="module")
+def seaweed_server() -> Iterator[S3Server]:
+    with seaweed() as server:
+        server.make_bucket("contract")
+        yield server
+
+
+@pytest.fixture(scope="module")
+def moto_server() -> Iterator[S3Server]:
+    with moto() as server:
+        server.make_bucket("contract")
+        yield server
+
+
+class OnS3(BackendContract):
+    """What holds for ``s3://``, whoever serves it. Each test has a folder to itself: SeaweedFS takes 100 buckets."""
+
+    numbers = itertools.count()
+
+    @pytest.fixture
+    def place(self, server: S3Server) -> Place:
+        return Place(f"{server.cloudpath('contract')}/{next(self.numbers)}", secrets=server.secrets)
+
+    def test_names_are_listed_page_by_page(self, place: Place, cf: ArtifactFiles, engine: str) -> None:
+        names = [f"{number % 3}/{number:04}" for number in range(1005)]
+        place.fill(dict.fromkeys(names, b"x"))
+        assert list(cf.list()) == sorted(names)
+        assert list(cf.list(flat=True)) == ["0/", "1/", "2/"]
+
+    def test_what_is_stored_in_parts_is_whole_and_described(self, place: Place, engine: str) -> None:
+        content = bytes(range(256)) * 48 * 1024  # 12 MiB
+        options = {"multipart_threshold": 6 << 20, "part_size": 5 << 20}
+        with place.open(**ENGINES[engine], **options) as cf:
+            results = cf.puts(
+                [("large", content), ("small", TEN)], content_type="text/x-test", cache_control="no-store"
+            )
+            assert [result["verified"] for result in results] == ["etag-parts", "md5"]
+            assert (results[0]["etag"] or "").endswith("-3")
+            assert cf.get("large") == content
+            for name in ("large", "small"):
+                info = cf.head(name)
+                assert (info.content_type, info.headers.get("cache-control")) == ("text/x-test", "no-store")
+
+    def test_files_go_to_disk_and_back_and_compare_equal(self, place: Place, engine: str, tmp_path: Path) -> None:
+        content = bytes(range(256)) * 48 * 1024
+        files = {"a": TEN, "d/large": content, "d/empty": b""}
+        for name, each in files.items():
+            (tmp_path / "from" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "from" / name).write_bytes(each)
+        options = {"multipart_threshold": 6 << 20, "part_size": 5 << 20}
+        with place.open(**ENGINES[engine], **options) as cf:
+            cf.upload(tmp_path / "from", "x")
+            assert {each["skipped"] for each in cf.upload(tmp_path / "from", "x")} == {True}
+            assert sorted(cf.verify(tmp_path / "from", "x")["equal"]) == sorted(files)
+            results = cf.download("x/", tmp_path / "to", part_size=1 << 20)
+            assert {each["verified"] for each in results} <= {"md5", "etag-parts"}
+            assert {each["skipped"] for each in cf.download("x/", tmp_path / "to")} == {True}
+        for name, each in files.items():
+            assert (tmp_path / "to" / name).read_bytes() == each
+
+    def test_a_listing_knows_sizes_etags_and_times(self, place: Place, cf: ArtifactFiles) -> None:
+        place.fill({"a": TEN})
+        (info,) = cf._backend.scan(cf._prefix, control=cf._control())
+        assert (info.path, info.size, info.etag) == (f"{cf._prefix}a", 10, "781e5e245d69b566979b86e28d23f2c7")
+        assert info.last_modified == pytest.approx(cf.head("a").last_modified, abs=1)
+
+    def test_a_bucket_that_is_not_there_is_named(self, server: S3Server, engine: str) -> None:
+        place = Place(server.cloudpath("not-there"), secrets=server.secrets)
+        with place.open(**ENGINES[engine]) as cf:
+            for attempt in (lambda: cf.get("a"), lambda: list(cf)):  # SeaweedFS makes one with the first write
+                with pytest.raises(ObjectNotFound, match="no bucket 'not-there'"):
+                    attempt()
+            assert cf.exists("a") is False
+
+
+class TestSeaweedFS(OnS3):
+    @pytest.fixture
+    def server(self, seaweed_server: S3Server) -> S3Server:
+        return seaweed_server
+
+
+class TestMoto(OnS3):
+    @pytest.fixture
+    def server(self, moto_server: S3Server) -> S3Server:
+        return moto_server

@@ -1,0 +1,219 @@
+"""The verbs on one bucket, each one signed request; and large objects in parts.
+
+What is asked and answered is in ``sending`` and ``replies``; whose unfinished uploads are taken up, in ``journal``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
+from ...errors import IntegrityError, InvalidRequest, ObjectNotFound, TransferError
+from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ...paths import quote_path
+from ...plan.batches import BatchSizes
+from ...transports import HttpRequest, Transport
+from ...transports.answers import error_of, fetch, fetch_into, info_of
+from ..base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
+from . import replies
+from .access import Access
+from .sending import BucketSender
+from .signing import canonical_query
+
+LARGEST_PUT = 5 * 1024**3
+# Seconds for which a store may be silent while it makes one object of many parts: Amazon's takes minutes at most.
+_PATIENCE = 600.0
+_GONE = re.compile(r"\bNoSuchUpload\b")
+
+
+class S3Backend(Backend):
+    """Objects of one bucket. Safe to share between threads."""
+
+    scheme = "s3"
+    can = Capabilities(multipart=True, described_parts=True, s3_etags=True, largest_put=LARGEST_PUT)
+
+    def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
+        self.bucket = bucket
+        self.access = access
+        self.sender = BucketSender(bucket, access, transport)
+
+    def __repr__(self) -> str:
+        return f"<S3Backend {self.bucket} at {self.access.place.host}>"
+
+    def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
+        """Read the bytes of one request."""
+        url = f"/{quote_path(request.path)}"
+        if sink is not None:
+            return fetch_into(self.sender, url, request, sink)
+        return fetch(self.sender, url, request, md5=True)
+
+    def head(self, path: str, ticket: Ticket) -> ObjectInfo:
+        """What is known of an object without reading it."""
+        response = self.sender.send(HttpRequest("HEAD", f"/{quote_path(path)}"))
+        length = response.header("content-length") or ""
+        return info_of(path, response, int(length) if length.isdigit() else None)
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``, in order."""
+        for entry in self._entries(prefix, flat=flat, control=control):
+            yield entry if isinstance(entry, str) else entry.path
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with size, ETag and time."""
+        for entry in self._entries(prefix, flat=False, control=control):
+            if isinstance(entry, ObjectInfo):
+                yield entry
+
+    def _entries(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo | str]:
+        query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        if flat:
+            query["delimiter"] = "/"
+        while True:
+
+            def attempt(query: dict[str, str] = query) -> replies.Page:
+                return replies.page(self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}")).body)
+
+            page = control.retry(attempt)
+            yield from page.entries
+            if page.following is None:
+                return
+            if page.following == query.get("continuation-token"):
+                raise TransferError("the store's listing goes on where it has just been", path=prefix)
+            query = {**query, "continuation-token": page.following}
+
+    def put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        """Store one object; the store compares its MD5 with what arrives."""
+        if request.size > LARGEST_PUT:
+            raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
+        return self.send(request, f"/{quote_path(request.path)}", self.describing(request))
+
+    def describing(self, request: PutRequest) -> tuple[tuple[str, str], ...]:
+        """The headers that say what an object is."""
+        headers = [
+            ("Content-Type", request.content_type),
+            ("Cache-Control", request.cache_control),
+            ("Content-Encoding", request.content_encoding),
+            ("x-amz-storage-class", self.access.storage_class),
+        ]
+        return tuple((name, value) for name, value in headers if value)
+
+    def send(self, request: PutRequest, url: str, headers: tuple[tuple[str, str], ...]) -> Stored:
+        """Store a body, whole or a part, and make sure that it is there as it was sent."""
+        digest = md5_of(request.body)
+        sent = (*headers, ("Content-MD5", content_md5(digest)))
+        response = self.sender.send(HttpRequest("PUT", url, sent, request.body))
+        if response.status not in (200, 201, 204):
+            raise error_of(response, request.path)
+        stored = md5_in(response)
+        if stored is not None and stored != digest.hexdigest():
+            raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
+        return Stored(request.size, etag_of(response), "md5", digest.hexdigest())
+
+    def delete(self, path: str) -> None:
+        """Remove one object; one that is not there counts as removed."""
+        try:
+            self.sender.send(HttpRequest("DELETE", f"/{quote_path(path)}"))
+        except ObjectNotFound as error:
+            if "bucket" in str(error.args[0]):
+                raise
+
+    @contextmanager
+    def writing(self, control: Control) -> Iterator[WriteSession]:
+        """The writes take effect one by one; uploads in parts that are left unfinished are let go of at the end."""
+        writes = S3Writes(self)
+        try:
+            yield writes
+        finally:
+            writes.leave()
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self.sender.close()
+
+
+@dataclass(frozen=True, slots=True)
+class PartsSession(Session):
+    """A multipart upload: besides its id the MD5s of parts that are there already, and the ETags of those sent now."""
+
+    there: dict[int, str] = field(default_factory=dict)
+    etags: dict[int, str] = field(default_factory=dict)
+
+
+class S3Writes(DirectWrites):
+    """The verbs within one batch of writes to a bucket."""
+
+    def __init__(self, backend: S3Backend) -> None:
+        super().__init__(backend)
+        self._backend = backend
+        self._send = backend.sender.send
+
+    def sizes(self) -> BatchSizes:
+        """Uploads in parts are begun one by one."""
+        return BatchSizes(first=1, limit=1)
+
+    def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
+        """Begin a multipart upload."""
+        url = f"/{quote_path(request.path)}"
+        headers = self._backend.describing(request)
+
+        def attempt() -> str:
+            return replies.upload_id(self._send(HttpRequest("POST", f"{url}?uploads=", headers, b"")).body)
+
+        return PartsSession(control.retry(attempt), ())
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Store one part; the store compares its MD5 with what arrives."""
+        if not isinstance(session, PartsSession):
+            raise TypeError(f"{session!r} is not of this backend")
+        query = canonical_query({"partNumber": str(number + 1), "uploadId": session.id})
+        with self._lost_sessions(request):
+            stored = self._backend.send(request, f"/{quote_path(request.path)}?{query}", ())
+        if stored.etag is not None:
+            session.etags[number] = stored.etag
+        return stored
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Complete a multipart upload. Where the answer is lost, what is there tells whether it was done."""
+        if not isinstance(session, PartsSession):
+            raise TypeError(f"{session!r} is not of this backend")
+        expected = etag_of_parts(digests)
+        body = replies.completion(session.etags.get(number, digest) for number, digest in enumerate(digests))
+        url = f"/{quote_path(request.path)}?{canonical_query({'uploadId': session.id})}"
+
+        def attempt() -> str | None:
+            try:
+                with self._lost_sessions(request):
+                    response = self._send(
+                        HttpRequest("POST", url, (("Content-Type", "application/xml"),), body, idle=_PATIENCE)
+                    )
+                    return replies.completed(self._backend.sender.checked(response).body)
+            except StaleTicket:
+                # an earlier attempt may have done it
+                if self._etag_there(request.path) == expected:
+                    return expected
+                raise
+
+        etag = control.retry(attempt)
+        # an encrypted object's is made in another way; each part was compared by its MD5 all the same
+        return Stored(request.size, etag, "etag-parts" if etag == expected else "md5")
+
+    def _etag_there(self, path: str) -> str | None:
+        try:
+            return self._backend.head(path, None).etag
+        except ObjectNotFound:
+            return None
+
+    @contextmanager
+    def _lost_sessions(self, request: PutRequest) -> Iterator[None]:
+        try:
+            yield
+        except TransferError as error:
+            if _GONE.search(str(error.args[0])):
+                raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
+            raise
+
+    def leave(self) -> None:
+        """Nothing is left to do."""

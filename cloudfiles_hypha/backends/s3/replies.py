@@ -1,0 +1,224 @@
+"""What an S3 says in XML: listings, multipart uploads, errors. Pure: bytes in, values out.
+
+A document with a DOCTYPE is refused, so no entity is ever expanded.
+"""
+
+from __future__ import annotations
+
+import re
+from calendar import timegm
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import strptime
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from ...errors import (
+    AccessDenied,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    PreconditionFailed,
+    ServerError,
+    TooManyRequests,
+    TransferError,
+    TransferTimeout,
+)
+from ...models import ObjectInfo
+from ...redact import scrub
+from ...transports import HttpResponse
+from ...transports.answers import error_of, retry_after
+
+# A page of a listing has a thousand keys of a kilobyte, in which each byte may be written as three.
+_LARGEST = 32 * 1024 * 1024
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an ``<Error>`` says."""
+
+    code: str = ""
+    message: str = ""
+    region: str = ""
+
+
+def parse(body: bytes) -> ElementTree.Element:
+    """The root of a document, with its names free of namespaces; ``ServerError`` if it is none."""
+    if len(body) > _LARGEST or b"<!DOCTYPE" in body[:4096]:
+        raise ServerError("the store answers with something that is no XML of S3's")
+    try:
+        root = ElementTree.fromstring(body)  # noqa: S314 -- without a DOCTYPE there are no entities
+    except ElementTree.ParseError as error:
+        raise ServerError(f"the store answers with XML that cannot be read: {scrub(str(error))}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def refusal(body: bytes) -> Refusal:
+    """The error in a body; empty if there is none."""
+    if b"<Error" not in body[:1024]:
+        return Refusal()
+    try:
+        root = parse(body)
+    except ServerError:
+        return Refusal()
+    if root.tag != "Error":
+        return Refusal()
+    return Refusal(*(scrub(root.findtext(name) or "")[:200] for name in ("Code", "Message", "Region")))
+
+
+def true_size(body: bytes) -> str | None:
+    """The size of the object, in digits, in the refusal of a range that begins beyond its end."""
+    found = re.search(rb"<ActualObjectSize>(\d{1,20})</ActualObjectSize>", body)
+    return found[1].decode("ascii") if found else None
+
+
+_KINDS: dict[str, type[TransferError]] = {
+    "NoSuchKey": ObjectNotFound,
+    "NoSuchVersion": ObjectNotFound,
+    "AccessDenied": AccessDenied,
+    "AllAccessDisabled": AccessDenied,
+    "InvalidAccessKeyId": AccessDenied,
+    "SignatureDoesNotMatch": AccessDenied,
+    "ExpiredToken": AccessDenied,
+    "InvalidToken": AccessDenied,
+    "RequestTimeTooSkewed": AccessDenied,
+    "InvalidObjectState": AccessDenied,
+    "BadDigest": IntegrityError,
+    "InvalidDigest": IntegrityError,
+    "IncompleteBody": IntegrityError,
+    "RequestTimeout": TransferTimeout,
+    "OperationAborted": ServerError,
+    "ConditionalRequestConflict": ServerError,
+    "InternalError": ServerError,
+    "SlowDown": TooManyRequests,
+    "ServiceUnavailable": TooManyRequests,
+    "RequestLimitExceeded": TooManyRequests,
+    "PreconditionFailed": PreconditionFailed,
+    "EntityTooLarge": InvalidRequest,
+}
+_HINTS = {
+    "AccessDenied": "a name that is not there looks like this to whoever may not list the bucket",
+    "SignatureDoesNotMatch": "the secret key does not belong to the access key, or a proxy changes requests",
+    "ExpiredToken": "sign in again",
+    "RequestTimeTooSkewed": "set this machine's clock",
+    "InvalidObjectState": "it is archived, and has to be restored first",
+}
+_OF_KEYS = (AccessDenied,)
+
+
+def refused(response: HttpResponse, bucket: str, who: str) -> TransferError:
+    """The error that an answer stands for; ``who`` says with which credentials was asked."""
+    found = refusal(response.body)
+    code, status = found.code, response.status
+    said = ": ".join(filter(None, (code, found.message)))
+    if code == "NoSuchBucket":
+        return ObjectNotFound(f"there is no bucket {bucket!r} here: HTTP {status} ({said})", status=status)
+    kind = _KINDS.get(code)
+    if kind is None and status == 200:
+        kind = ServerError  # it had begun to answer before it failed
+    if kind is None:
+        error = error_of(response, "", said)
+        kind = type(error)
+        text = str(error.args[0])
+    else:
+        text = f"{_WORDS.get(kind, 'the store refuses')}: HTTP {status} ({said})"
+    if issubclass(kind, _OF_KEYS):
+        text += f"; asked {who}"
+    if code in _HINTS or (status == 403 and not code):
+        text += f"; {_HINTS.get(code or 'AccessDenied')}"
+    return kind(text, status=status, retry_after=retry_after(response.headers))
+
+
+_WORDS: dict[type[TransferError], str] = {
+    ObjectNotFound: "not found",
+    AccessDenied: "access denied",
+    IntegrityError: "the upload was damaged on its way",
+    TransferTimeout: "the store gave up waiting",
+    ServerError: "the store failed",
+    TooManyRequests: "the store is busy",
+    PreconditionFailed: "the object has changed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing: files and folders together, in order."""
+
+    entries: tuple[ObjectInfo | str, ...]
+    following: str | None
+
+
+def page(body: bytes) -> Page:
+    """A page of ``ListObjectsV2``. Empty objects whose name ends in a slash stand for folders, and are left out."""
+    root = _expect(body, "ListBucketResult")
+    quoted = root.findtext("EncodingType") == "url"
+
+    def name(text: str | None) -> str:
+        return unquote_plus(text or "", errors="surrogateescape") if quoted else text or ""
+
+    entries: dict[str, ObjectInfo | str] = {}
+    for each in root.iterfind("CommonPrefixes"):
+        folder = name(each.findtext("Prefix"))
+        entries[folder] = folder
+    for each in root.iterfind("Contents"):
+        key, size = name(each.findtext("Key")), each.findtext("Size") or ""
+        if not (key.endswith("/") and size == "0"):
+            etag = (each.findtext("ETag") or "").strip('"') or None
+            modified = seconds(each.findtext("LastModified") or "")
+            entries[key] = ObjectInfo(key, int(size) if size.isdigit() else None, etag, None, modified)
+    following = root.findtext("NextContinuationToken") or None
+    if root.findtext("IsTruncated") == "true" and following is None:
+        raise ServerError("the store cuts its listing short and does not say where it goes on")
+    return Page(tuple(entries[each] for each in sorted(entries)), following)
+
+
+def seconds(text: str) -> float | None:
+    """A time as S3 writes it, in seconds since 1970."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return None
+    return timegm(strptime(found[1], "%Y-%m-%dT%H:%M:%S")) + float(found[2] or 0)
+
+
+def upload_id(body: bytes) -> str:
+    """The id of a multipart upload that was begun."""
+    found = _expect(body, "InitiateMultipartUploadResult").findtext("UploadId")
+    if not found:
+        raise ServerError("the store began a multipart upload and does not say which")
+    return found
+
+
+def completed(body: bytes) -> str | None:
+    """The ETag of an object that was made of parts."""
+    return (_expect(body, "CompleteMultipartUploadResult").findtext("ETag") or "").strip('"') or None
+
+
+def parts(body: bytes) -> tuple[dict[int, tuple[str, int]], str | None]:
+    """The parts that are there by number (from 1) with ETag and size, and where the list goes on."""
+    root = _expect(body, "ListPartsResult")
+    found = {}
+    for part in root.iterfind("Part"):
+        number, size = part.findtext("PartNumber") or "", part.findtext("Size") or ""
+        if number.isdigit() and size.isdigit():
+            found[int(number)] = ((part.findtext("ETag") or "").strip('"'), int(size))
+    more = root.findtext("IsTruncated") == "true"
+    return found, (root.findtext("NextPartNumberMarker") or None) if more else None
+
+
+def completion(etags: Iterator[str]) -> bytes:
+    """The body that makes one object of parts."""
+    listed = "".join(
+        f"<Part><PartNumber>{number}</PartNumber><ETag>&quot;{etag}&quot;</ETag></Part>"
+        for number, etag in enumerate(etags, 1)
+    )
+    return f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode("ascii")
+
+
+def _expect(body: bytes, tag: str) -> ElementTree.Element:
+    root = parse(body)
+    if root.tag != tag:
+        raise ServerError(f"the store answers with <{scrub(root.tag)[:40]}> where <{tag}> is due")
+    return root

@@ -1,0 +1,94 @@
+"""Requests to one bucket: signed, sent, and their refusals understood. No retries, except where an answer says how
+the very same request would have been right: in another region, or with the keys that have come since.
+
+Redirects are not followed: a signature is for one host.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ...transports import HttpRequest, HttpResponse, Transport
+from .access import Access, Place
+from .replies import refusal, refused, true_size
+from .signing import Keys, Signer
+
+# What belongs to the signature besides all that begins with "x-amz-".
+_SIGNED = frozenset({"content-md5", "content-type"})
+# Statuses that whoever asked understands: the answers to conditions and ranges.
+_ANSWERS = frozenset({304, 412, 416})
+_CORRECTIONS = 3
+
+
+class BucketSender:
+    """A ``Sender`` of requests whose URL is only a key (``/a/b.txt``) or a query (``?list-type=2``)."""
+
+    def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
+        self._bucket = bucket
+        self._access = access
+        self._transport = transport
+        self._signer = Signer()
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """The answer, or the error that it stands for."""
+        access = self._access
+        for _ in range(_CORRECTIONS):
+            place, keys = access.place, access.keys()
+            response = self._transport.send(self._signed(request, place, keys))
+            status = response.status
+            if 200 <= status < 300 or status in _ANSWERS:
+                if status == 416 and response.header("content-range") is None and (size := true_size(response.body)):
+                    response.headers["content-range"] = f"bytes */{size}"  # said in XML only
+                return response
+            found = refusal(response.body)
+            if status in (301, 307, 400, 403):
+                region = response.header("x-amz-bucket-region") or found.region
+                if region and access.moved(region, place):
+                    continue
+                if found.code in ("ExpiredToken", "InvalidToken") and access.renew(keys):
+                    continue
+            break
+        raise refused(response, self._bucket, access.described)
+
+    def _signed(self, request: HttpRequest, place: Place, keys: Keys | None) -> HttpRequest:
+        headers = request.headers
+        if self._access.request_payer:
+            headers = (*headers, ("x-amz-request-payer", "requester"))
+        if keys is not None:
+            path, _, query = request.url.partition("?")
+            to_sign = [
+                (name.lower(), value)
+                for name, value in headers
+                if name.lower() in _SIGNED or name.lower().startswith("x-amz-")
+            ]
+            path = place.path + path or "/"
+            headers += self._signer.headers(
+                request.method,
+                place.host,
+                path,
+                query,
+                to_sign,
+                keys=keys,
+                region=place.region,
+                now=time.time(),
+            )
+        url = place.base + (request.url if request.url[:1] == "/" or place.path else f"/{request.url}")
+        return HttpRequest(
+            request.method,
+            url,
+            headers,
+            request.body,
+            idle=request.idle,
+            once=request.once,
+            sink=request.sink,
+        )
+
+    def checked(self, response: HttpResponse) -> HttpResponse:
+        """An answer that may begin with 200, take its time, and be an error in the end; raises that."""
+        if refusal(response.body).code:
+            raise refused(response, self._bucket, self._access.described)
+        return response
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._transport.close()
