@@ -17,8 +17,9 @@ import pytest
 from cloudfiles_hypha import ArtifactFiles, CommitError, StagedWarning
 from cloudfiles_hypha.backends.hypha import backend, groups, journal, opening, staging
 from cloudfiles_hypha.backends.hypha.groups import Book
-from cloudfiles_hypha.backends.hypha.journal import Held, Journal
+from cloudfiles_hypha.backends.hypha.journal import Journal
 from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
+from cloudfiles_hypha.disk.held import Held
 from cloudfiles_hypha.transfers.batch import Batches
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha, RemoteError

@@ -34,7 +34,8 @@ from cloudfiles_hypha import (
     WithdrawnWarning,
 )
 from cloudfiles_hypha.backends.hypha.commits import seen_in
-from cloudfiles_hypha.backends.hypha.journal import Held, Journal, Record
+from cloudfiles_hypha.backends.hypha.journal import Journal, Record
+from cloudfiles_hypha.disk.held import Held
 from tests.support.clients import CLIENTS, connect
 from tests.support.fake_hypha import FakeHypha, RemoteError
 from tests.support.object_server import Always, Fault, Response, Status

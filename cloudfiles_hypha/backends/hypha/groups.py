@@ -19,10 +19,11 @@ from contextlib import contextmanager
 from threading import Lock
 from typing import Literal, TypeVar
 
+from ...disk.held import Held
 from ...errors import Cancelled, InvalidRequest, TransferError
 from ..base import Control, Flag, Ticket
 from .commits import Seen
-from .journal import Held, Record
+from .journal import Record
 
 T = TypeVar("T")
 

@@ -17,12 +17,12 @@ import os
 import platform
 import secrets
 import time
-import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ...disk.held import Held, created_private
 from .commits import Seen
 
 try:
@@ -68,35 +68,6 @@ class Record:
         return meant and (new_version == seen.new_version or not seen.versions)
 
 
-class Held:
-    """A place for the lock of a journal. It is there before the lock is taken: whoever made it can let go of that,
-    and lets go by being dropped, wherever the taking is interrupted."""
-
-    taken = False
-    file: io.FileIO | None = None  # whose closing unlocks it
-
-    def __init__(self) -> None:
-        _all.add(self)
-
-    def __enter__(self) -> Held:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
-
-    def __del__(self) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others write; harmless when repeated, and in a forked child."""
-        self.taken = False
-        if self.file is not None:
-            self.file.close()
-
-
-_all: weakref.WeakSet[Held] = weakref.WeakSet()
-
-
 class Journal:
     """The notes about one artifact's staging, and the lock of whoever writes there. Holds no state but its place.
 
@@ -119,7 +90,7 @@ class Journal:
         if fcntl is not None:
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                held.file = io.FileIO(self._path.with_suffix(".lock"), "r+", opener=_create)
+                held.file = io.FileIO(self._path.with_suffix(".lock"), "r+", opener=created_private)
                 fcntl.flock(held.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.release()
@@ -205,20 +176,5 @@ class Journal:
             self._path.unlink()
 
 
-def _create(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT, 0o600)
-
-
 def _line(names: Iterable[str]) -> str:
     return json.dumps(sorted(names)) + "\n"
-
-
-def _forget() -> None:
-    """In a forked child: the locks are the parent's. A descriptor left open would keep them after its end."""
-    for held in [*_all]:
-        with suppress(OSError):
-            held.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from ...disk.held import Held
 from ...errors import (
     ArtifactExists,
     ArtifactNotFound,
@@ -21,7 +22,7 @@ from ...errors import (
 from ..base import Control
 from .commits import Commits, Once, Seen, check_new_version
 from .groups import Group, own_copy
-from .journal import Held, Journal, Record
+from .journal import Journal, Record
 
 # How often, and how many seconds apart, one attempt looks whether another process has ended its writing.
 _LOOKS, _LOOK_PAUSE = 20, 0.25

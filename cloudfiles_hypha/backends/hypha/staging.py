@@ -29,6 +29,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypedDict, TypeVar
 
+from ...disk.held import Held
 from ...errors import (
     ArtifactNotFound,
     Cancelled,
@@ -45,7 +46,7 @@ from ...plan.batches import BatchSizes, halves
 from ..base import Control, Ticket
 from .commits import Commits, Once, Seen, check_new_version, check_version_name, foreign_names, shown
 from .groups import Asked, Book, Group, book_of, own_copy
-from .journal import Held, Journal
+from .journal import Journal
 from .listing import Listing
 from .manager import ArtifactManager
 from .opening import WRITABLE, Opening

@@ -5,13 +5,16 @@ What is asked and answered is in ``sending`` and ``replies``; whose unfinished u
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
-from ...errors import IntegrityError, InvalidRequest, ObjectNotFound, TransferError
+from ...errors import AccessDenied, Cancelled, IntegrityError, InvalidRequest, ObjectNotFound, TransferError
 from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ...paths import quote_path
 from ...plan.batches import BatchSizes
@@ -20,6 +23,7 @@ from ...transports.answers import error_of, fetch, fetch_into, info_of
 from ..base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
 from . import replies
 from .access import Access
+from .journal import Journal, Note
 from .sending import BucketSender
 from .signing import canonical_query
 
@@ -27,6 +31,7 @@ LARGEST_PUT = 5 * 1024**3
 # Seconds for which a store may be silent while it makes one object of many parts: Amazon's takes minutes at most.
 _PATIENCE = 600.0
 _GONE = re.compile(r"\bNoSuchUpload\b")
+_log = logging.getLogger("cloudfiles_hypha")
 
 
 class S3Backend(Backend):
@@ -45,14 +50,14 @@ class S3Backend(Backend):
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
-        url = f"/{quote_path(request.path)}"
+        url = _url(request.path)
         if sink is not None:
             return fetch_into(self.sender, url, request, sink)
         return fetch(self.sender, url, request, md5=True)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
-        response = self.sender.send(HttpRequest("HEAD", f"/{quote_path(path)}"))
+        response = self.sender.send(HttpRequest("HEAD", _url(path)))
         length = response.header("content-length") or ""
         return info_of(path, response, int(length) if length.isdigit() else None)
 
@@ -88,7 +93,7 @@ class S3Backend(Backend):
         """Store one object; the store compares its MD5 with what arrives."""
         if request.size > LARGEST_PUT:
             raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
-        return self.send(request, f"/{quote_path(request.path)}", self.describing(request))
+        return self.send(request, _url(request.path), self.describing(request), md5_of(request.body))
 
     def describing(self, request: PutRequest) -> tuple[tuple[str, str], ...]:
         """The headers that say what an object is."""
@@ -100,9 +105,10 @@ class S3Backend(Backend):
         ]
         return tuple((name, value) for name, value in headers if value)
 
-    def send(self, request: PutRequest, url: str, headers: tuple[tuple[str, str], ...]) -> Stored:
-        """Store a body, whole or a part, and make sure that it is there as it was sent."""
-        digest = md5_of(request.body)
+    def send(
+        self, request: PutRequest, url: str, headers: tuple[tuple[str, str], ...], digest: hashlib._Hash
+    ) -> Stored:
+        """Store a body with this MD5, whole or a part, and make sure that it is there as it was sent."""
         sent = (*headers, ("Content-MD5", content_md5(digest)))
         response = self.sender.send(HttpRequest("PUT", url, sent, request.body))
         if response.status not in (200, 201, 204):
@@ -115,10 +121,14 @@ class S3Backend(Backend):
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
         try:
-            self.sender.send(HttpRequest("DELETE", f"/{quote_path(path)}"))
+            self.sender.send(HttpRequest("DELETE", _url(path)))
         except ObjectNotFound as error:
             if "bucket" in str(error.args[0]):
                 raise
+
+    def journal(self, path: str) -> Journal:
+        """Where an upload to this name is noted."""
+        return Journal(self.access.endpoint or "", self.bucket, path)
 
     @contextmanager
     def writing(self, control: Control) -> Iterator[WriteSession]:
@@ -136,60 +146,102 @@ class S3Backend(Backend):
 
 @dataclass(frozen=True, slots=True)
 class PartsSession(Session):
-    """A multipart upload: besides its id the MD5s of parts that are there already, and the ETags of those sent now."""
+    """A multipart upload: besides its id the MD5s of parts that are there already, and the ETags that parts have."""
 
     there: dict[int, str] = field(default_factory=dict)
     etags: dict[int, str] = field(default_factory=dict)
 
 
 class S3Writes(DirectWrites):
-    """The verbs within one batch of writes to a bucket."""
+    """The verbs within one batch of writes to a bucket.
+
+    An upload in parts that ends without having been completed or refused (the process is killed, interrupted, or has
+    lost the network) stays noted, and the next one of the same file to the same name sends what is missing.
+    """
 
     def __init__(self, backend: S3Backend) -> None:
         super().__init__(backend)
         self._backend = backend
         self._send = backend.sender.send
+        self._journals: dict[str, Journal] = {}  # by path, of uploads that have not ended
+        self._sessions: dict[str, str] = {}
+        self._errors: dict[str, TransferError] = {}  # the latest of each
 
     def sizes(self) -> BatchSizes:
         """Uploads in parts are begun one by one."""
         return BatchSizes(first=1, limit=1)
 
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
-        """Begin a multipart upload."""
-        url = f"/{quote_path(request.path)}"
-        headers = self._backend.describing(request)
+        """Begin a multipart upload, or go on with one that was interrupted."""
+        path, headers = request.path, self._backend.describing(request)
+        journal = self._journals.get(path)
+        if journal is None:
+            journal = self._journals[path] = self._backend.journal(path)
+        known = journal.read() if journal.acquire() else None
+        wanted = Note(upload="", size=request.size, count=count, described=json.dumps(headers))
+        if known is not None:
+            there = self._there(path, known.upload, control) if known.fits(wanted) else None
+            if there is not None:
+                _log.info("%s: going on with an upload of which %d of %d parts are there", path, len(there), count)
+                self._sessions[path] = known.upload
+                return PartsSession(known.upload, (), there)
+            self._abort(path, known.upload)
 
         def attempt() -> str:
-            return replies.upload_id(self._send(HttpRequest("POST", f"{url}?uploads=", headers, b"")).body)
+            return replies.upload_id(self._send(HttpRequest("POST", f"{_url(path)}?uploads=", headers, b"")).body)
 
-        return PartsSession(control.retry(attempt), ())
+        try:
+            upload = control.retry(attempt)
+        except TransferError:
+            journal.end()
+            raise
+        journal.write(replace(wanted, upload=upload))
+        self._sessions[path] = upload
+        return PartsSession(upload, ())
+
+    def _there(self, path: str, upload: str, control: Control) -> dict[int, str] | None:
+        """The MD5s of the parts that the store has; None if it has forgotten the upload, or will not say."""
+        found: dict[int, str] = {}
+        query = {"uploadId": upload}
+        while True:
+
+            def attempt(query: dict[str, str] = query) -> tuple[dict[int, tuple[str, int]], str | None]:
+                return replies.parts(self._send(HttpRequest("GET", f"{_url(path)}?{canonical_query(query)}")).body)
+
+            try:
+                parts, marker = control.retry(attempt)
+            except (ObjectNotFound, AccessDenied, InvalidRequest):
+                return None
+            found.update((number - 1, etag) for number, (etag, _) in parts.items())
+            if marker is None or marker == query.get("part-number-marker"):
+                return found
+            query = {**query, "part-number-marker": marker}
 
     def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
-        """Store one part; the store compares its MD5 with what arrives."""
-        if not isinstance(session, PartsSession):
-            raise TypeError(f"{session!r} is not of this backend")
+        """Store one part, unless it is there already; the store compares its MD5 with what arrives."""
+        ours = _ours(session)
+        digest = md5_of(request.body)
+        if ours.there.get(number) == digest.hexdigest():
+            return Stored(request.size, ours.there[number], "md5", digest.hexdigest())
         query = canonical_query({"partNumber": str(number + 1), "uploadId": session.id})
-        with self._lost_sessions(request):
-            stored = self._backend.send(request, f"/{quote_path(request.path)}?{query}", ())
+        with self._noted_errors(request):
+            stored = self._backend.send(request, f"{_url(request.path)}?{query}", (), digest)
         if stored.etag is not None:
-            session.etags[number] = stored.etag
+            ours.etags[number] = stored.etag
         return stored
 
     def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
         """Complete a multipart upload. Where the answer is lost, what is there tells whether it was done."""
-        if not isinstance(session, PartsSession):
-            raise TypeError(f"{session!r} is not of this backend")
+        ours = _ours(session)
         expected = etag_of_parts(digests)
-        body = replies.completion(session.etags.get(number, digest) for number, digest in enumerate(digests))
-        url = f"/{quote_path(request.path)}?{canonical_query({'uploadId': session.id})}"
+        body = replies.completion(ours.etags.get(number, digest) for number, digest in enumerate(digests))
+        url = f"{_url(request.path)}?{canonical_query({'uploadId': session.id})}"
 
         def attempt() -> str | None:
             try:
-                with self._lost_sessions(request):
-                    response = self._send(
-                        HttpRequest("POST", url, (("Content-Type", "application/xml"),), body, idle=_PATIENCE)
-                    )
-                    return replies.completed(self._backend.sender.checked(response).body)
+                with self._noted_errors(request):
+                    asked = HttpRequest("POST", url, (("Content-Type", "application/xml"),), body, idle=_PATIENCE)
+                    return replies.completed(self._backend.sender.checked(self._send(asked)).body)
             except StaleTicket:
                 # an earlier attempt may have done it
                 if self._etag_there(request.path) == expected:
@@ -197,6 +249,7 @@ class S3Writes(DirectWrites):
                 raise
 
         etag = control.retry(attempt)
+        self._end(request.path)
         # an encrypted object's is made in another way; each part was compared by its MD5 all the same
         return Stored(request.size, etag, "etag-parts" if etag == expected else "md5")
 
@@ -207,13 +260,47 @@ class S3Writes(DirectWrites):
             return None
 
     @contextmanager
-    def _lost_sessions(self, request: PutRequest) -> Iterator[None]:
+    def _noted_errors(self, request: PutRequest) -> Iterator[None]:
         try:
             yield
         except TransferError as error:
+            self._errors[request.path] = error
             if _GONE.search(str(error.args[0])):
                 raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
             raise
 
+    def failed(self, path: str) -> None:
+        """What the store has refused is aborted; what could not be sent stays there, for the next attempt."""
+        error, upload = self._errors.get(path), self._sessions.get(path)
+        if upload is not None and error is not None and not (error.retryable or isinstance(error, Cancelled)):
+            self._abort(path, upload)
+            self._end(path)
+
+    def _abort(self, path: str, upload: str) -> None:
+        try:
+            self._send(HttpRequest("DELETE", f"{_url(path)}?{canonical_query({'uploadId': upload})}"))
+        except ObjectNotFound:
+            return
+        except TransferError as error:
+            _log.warning("%s: the unfinished upload %s could not be aborted, and stays: %s", path, upload, error)
+
+    def _end(self, path: str) -> None:
+        journal = self._journals.pop(path, None)
+        self._sessions.pop(path, None)
+        if journal is not None:
+            journal.end()
+
     def leave(self) -> None:
-        """Nothing is left to do."""
+        """Let others upload what was not completed here."""
+        for journal in self._journals.values():
+            journal.leave()
+
+
+def _url(path: str) -> str:
+    return f"/{quote_path(path)}"
+
+
+def _ours(session: Session) -> PartsSession:
+    if not isinstance(session, PartsSession):
+        raise TypeError(f"{session!r} is not of this backend")
+    return session

@@ -1,0 +1,249 @@
+"""Uploads in parts to a real S3 that are interrupted, refused, or cross others: what is gone on with, what not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import AccessDenied, ArtifactFiles, BatchError, ConnectionFailed, RetryPolicy
+from cloudfiles_hypha.backends.s3.backend import S3Backend
+from cloudfiles_hypha.progress import Item
+from cloudfiles_hypha.transports import HttpRequest
+from tests.support.child import ROOT
+from tests.support.s3_servers import S3Server, seaweed
+
+MIB = 1024 * 1024
+PART = 5 * MIB
+SIZE = 8 * PART + 17
+KEY = "folder/large file.bin"
+
+# Uploads a file and dies by SIGKILL as soon as so many bytes have been sent.
+_VICTIM = """
+import json, os, signal, sys
+from cloudfiles_hypha import ArtifactFiles
+cloudpath, secrets, local, key, part, enough = json.loads(sys.argv[1])
+class Watch:
+    sent = 0
+    def started(self, item): pass
+    def moved(self, item, size):
+        self.sent += size
+        if self.sent >= enough:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def failed(self, item, attempt, error): print(error, file=sys.stderr)
+    def ended(self, item, error): print(error, file=sys.stderr)
+cf = ArtifactFiles(
+    cloudpath, secrets=secrets, num_threads=2, multipart_threshold=part, part_size=part, observer=Watch()
+)
+cf.upload([(key, local)])
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with seaweed() as server:
+        server.make_bucket("uploads")
+        yield server
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Path:
+    path = tmp_path / "local"
+    path.write_bytes(os.urandom(SIZE))
+    return path
+
+
+class Sent:
+    """The requests that a client makes, and those of them that store a part."""
+
+    def __init__(self, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.requests: list[tuple[str, str]] = []
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        send = backend.sender.send
+
+        def noting(request: HttpRequest) -> Any:
+            self.requests.append((request.method, request.url))
+            return send(request)
+
+        monkeypatch.setattr(backend.sender, "send", noting)
+
+    @property
+    def parts(self) -> int:
+        return sum(method == "PUT" and "partNumber=" in url for method, url in self.requests)
+
+    @property
+    def begun(self) -> int:
+        return sum(method == "POST" and url.endswith("?uploads=") for method, url in self.requests)
+
+
+def client(server: S3Server, **options: Any) -> ArtifactFiles:
+    policy = RetryPolicy(attempts=3, first=0.01, longest=0.05, elapsed=10)
+    defaults = {"num_threads": 2, "multipart_threshold": PART, "part_size": PART, "retry": policy}
+    return ArtifactFiles(server.cloudpath("uploads"), secrets=server.secrets, **{**defaults, **options})
+
+
+def unfinished(server: S3Server, *, abort: bool = False) -> int:
+    """How many uploads in parts the bucket has that were neither completed nor aborted."""
+    with client(server) as cf:
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        ids = re.findall(rb"<UploadId>([^<]+)<", backend.sender.send(HttpRequest("GET", "?uploads=")).body)
+        for each in ids if abort else ():
+            backend.sender.send(HttpRequest("DELETE", f"/folder/large%20file.bin?uploadId={each.decode()}"))
+        return len(ids)
+
+
+@pytest.fixture(autouse=True)
+def empty(server: S3Server) -> Iterator[None]:
+    yield
+    unfinished(server, abort=True)
+    with client(server) as cf:
+        cf.delete(KEY)
+
+
+def killed(server: S3Server, local: Path, enough: int) -> None:
+    arguments = json.dumps([server.cloudpath("uploads"), server.secrets, str(local), KEY, PART, enough])
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", _VICTIM, arguments]
+    child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr
+
+
+def notes() -> list[Path]:
+    return [*(Path(os.environ["XDG_STATE_HOME"]) / "cloudfiles_hypha" / "uploads").glob("*")]
+
+
+def test_an_upload_that_was_killed_twice_goes_on_where_it_was(
+    server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(server, local, 2 * PART)
+    assert unfinished(server) == 1
+    killed(server, local, 5 * PART)
+    assert unfinished(server) == 1  # the same one
+    with client(server) as cf:
+        sent = Sent(cf, monkeypatch)
+        (result,) = cf.upload([(KEY, local)])
+        assert result["verified"] == "etag-parts"
+        assert cf.get(KEY) == local.read_bytes()
+    assert sent.begun == 0
+    assert 1 <= sent.parts <= 4  # of nine
+    assert unfinished(server) == 0
+    assert notes() == []
+
+
+def test_what_has_changed_since_is_sent_again(server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(server, local, 4 * PART)
+    with local.open("r+b") as file:
+        file.write(b"changed")
+    with client(server) as cf:
+        sent = Sent(cf, monkeypatch)
+        cf.upload([(KEY, local)])
+        assert cf.get(KEY) == local.read_bytes()
+    assert sent.begun == 0
+    assert sent.parts < 9
+
+
+@pytest.mark.parametrize("change", ["size", "type", "parts"])
+def test_an_upload_of_something_else_aborts_the_one_that_was_left(
+    server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    killed(server, local, 2 * PART)
+    if change == "size":
+        local.write_bytes(local.read_bytes()[: 4 * PART])
+    with client(server, part_size=PART + (change == "parts") * MIB) as cf:
+        sent = Sent(cf, monkeypatch)
+        cf.put(KEY, local, content_type="text/plain" if change == "type" else None)
+        assert cf.get(KEY) == local.read_bytes()
+    assert sent.begun == 1
+    assert unfinished(server) == 0
+    assert notes() == []
+
+
+def test_an_upload_that_the_store_has_forgotten_begins_anew(
+    server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(server, local, 2 * PART)
+    with client(server) as cf:
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        note = json.loads(notes()[0].read_text())
+        backend.sender.send(HttpRequest("DELETE", f"/folder/large%20file.bin?uploadId={note['upload']}"))
+        sent = Sent(cf, monkeypatch)
+        cf.upload([(KEY, local)])
+        assert cf.get(KEY) == local.read_bytes()
+    assert (sent.begun, sent.parts) == (1, 9)
+
+
+def test_a_note_that_was_cut_off_counts_for_nothing(server: S3Server, local: Path) -> None:
+    killed(server, local, 2 * PART)
+    (note,) = notes()
+    note.write_text(note.read_text()[:20])
+    with client(server) as cf:
+        cf.upload([(KEY, local)])
+        assert cf.get(KEY) == local.read_bytes()
+    assert notes() == []
+    assert unfinished(server) == 1  # nobody knows whose it is
+
+
+def test_two_uploads_to_one_name_at_the_same_time_do_not_share_parts(server: S3Server, local: Path) -> None:
+    other = bytes(SIZE)
+    with client(server) as inner:
+
+        class Meanwhile:
+            done = False
+
+            def started(self, item: Item) -> None:
+                pass
+
+            def moved(self, item: Item, size: int) -> None:
+                if not self.done:
+                    self.done = True
+                    inner.put(KEY, other)
+
+            def failed(self, item: Item, attempt: int, error: Exception) -> None:
+                raise error
+
+            def ended(self, item: Item, error: Exception | None) -> None:
+                pass
+
+        with client(server, observer=Meanwhile()) as outer:
+            outer.upload([(KEY, local)])
+            assert outer.get(KEY) in (other, local.read_bytes())  # that of whichever came last, and whole
+    assert unfinished(server) == 0
+    assert notes() == []
+
+
+def test_a_refusal_aborts_and_a_lost_network_does_not(
+    server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, left in ((AccessDenied("no"), 0), (ConnectionFailed("gone"), 1)):
+        with client(server) as cf, monkeypatch.context() as patched:
+            backend = cf._backend
+            assert isinstance(backend, S3Backend)
+            send, parts = backend.sender.send, [0]
+
+            def failing(request: HttpRequest, send: Any = send, parts: list[int] = parts, error: Any = error) -> Any:
+                if "partNumber=" in request.url:
+                    parts[0] += 1
+                    if parts[0] > 3:
+                        raise error
+                return send(request)
+
+            patched.setattr(backend.sender, "send", failing)
+            with pytest.raises(BatchError):
+                cf.upload([(KEY, local)])
+        assert unfinished(server) == left
+        assert len(notes()) == left
+    with client(server) as cf:
+        sent = Sent(cf, monkeypatch)
+        cf.upload([(KEY, local)])
+        assert (sent.begun, sent.parts) == (0, 6)
