@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from ...errors import AccessDenied
+from ...errors import AccessDenied, ConnectionFailed
 from ...redact import scrub
 from ...settings import Secrets
 from .signing import Keys
@@ -134,30 +135,32 @@ class Access:
             return lambda: keys
         if self._session is None:
             raise AssertionError("without keys that were given there is a session")
-        from botocore.exceptions import BotoCoreError
-
-        try:
+        with _understood("no credentials could be had"):
             credentials = self._session.get_credentials()
-        except BotoCoreError as error:
-            raise AccessDenied(f"no credentials could be had: {scrub(str(error))}") from error
         if credentials is None:
             self.described = "unsigned, as no credentials were found (no_sign_request says that this is meant)"
             return lambda: None
 
-        def frozen() -> Keys | None:
-            try:
+        def frozen() -> Keys:
+            with _understood("the credentials could not be refreshed"):
                 now = credentials.get_frozen_credentials()
-            except BotoCoreError as error:
-                raise AccessDenied(f"the credentials could not be refreshed: {scrub(str(error))}") from error
             return Keys(now.access_key, now.secret_key, now.token)
 
-        self.described = f"with the access key ...{frozen_tail(frozen())} found by botocore ({credentials.method})"
+        self.described = f"with the access key ...{frozen().access[-4:]} found by botocore ({credentials.method})"
         return frozen
 
 
-def frozen_tail(keys: Keys | None) -> str:
-    """The end of an access key's id, by which its owner knows it."""
-    return keys.access[-4:] if keys is not None else ""
+@contextmanager
+def _understood(failure: str) -> Iterator[None]:
+    """What botocore raises, as errors of ours; a service that could not be reached may be there in a moment."""
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    try:
+        yield
+    except (HTTPClientError, OSError) as error:
+        raise ConnectionFailed(f"{failure}: {scrub(str(error))}") from error
+    except (BotoCoreError, ClientError, RuntimeError, ValueError) as error:
+        raise AccessDenied(f"{failure}: {scrub(str(error))}") from error
 
 
 def _domain(region: str) -> str:

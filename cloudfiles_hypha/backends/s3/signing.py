@@ -39,7 +39,7 @@ class Signer:
 
     def __init__(self) -> None:
         self._derived: tuple[tuple[str, str, str], bytes] = (("", "", ""), b"")  # replaced as a whole
-        self._stamp = (0, "")  # likewise
+        self._stamp = (-1, "")  # likewise
 
     def headers(
         self,

@@ -1,0 +1,492 @@
+"""``s3://`` without a server, or with a scripted one: signatures, addresses, keys, what answers mean."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    IntegrityError,
+    ObjectNotFound,
+    RetryPolicy,
+    ServerError,
+    TooManyRequests,
+    TransferError,
+    TransferTimeout,
+)
+from cloudfiles_hypha.backends.s3 import replies
+from cloudfiles_hypha.backends.s3.access import Access
+from cloudfiles_hypha.backends.s3.sending import BucketSender
+from cloudfiles_hypha.backends.s3.signing import Keys, Signer, canonical_query
+from cloudfiles_hypha.transports import HttpRequest, HttpResponse
+
+GIVEN = {"AWS_ACCESS_KEY_ID": "AKIAGIVEN", "AWS_SECRET_ACCESS_KEY": "given-5ec2e7"}
+QUICK = RetryPolicy(attempts=2, first=0.001, longest=0.01, elapsed=5)
+
+# -- signatures: the examples of Amazon's S3 API Reference, "Examples: Signature Calculations"
+
+EXAMPLE = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+HOST = "examplebucket.s3.amazonaws.com"
+MAY_24 = 1369353600.0  # 2013-05-24T00:00:00Z
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "headers", "payload", "signature"),
+    [
+        (
+            "GET",
+            "/test.txt",
+            "",
+            [("range", "bytes=0-9")],
+            EMPTY,
+            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        ),
+        (
+            "PUT",
+            "/test%24file.text",
+            "",
+            [("date", "Fri, 24 May 2013 00:00:00 GMT"), ("x-amz-storage-class", "REDUCED_REDUNDANCY")],
+            "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        ),
+        ("GET", "/", "lifecycle=", [], EMPTY, "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+        (
+            "GET",
+            "/",
+            canonical_query({"prefix": "J", "max-keys": "2"}),
+            [],
+            EMPTY,
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
+    ],
+)
+def test_amazons_own_examples_are_signed_as_amazon_does(
+    method: str, path: str, query: str, headers: list[tuple[str, str]], payload: str, signature: str
+) -> None:
+    added = dict(
+        Signer().headers(
+            method, HOST, path, query, headers, keys=EXAMPLE, region="us-east-1", now=MAY_24, payload=payload
+        )
+    )
+    assert added["x-amz-date"] == "20130524T000000Z"
+    assert added["authorization"].endswith(f",Signature={signature}")
+
+
+def test_any_request_is_signed_as_botocore_does() -> None:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    from cloudfiles_hypha.paths import quote_path
+
+    chance = random.Random(7)
+    signer = Signer()
+    for _ in range(50):
+        key = "".join(chance.choices("aZ9-._~/ +%&=?#é日🦆'()*!@:", k=20)).strip("/") or "a"
+        query = canonical_query({"uploadId": "".join(chance.choices("aZ9~+/= é", k=9)), "partNumber": "7"})
+        path = f"/bucket/{quote_path(key)}"
+        request = AWSRequest("PUT", f"http://host:8333{path}?{query}", headers={"Content-MD5": "abc=="})
+        request.context["client_config"] = None
+        keys = Keys("AKID", f"secret{chance.random()}", chance.choice([None, "token/+="]))
+        auth = S3SigV4Auth(Credentials(keys.access, keys.secret, keys.token), "s3", "eu-west-3")
+        auth.payload = lambda request: "UNSIGNED-PAYLOAD"  # type: ignore[method-assign]
+        auth.add_auth(request)
+        from calendar import timegm
+        from time import strptime
+
+        now = float(timegm(strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")))
+        added = dict(
+            signer.headers(
+                "PUT",
+                "host:8333",
+                path,
+                query,
+                [("content-md5", "abc==")],
+                keys=keys,
+                region="eu-west-3",
+                now=now,
+            )
+        )
+        assert added["authorization"].rpartition("=")[2] == request.headers["Authorization"].rpartition("=")[2]
+
+
+def test_the_key_of_a_day_is_not_used_on_the_next_nor_for_another_secret_or_region() -> None:
+    signer, seen = Signer(), set()
+    for secret in ("a", "b"):
+        for region in ("x", "y"):
+            for now in (0.0, 86_400.0):
+                for fresh in (signer, Signer()):
+                    added = fresh.headers("GET", "h", "/", "", [], keys=Keys("k", secret), region=region, now=now)
+                    seen.add(added[-1])
+    assert len(seen) == 8
+
+
+# -- addresses
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("bucket", "endpoint", "secrets", "base", "path"),
+    [
+        ("b", None, {}, "https://b.s3.us-east-1.amazonaws.com", ""),
+        ("b", None, {"region": "eu-west-3"}, "https://b.s3.eu-west-3.amazonaws.com", ""),
+        ("b", None, {"region": "cn-north-1"}, "https://b.s3.cn-north-1.amazonaws.com.cn", ""),
+        ("b.c", None, {}, "https://s3.us-east-1.amazonaws.com/b.c", "/b.c"),
+        ("Old_Name", None, {}, "https://s3.us-east-1.amazonaws.com/Old_Name", "/Old_Name"),
+        ("b", None, {"addressing_style": "path"}, "https://s3.us-east-1.amazonaws.com/b", "/b"),
+        ("b", "http://host:9000", {}, "http://host:9000/b", "/b"),
+        ("b", "http://host:80", {}, "http://host/b", "/b"),
+        ("b", "https://host:443", {}, "https://host/b", "/b"),
+        ("b", "https://host", {"addressing_style": "virtual"}, "https://b.host", ""),
+    ],
+)
+def test_where_a_bucket_is(
+    home: Path, bucket: str, endpoint: str | None, secrets: dict[str, str], base: str, path: str
+) -> None:
+    for given in (secrets, {**secrets, **GIVEN}):  # found by botocore, and without it
+        place = Access(bucket, endpoint, given).place
+        assert (place.base, place.path) == (base, path)
+        assert place.host in base
+
+
+def test_endpoint_and_region_come_from_the_environment_and_the_profile(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "config").write_text(
+        "[default]\nregion = eu-west-1\n[profile mine]\nregion = eu-west-2\nendpoint_url = https://mine:9\n"
+        "s3 =\n  addressing_style = virtual\n"
+    )
+    assert Access("b", None, None).place.base == "https://b.s3.eu-west-1.amazonaws.com"
+    assert Access("b", None, {"profile": "mine"}).place.base == "https://b.mine:9"
+    with pytest.raises(ValueError, match="missing"):
+        Access("b", None, {"profile": "missing"})
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert Access("b", None, None).place.region == "eu-west-2"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any:1/")
+    for given in (None, GIVEN):
+        place = Access("b", None, given).place
+        assert place.region == "us-west-2"
+        assert "any:1" in place.base
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3only:2")
+    for given in (None, GIVEN):
+        assert "s3only:2" in Access("b", None, given).place.base
+        assert "named:3" in Access("b", "https://named:3", given).place.base
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+    for given in (None, GIVEN):
+        assert "amazonaws" in Access("b", None, given).place.base
+
+
+# -- keys
+
+
+def test_keys_are_found_in_the_order_that_is_promised(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(secrets: Any = None) -> str | None:
+        access = Access("bucket", "http://host", secrets)
+        keys = access.keys()
+        assert "5ec2e7" not in repr(keys) + repr(access) + access.described
+        return keys.access if keys is not None else None
+
+    def write(path: Path, name: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": "5ec2e7"}))
+
+    assert found() is None
+    (home / "credentials").write_text(
+        "[default]\naws_access_key_id = SHARED\naws_secret_access_key = 5ec2e7\n"
+        "[other]\naws_access_key_id = OTHER\naws_secret_access_key = 5ec2e7\n"
+    )
+    assert found() == "SHARED"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "5ec2e7")
+    assert found() == "ENV"
+    write(home / ".cloudvolume/secrets/aws-secret.json", "VOLUME")
+    assert found() == "VOLUME"
+    write(home / ".cloudfiles/secrets/aws-secret.json", "FILES")
+    assert found() == "FILES"
+    write(home / ".cloudvolume/secrets/bucket-aws-secret.json", "BUCKET")
+    write(home / ".cloudfiles/secrets/elsewhere-aws-secret.json", "ELSEWHERE")
+    assert found() == "BUCKET"
+    write(home / "a file.json", "FILE")
+    assert found(home / "a file.json") == found(str(home / "a file.json")) == "FILE"
+    assert found(GIVEN) == "AKIAGIVEN"
+    assert found({"profile": "other"}) == "OTHER"
+    assert found({"no_sign_request": True}) is None
+    monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+    assert found() is None
+
+
+@pytest.mark.parametrize(
+    ("secrets", "says"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "a"}, "needed together"),
+        ({"AWS_SECRET_ACCESS_KEY": "5ec2e7"}, "needed together"),
+        ({**GIVEN, "AWS_SESSION_TOKEN": "5ec2e7\n5ec2e7"}, "not a text"),
+        ({**GIVEN, "AWS_SECRET_ACCESS_KEY": "5ec2e7 5ec2e7"}, "white space"),
+        ({**GIVEN, "AWS_SECRET_ACCESS_KEY": 7}, "not a text"),
+        ({"token": "5ec2e7"}, "there is no 'token'"),
+        ({"no_sign_request": 7}, "neither true nor false"),
+        ({"addressing_style": "odd"}, "choose one of"),
+        ("/nowhere/5ec2e7.json", "cannot be read"),
+    ],
+)
+def test_secrets_that_make_no_sense_are_refused_and_not_shown(home: Path, secrets: Any, says: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=says) as caught:
+        Access("bucket", "http://host", secrets)
+    assert "5ec2e7" not in str(caught.value)
+
+
+@pytest.fixture
+def process(home: Path) -> Path:
+    """Keys that a program gives out, AKIA1 first, then AKIA2, ...; from AKIA3 on they last."""
+    script = home / "keys.py"
+    script.write_text(
+        "import datetime, json, pathlib, sys\n"
+        "count = pathlib.Path(sys.argv[1])\n"
+        "n = int(count.read_text()) + 1 if count.exists() else 1\n"
+        "count.write_text(str(n))\n"
+        "if n < 0: sys.exit('5ec2e7')\n"
+        "end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(minutes=12 if n < 3 else 600)\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': f'AKIA{n}', 'SecretAccessKey': '5ec2e7',\n"
+        "                  'SessionToken': 't', 'Expiration': end.isoformat()}))\n"
+    )
+    (home / "config").write_text(f"[default]\ncredential_process = {sys.executable} {script} {home / 'count'}\n")
+    return home / "count"
+
+
+def test_keys_that_are_refreshed_meanwhile_are_used_from_then_on(process: Path) -> None:
+    access = Access("bucket", "http://host", None)
+    seen = [keys.access for _ in range(6) if (keys := access.keys()) is not None]
+    assert seen == sorted(seen)
+    assert seen[-2:] == ["AKIA3", "AKIA3"]
+    assert "custom-process" in access.described
+
+
+def test_keys_that_cannot_be_had_are_an_error_and_not_unsigned_requests(process: Path) -> None:
+    process.write_text("-9")
+    with pytest.raises(AccessDenied, match="could not be|could be had"):
+        Access("bucket", "http://host", None).keys()
+
+
+def test_botocore_is_not_loaded_where_keys_were_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "botocore"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
+    for secrets in (GIVEN, {"no_sign_request": True}):
+        Access("bucket", "http://host", secrets).keys()
+    with pytest.raises(ImportError, match="AWS_SECRET_ACCESS_KEY"):
+        Access("bucket", "http://host", None)
+
+
+def test_a_pickled_client_keeps_its_keys_and_its_repr_shows_none() -> None:
+    with ArtifactFiles("s3://http://host/bucket/p", secrets=GIVEN) as cf:
+        copy = pickle.loads(pickle.dumps(cf))
+        assert copy._backend.access.keys() == Keys("AKIAGIVEN", "given-5ec2e7")
+        assert "5ec2e7" not in repr(copy) + repr(copy._settings) + repr(copy._location) + repr(copy._backend)
+
+
+# -- answers
+
+
+class Scripted:
+    """A transport that answers as told, and remembers what it was asked."""
+
+    def __init__(self, *answers: HttpResponse) -> None:
+        self.answers = [*answers]
+        self.seen: list[HttpRequest] = []
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        self.seen.append(request)
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> HttpResponse:
+    return HttpResponse(status, body, [], {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def error(code: str, more: str = "") -> bytes:
+    return f'<?xml version="1.0"?>\n<Error><Code>{code}</Code><Message>why</Message>{more}</Error>'.encode()
+
+
+def sender(*answers: HttpResponse, endpoint: str | None = None, **secrets: Any) -> tuple[BucketSender, Scripted]:
+    transport = Scripted(*answers)
+    return BucketSender("bucket", Access("bucket", endpoint, {**GIVEN, **secrets}), transport), transport  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "redirect",
+    [
+        answer(301, error("PermanentRedirect"), x_amz_bucket_region="eu-west-3", location="https://evil/bucket"),
+        answer(301, b"", x_amz_bucket_region="eu-west-3"),  # to a HEAD
+        answer(307, error("TemporaryRedirect"), x_amz_bucket_region="eu-west-3"),
+        answer(400, error("AuthorizationHeaderMalformed", "<Region>eu-west-3</Region>")),
+        answer(400, b"", x_amz_bucket_region="eu-west-3"),
+    ],
+)
+def test_a_bucket_in_another_region_is_asked_there_from_then_on(redirect: HttpResponse) -> None:
+    client, transport = sender(redirect, answer(200), answer(200))
+    client.send(HttpRequest("GET", "/a"))
+    client.send(HttpRequest("GET", "/b", follow=True))
+    assert [request.url for request in transport.seen] == [
+        "https://bucket.s3.us-east-1.amazonaws.com/a",
+        "https://bucket.s3.eu-west-3.amazonaws.com/a",
+        "https://bucket.s3.eu-west-3.amazonaws.com/b",
+    ]
+    assert "/eu-west-3/s3/" in dict(transport.seen[1].headers)["authorization"]
+    assert not any(request.follow for request in transport.seen)
+
+
+def test_a_redirect_that_names_no_region_is_an_error_and_not_followed() -> None:
+    client, transport = sender(answer(301, error("PermanentRedirect"), location="https://evil/bucket/a"))
+    with pytest.raises(TransferError, match="PermanentRedirect"):
+        client.send(HttpRequest("GET", "/a"))
+    assert len(transport.seen) == 1
+
+
+def test_a_store_that_sends_round_in_circles_is_given_up() -> None:
+    turns = [answer(301, b"", x_amz_bucket_region=region) for region in ("a-1", "b-1", "c-1", "d-1")]
+    client, transport = sender(*turns)
+    with pytest.raises(TransferError):
+        client.send(HttpRequest("GET", "/a"))
+    assert len(transport.seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "retryable"),
+    [
+        (404, "NoSuchKey", ObjectNotFound, False),
+        (404, "NoSuchBucket", ObjectNotFound, False),
+        (403, "AccessDenied", AccessDenied, False),
+        (403, "InvalidAccessKeyId", AccessDenied, False),
+        (403, "SignatureDoesNotMatch", AccessDenied, False),
+        (400, "ExpiredToken", AccessDenied, False),
+        (403, "RequestTimeTooSkewed", AccessDenied, False),
+        (503, "SlowDown", TooManyRequests, True),
+        (500, "InternalError", ServerError, True),
+        (400, "RequestTimeout", TransferTimeout, True),
+        (400, "BadDigest", IntegrityError, True),
+        (409, "OperationAborted", ServerError, True),
+        (200, "InternalError", ServerError, True),
+        (200, "SomethingNew", ServerError, True),
+        (404, "", ObjectNotFound, False),
+        (502, "", ServerError, True),
+    ],
+)
+def test_what_an_error_stands_for(status: int, code: str, kind: type[TransferError], retryable: bool) -> None:
+    client, _ = sender(answer(status, error(code) if code else b"<html>"))
+    with pytest.raises(kind) as caught:
+        client.checked(client.send(HttpRequest("GET", "/a")))
+    assert (type(caught.value), caught.value.status, caught.value.retryable) == (kind, status, retryable)
+    assert code in str(caught.value)
+    assert "5ec2e7" not in str(caught.value)
+    if kind is AccessDenied:
+        assert "the access key ...IVEN of secrets=" in str(caught.value)
+
+
+def test_new_keys_are_looked_for_when_the_store_says_that_they_are_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def credentials(name: str) -> None:
+        (home / "credentials").write_text(
+            f"[default]\naws_access_key_id = {name}\naws_secret_access_key = 5ec2e7\naws_session_token = {name}\n"
+        )
+
+    credentials("OLD")
+    transport = Scripted(answer(400, error("ExpiredToken")), answer(200), answer(400, error("ExpiredToken")))
+    client = BucketSender("bucket", Access("bucket", "http://host", None), transport)  # type: ignore[arg-type]
+    client._access.keys()
+    credentials("NEW")
+    client.send(HttpRequest("GET", "/a"))
+    assert ["Credential=NEW" in dict(request.headers)["authorization"] for request in transport.seen] == [False, True]
+    with pytest.raises(AccessDenied, match="sign in again"):
+        client.send(HttpRequest("GET", "/a"))
+
+
+def test_unsigned_requests_have_no_trace_of_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "5ec2e7")
+    transport = Scripted(answer(403, error("AccessDenied")))
+    access = Access("bucket", None, {"no_sign_request": True})
+    with pytest.raises(AccessDenied, match="asked unsigned"):
+        BucketSender("bucket", access, transport).send(HttpRequest("GET", "/a"))  # type: ignore[arg-type]
+    assert transport.seen[0].headers == ()
+
+
+def test_whoever_pays_says_so_and_signs_it() -> None:
+    client, transport = sender(answer(200), request_payer="requester")
+    client.send(HttpRequest("GET", "/a"))
+    headers = dict(transport.seen[0].headers)
+    assert headers["x-amz-request-payer"] == "requester"
+    assert "x-amz-request-payer" in headers["authorization"]
+
+
+# -- XML
+
+
+def test_a_page_of_a_listing_is_read_whatever_is_in_its_names() -> None:
+    body = (
+        b'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+        b"<EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>"
+        b"<NextContinuationToken>on+/=</NextContinuationToken>"
+        b"<Contents><Key>d/a%2Bb+c%0A%26</Key><Size>3</Size><ETag>&quot;abc&quot;</ETag>"
+        b"<LastModified>2024-01-02T03:04:05.500Z</LastModified></Contents>"
+        b"<Contents><Key>d/</Key><Size>0</Size></Contents>"
+        b"<CommonPrefixes><Prefix>d/%C3%BC/</Prefix></CommonPrefixes></ListBucketResult>"
+    )
+    page = replies.page(body)
+    assert page.following == "on+/="
+    info, folder = page.entries
+    assert not isinstance(info, str)
+    assert (info.path, info.size, info.etag, info.last_modified) == ("d/a+b c\n&", 3, "abc", 1704164645.5)
+    assert folder == "d/ü/"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"<Error><Code>x</Code></Error>",
+        b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult/>',
+        b"<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>",
+    ],
+)
+def test_what_is_no_listing_is_no_empty_listing(body: bytes) -> None:
+    with pytest.raises(ServerError):
+        replies.page(body)
+
+
+def test_an_error_with_the_secret_in_it_is_cleaned() -> None:
+    found = replies.refusal(b"<Error><Code>A</Code><Message>\x1b\xc2\x9b?X-Amz-Signature=5ec2e7</Message></Error>")
+    assert found.code == "" or "5ec2e7" not in found.message
+
+
+def test_a_listing_that_goes_in_circles_is_an_error() -> None:
+    body = (
+        b"<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>"
+        b"<Contents><Key>a</Key><Size>1</Size></Contents></ListBucketResult>"
+    )
+    with ArtifactFiles("s3://http://host/bucket", secrets=GIVEN, retry=QUICK, num_threads=0) as cf:
+        cf._backend.sender._transport = Scripted(answer(200, body), answer(200, body))  # type: ignore[attr-defined]
+        with pytest.raises(TransferError, match="just been"):
+            list(cf)
