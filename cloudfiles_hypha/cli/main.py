@@ -52,8 +52,9 @@ def _whole_number(least: int) -> Callable[[str], int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Bulk transfer for Hypha artifacts.",
-        epilog="A CLOUDPATH is hypha://workspace/alias[@version][/path], mem://bucket[/path] or http(s)://host/path. "
+        description="Bulk transfer for Hypha artifacts and S3 buckets.",
+        epilog="A CLOUDPATH is hypha://workspace/alias[@version][/path], s3://bucket[/path], "
+        "s3://https://host/bucket[/path], mem://bucket[/path] or http(s)://host/path. "
         "The token is taken from the environment (HYPHA_TOKEN), and so is the server (HYPHA_SERVER_URL). "
         "Exit codes: 0 all went well, 1 some item failed or is not published, 2 not begun, 130 interrupted.",
     )

@@ -29,6 +29,7 @@ from cloudfiles_hypha import (
     RetryPolicy,
     TransferError,
 )
+from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.content.codecs import CODECS, decompress
 from tests.support.object_server import ObjectServer
 from tests.support.s3_servers import S3Server, moto, seaweed
@@ -604,6 +605,29 @@ class OnS3(BackendContract):
             assert {each["skipped"] for each in cf.download("x/", tmp_path / "to")} == {True}
         for name, each in files.items():
             assert (tmp_path / "to" / name).read_bytes() == each
+
+    def test_the_command_line_copies_lists_compares_and_removes(
+        self, server: S3Server, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    ) -> None:
+        for name, value in server.secrets.items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / "from" / "d").mkdir(parents=True)
+        for name in ("a", "d/b c"):
+            (tmp_path / "from" / name).write_bytes(TEN)
+        here, there = str(tmp_path / "from"), place.cloudpath
+        assert main(["cp", "-r", "--no-progress", here, f"{there}/x/"]) == 0
+        assert main(["verify", here, f"{there}/x"]) == 0
+        assert main(["cp", "-r", "--no-progress", f"{there}/x/", str(tmp_path / "to")]) == 0
+        assert main(["cp", "--no-progress", f"{there}/x/a", f"{there}/y"]) == 0
+        assert main(["rm", "--no-progress", f"{there}/x/a"]) == 0
+        capfd.readouterr()
+        assert main(["ls", there]) == 0
+        assert capfd.readouterr().out.split("\n") == ["x/d/b c", "y", ""]
+        assert main(["cat", f"{there}/y"]) == 0
+        assert capfd.readouterr().out == TEN.decode()
+        assert (tmp_path / "to" / "d" / "b c").read_bytes() == TEN
+        assert main(["cp", "--no-progress", f"{there}/missing", str(tmp_path / "to")]) == 1
+        assert main(["commit", there]) == 2
 
     def test_a_listing_knows_sizes_etags_and_times(self, place: Place, cf: ArtifactFiles) -> None:
         place.fill({"a": TEN})

@@ -194,11 +194,11 @@ def late():
 
 # Each costs milliseconds that a program which does not use it would pay for.
 HEAVY = {
-    *("requests", "pycurl", "gevent", "greenlet", "urllib3", "tenacity", "tqdm"),
+    *("requests", "pycurl", "gevent", "greenlet", "urllib3", "tenacity", "tqdm", "botocore"),
     *("asyncio", "email", "hashlib", "http.client", "importlib.metadata", "shutil", "socket", "ssl", "tempfile"),
     *("urllib.request", "uuid", "mimetypes", "google.auth", "google_crc32c"),
     *(f"{NAME}.{each}" for each in ("backends.hypha", "backends.web", "backends.memory", "backends.local")),
-    *(f"{NAME}.{each}" for each in ("backends.gcs", "credentials", "cli")),
+    *(f"{NAME}.{each}" for each in ("backends.gcs", "backends.s3", "credentials", "cli")),
     *(f"{NAME}.{each}" for each in ("transports", "content.digests", "content.sinks", "content.spool", "disk")),
     *(f"{NAME}.{each}" for each in ("engine.carriers", "transfers.tree", "transfers.save", "transfers.download")),
 }
