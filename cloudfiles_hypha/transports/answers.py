@@ -100,7 +100,8 @@ def fetch(transport: Sender, url: str, request: GetRequest, *, md5: bool) -> Fet
     """
     response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True))
     start, end = request.start or 0, request.end
-    if response.status == 200 and start and (end is None or len(response.body) <= end - start):
+    ignored = response.status == 200 and not _is_part(request, response)
+    if ignored and start and (end is None or len(response.body) <= end - start):
         response = transport.send(HttpRequest("GET", url, follow=True))
     return read_body(request, response, md5=md5)
 
@@ -138,6 +139,13 @@ def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> 
     return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)
 
 
+def _is_part(request: GetRequest, response: HttpResponse) -> bool:
+    """Whether an answer has only some of an object's bytes; some servers say 200 and mean 206."""
+    if response.status == 200 and not request.whole:
+        return response.header("content-range") is not None
+    return response.status == 206
+
+
 def _refuse_known(request: GetRequest, response: HttpResponse) -> None:
     """Some servers compare no more than one ETag, and send what is here already."""
     if request.known and response.status in (200, 206) and etag_of(response) in request.known:
@@ -148,7 +156,7 @@ def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, 
     """What object a body is of, and which bytes of it; raises unless it is what was asked for, or all of it."""
     start, end = request.start or 0, request.end
     length = response.header("content-length")
-    if response.status == 200:
+    if not _is_part(request, response):
         size = int(length) if length is not None and length.isdigit() else None
         if start and end is not None and size == end - start:
             raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
@@ -166,7 +174,8 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     status, content = response.status, response.body
     start, end = request.start or 0, request.end
     _refuse_known(request, response)
-    if status == 200:
+    part = _is_part(request, response)
+    if status == 200 and not part:
         size: int | None = len(content)
         verified: str | None = check_md5(content, md5_in(response) if md5 else None)
         by_length = verified == "length"
@@ -176,7 +185,7 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
             content = slice_of(content, start, end)
             if not start and size == end and by_length:
                 size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
-    elif status == 206:
+    elif part:
         stop, size = _stretch(request, response)
         if len(content) != stop - start:
             raise IntegrityError(f"expected {stop - start} bytes, got {len(content)}", status=206)

@@ -32,7 +32,7 @@ from cloudfiles_hypha import (
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.content.codecs import CODECS, decompress
 from tests.support.object_server import ObjectServer
-from tests.support.s3_servers import S3Server, moto, seaweed
+from tests.support.s3_servers import S3Server, moto, rclone, seaweed
 
 TEN = b"0123456789"
 KEYS = Result.__required_keys__
@@ -560,6 +560,13 @@ def moto_server() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def rclone_server() -> Iterator[S3Server]:
+    with rclone() as server:
+        server.make_bucket("contract")
+        yield server
+
+
 class OnS3(BackendContract):
     """What holds for ``s3://``, whoever serves it. Each test has a folder to itself: SeaweedFS takes 100 buckets."""
 
@@ -654,3 +661,12 @@ class TestMoto(OnS3):
     @pytest.fixture
     def server(self, moto_server: S3Server) -> S3Server:
         return moto_server
+
+
+class TestRclone(OnS3):
+    # of a folder whose name is there in another normal form it makes one
+    odd_names: ClassVar[list[str]] = [name for name in ODD_NAMES if name == unicodedata.normalize("NFC", name)]
+
+    @pytest.fixture
+    def server(self, rclone_server: S3Server) -> S3Server:
+        return rclone_server

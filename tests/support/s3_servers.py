@@ -1,9 +1,10 @@
-"""Real servers that speak S3, for tests: SeaweedFS (from the environment of the embedded server) and moto."""
+"""Real servers that speak S3, for tests: SeaweedFS (from the environment of the embedded server), moto and rclone."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -154,3 +155,19 @@ def moto() -> Iterator[S3Server]:
         serving(command, Path(folder), lambda: status_of(f"{url}/moto-api/") == 200),
     ):
         yield S3Server(url)
+
+
+@contextmanager
+def rclone() -> Iterator[S3Server]:
+    """``rclone serve s3`` on a folder; skips where it is not installed."""
+    program = shutil.which("rclone") or shutil.which("rclone", path=os.path.dirname(sys.executable))
+    if program is None:
+        pytest.skip("rclone is not installed")
+    (port,) = choose_ports(1)
+    url = f"http://{HOST}:{port}"
+    with tempfile.TemporaryDirectory(prefix="rclone-") as folder:
+        home = Path(folder)
+        (home / "data").mkdir()
+        command = [program, "serve", "s3", f"--addr={HOST}:{port}", f"--auth-key={KEY},{SECRET}", str(home / "data")]
+        with serving(command, home, lambda: status_of(url) is not None):
+            yield S3Server(url)

@@ -185,7 +185,8 @@ def seconds(text: str) -> float | None:
 
 def upload_id(body: bytes) -> str:
     """The id of a multipart upload that was begun."""
-    found = _expect(body, "InitiateMultipartUploadResult").findtext("UploadId")
+    # rclone calls it by the name of the request
+    found = _expect(body, "InitiateMultipartUploadResult", "InitiateMultipartUpload").findtext("UploadId")
     if not found:
         raise ServerError("the store began a multipart upload and does not say which")
     return found
@@ -217,8 +218,8 @@ def completion(etags: Iterator[str]) -> bytes:
     return f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode("ascii")
 
 
-def _expect(body: bytes, tag: str) -> ElementTree.Element:
+def _expect(body: bytes, *tags: str) -> ElementTree.Element:
     root = parse(body)
-    if root.tag != tag:
-        raise ServerError(f"the store answers with <{scrub(root.tag)[:40]}> where <{tag}> is due")
+    if root.tag not in tags:
+        raise ServerError(f"the store answers with <{scrub(root.tag)[:40]}> where <{tags[0]}> is due")
     return root

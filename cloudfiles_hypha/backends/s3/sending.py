@@ -18,6 +18,7 @@ _SIGNED = frozenset({"content-md5", "content-type"})
 # Statuses that whoever asked understands: the answers to conditions and ranges.
 _ANSWERS = frozenset({304, 412, 416})
 _CORRECTIONS = 3
+_LENGTH = "content-length"
 
 
 class BucketSender:
@@ -37,8 +38,9 @@ class BucketSender:
             response = self._transport.send(self._signed(request, place, keys))
             status = response.status
             if 200 <= status < 300 or status in _ANSWERS:
-                if status == 416 and response.header("content-range") is None and (size := true_size(response.body)):
-                    response.headers["content-range"] = f"bytes */{size}"  # said in XML only
+                if status == 416 and response.header("content-range") is None:
+                    size = true_size(response.body) or self.send(HttpRequest("HEAD", request.url)).header(_LENGTH)
+                    response.headers["content-range"] = f"bytes */{size}"  # which some stores leave out
                 return response
             found = refusal(response.body)
             if status in (301, 307, 400, 403):
