@@ -130,6 +130,17 @@ def _upper_case_proxy() -> str | None:
     return os.environ.get("HTTP_PROXY") or None
 
 
+def _simple(request: HttpRequest) -> tuple[bool, bool] | None:
+    """What tells GETs without anything special from each other, but for URL and values of headers; else None."""
+    special = request.body is not None or request.sink is not None or request.idle is not None or request.once
+    return None if special or request.method != "GET" else (request.follow, bool(request.headers))
+
+
+def _lines(headers: dict[str, str]) -> list[str]:
+    """Headers as libcurl wants them; an empty Expect keeps it from waiting for "100 Continue" before larger bodies."""
+    return ["Expect:", *(f"{name}: {value}" if value else f"{name};" for name, value in headers.items())]
+
+
 class CurlHandle:
     """One easy handle with what belongs to the request it carries. Used by one worker at a time."""
 
@@ -147,7 +158,7 @@ class CurlHandle:
         self.parked = False  # streams, and somebody waits for the next bytes
         self.outcome: Outcome | None = None  # of one that streams
         self._timeouts = timeouts
-        self._plain = False  # set up for a plain GET, so that only the URL needs to change
+        self._simple: tuple[bool, bool] | None = None  # set up for GETs like this one, so that little needs to change
         self._source: Upload | None = None
         self._block = b""  # what of the source is to be sent next, from ``_sent`` on
         self._sent = 0
@@ -167,15 +178,17 @@ class CurlHandle:
         self.chunks.clear()
         self.header_lines.clear()
         self.url = check_url(request.url)
-        plain = request.method == "GET" and not request.headers and request.follow and request.sink is None
-        if not (plain and self._plain):
+        simple = _simple(request)
+        if simple is None or simple != self._simple:
             self._reset()
-            self._plain = plain
+            self._simple = simple
             if request.follow:
                 curl.setopt(pycurl.FOLLOWLOCATION, 1)
                 curl.setopt(pycurl.MAXREDIRS, _REDIRECTS)
-            if not plain:
+            if simple is None or request.headers:
                 self._describe(request)
+        elif request.headers:
+            curl.setopt(pycurl.HTTPHEADER, _lines(check_headers(request.headers)))
         if self._proxy is not None:
             if request.url.startswith("http:"):
                 curl.setopt(pycurl.PROXY, self._proxy)
@@ -204,9 +217,8 @@ class CurlHandle:
 
     def _describe(self, request: HttpRequest) -> None:
         curl, body = self.curl, request.body
-        # An empty Expect keeps libcurl from waiting for "100 Continue" before each larger body.
         given = check_headers(request.headers)
-        headers = ["Expect:", *(f"{name}: {value}" if value else f"{name};" for name, value in given.items())]
+        headers = _lines(given)
         if request.idle is not None:
             curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(request.idle)))
         if request.once:
@@ -342,7 +354,7 @@ class CurlHandle:
         self.streams = self.parked = self._hungry = self._paused = False
         self._block = b""
         source, self._source = self._source, None
-        if not self._plain:
+        if self._simple is None:
             self.curl.reset()
         if source is not None:
             source.close()
@@ -351,5 +363,5 @@ class CurlHandle:
         """Close the connection, unless it is the parent's."""
         if self._pid == os.getpid():
             self.curl.close()  # also out of the midst of a transfer
-        self._plain = True  # there is nothing to reset any more
+        self._simple = (False, False)  # there is nothing to reset any more
         self.unload()
