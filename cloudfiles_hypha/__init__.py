@@ -15,6 +15,7 @@ from .errors import (
     IntegrityError,
     InvalidContent,
     InvalidRequest,
+    LossyWarning,
     NotModified,
     NotStaged,
     ObjectNotFound,
@@ -33,7 +34,7 @@ from .errors import (
 from .files import ArtifactFiles
 from .models import ObjectInfo, Timeouts
 from .progress import Item, Observer
-from .results import Comparison, FileResult, Result
+from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize
 from .retry import RetryPolicy
 
 __version__ = "0.2.0"
@@ -50,12 +51,14 @@ __all__ = [
     "CommitError",
     "Comparison",
     "ConnectionFailed",
+    "CopyResult",
     "DecompressionError",
     "FileResult",
     "IntegrityError",
     "InvalidContent",
     "InvalidRequest",
     "Item",
+    "LossyWarning",
     "NotModified",
     "NotStaged",
     "ObjectInfo",
@@ -68,6 +71,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "StagedWarning",
+    "SubtreeSize",
     "Timeouts",
     "TooManyRequests",
     "TransferError",

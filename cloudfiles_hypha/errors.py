@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from .results import FileResult, Result
+    from .results import CopyResult, FileResult, Result
 
 
 class TransferError(OSError):
@@ -138,7 +138,9 @@ class BatchError(TransferError):
     batch has run, so nothing that succeeded is lost.
     """
 
-    def __init__(self, message: str, results: Sequence[Result] | Sequence[FileResult] = ()) -> None:
+    def __init__(
+        self, message: str, results: Sequence[Result] | Sequence[FileResult] | Sequence[CopyResult] = ()
+    ) -> None:
         super().__init__(message)
         self.results: list[Result] = cast("list[Result]", list(results))
 
@@ -149,7 +151,11 @@ class BatchError(TransferError):
 
     @classmethod
     def from_results(
-        cls, verb: str, results: Sequence[Result] | Sequence[FileResult], *, of: int | None = None
+        cls,
+        verb: str,
+        results: Sequence[Result] | Sequence[FileResult] | Sequence[CopyResult],
+        *,
+        of: int | None = None,
     ) -> BatchError:
         """Describe what failed: how many (of ``of`` items, or of these), and the first few by name."""
         failed = [result for result in results if result["error"] is not None]
@@ -172,6 +178,10 @@ class CommitError(BatchError):
 
 class StagedWarning(UserWarning):
     """Files went into a staging that was already open, so they are not published before somebody commits."""
+
+
+class LossyWarning(UserWarning):
+    """Objects were copied to a place that cannot keep all that was stored of them besides their bytes."""
 
 
 class WithdrawnWarning(UserWarning):

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, cast, overload
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from . import backends
 from .arguments import (
@@ -34,12 +36,12 @@ from .content.codecs import Compress, encoding_name
 from .content.sources import Content
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
-from .errors import BatchError, ObjectNotFound
+from .errors import BatchError, ObjectNotFound, TransferError
 from .models import GetRequest, ObjectInfo, PutRequest, Timeouts
-from .paths import Location, check_name
+from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .redact import without_credentials
-from .results import Comparison, FileResult, Result, content_size, raise_failures
+from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize, content_size, raise_failures
 from .retry import RetryPolicy
 from .settings import THRESHOLD, Secrets, Settings, timeouts_of
 from .transfers.batch import Batches
@@ -53,11 +55,17 @@ if TYPE_CHECKING:
 
     from .backends.hypha.staging import Staging
     from .disk.tree import Symlinks
+    from .transfers.copies import Copies, Side, Transfer
+    from .transfers.copies import Overwrite as Overwriting
+    from .transfers.copy import Wanted
     from .transfers.save import Overwrite
     from .transfers.tree import PathLike, Trees
     from .transports import Transport
 
 Results = list[Result]
+_Names = list[str]
+# Names that are asked for together where not all of them can be, or somebody watches.
+_ASKED_TOGETHER = 1000
 
 
 class ArtifactFiles:
@@ -705,31 +713,211 @@ class ArtifactFiles:
         """
         return self._trees().verify(local, prefix, name_filter(include, exclude))
 
+    # -- moving -----------------------------------------------------------------------------------------------
+
+    def transfer_to(
+        self,
+        dest: str | ArtifactFiles,
+        paths: str | Iterable[Transfer] | None = None,
+        *,
+        overwrite: Overwriting = "always",
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
+    ) -> Any:
+        """Copy files to another place, or within this one, as they are stored; names stay the same.
+
+        ``dest`` is a cloudpath (whose credentials come from the environment, or from here if it is of the same
+        server) or an ``ArtifactFiles``. ``paths`` is one path: a ``CopyResult`` comes back, or an error is raised. Or
+        it is a prefix ending in a slash, or None for everything there is. Or an iterable (a generator, too) of paths,
+        of ``(path, target)`` pairs, or of dicts with ``path`` and, if it is to be called otherwise there,
+        ``dest_path``, and ``tags``. The latter three give a list of ``CopyResult`` dicts in order; for errors see
+        ``get``.
+
+        Where the store can, it makes the copies itself. Elsewhere the stored bytes pass through here, with content
+        type, cache control and content encoding, and are verified as they are read and as they are written. What the
+        target cannot keep of the former two is a ``LossyWarning``; a content encoding that it cannot keep is an error
+        of that item, before it is read. On Hypha all is committed together at the end.
+
+        ``overwrite`` is what to do with files that are there: "always", "never", "newer" (replace it if the source has
+        been modified after it) or "different" (if its ETag says so, or nothing can be compared).
+        """
+        with self._facing(dest) as target, target._reading_from(self) as source:
+            return target._transfer(source, paths, overwrite, total, raise_errors, progress, cancel)
+
+    def transfer_from(
+        self,
+        source: str | ArtifactFiles,
+        paths: str | Iterable[Transfer] | None = None,
+        *,
+        overwrite: Overwriting = "always",
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
+    ) -> Any:
+        """Copy files from another place to this one; otherwise like ``transfer_to``."""
+        with self._facing(source) as found, self._reading_from(found) as reader:
+            return self._transfer(reader, paths, overwrite, total, raise_errors, progress, cancel)
+
+    def _transfer(
+        self,
+        source: ArtifactFiles,
+        paths: str | Iterable[Transfer] | None,
+        overwrite: Overwriting,
+        total: int | None,
+        raise_errors: bool,
+        progress: ProgressOption,
+        cancel: Cancellation | None,
+    ) -> Any:
+        from .transfers.copies import wanted_of
+
+        copies = self._copies(source, overwrite, cancel)
+        alone = isinstance(paths, str) and paths != "" and not paths.endswith("/")
+        if paths is None or (isinstance(paths, str) and not alone):
+            wanted: Iterable[Wanted] = copies.below(paths or "")
+        else:
+            items: Iterable[Transfer] = [paths] if isinstance(paths, str) else paths
+            wanted, total = wanted_of(items, total)
+        results = copies.run(wanted, self._bar(False if alone else progress, "transfer", total))
+        if alone:
+            if results[0]["error"] is not None:
+                raise results[0]["error"]
+            return results[0]
+        if raise_errors:
+            raise_failures("transfer", results)
+        return results
+
+    def move(self, src: str, dest: str, *, overwrite: Overwriting = "always") -> CopyResult:
+        """Move one file: ``dest`` is a path here, or a whole cloudpath that ends in a name. See ``moves``."""
+        target: ArtifactFiles | str | None = None
+        if "://" in dest:
+            target, dest = parent_of(dest), last_of(dest)
+        (result,) = self.moves([(src, dest)], target, overwrite=overwrite, raise_errors=False)
+        if result["error"] is not None:
+            raise result["error"]
+        return result
+
+    def moves(
+        self,
+        pairs: Iterable[Transfer],
+        dest: str | ArtifactFiles | None = None,
+        *,
+        overwrite: Overwriting = "always",
+        total: int | None = None,
+        raise_errors: bool = True,
+        progress: ProgressOption = None,
+        cancel: Cancellation | None = None,
+    ) -> list[CopyResult]:
+        """Move files, each to the path that stands beside it, here or at ``dest``; see ``transfer_to``.
+
+        A source is removed only when its copy has been acknowledged by the target, on Hypha committed, and only if it
+        still is the version that was copied; else it stays, and the result has an error although ``done`` says
+        "copied". What was not copied since it was there (``overwrite``) stays as well. A name cannot be read and be
+        written to in the same call.
+        """
+        from .transfers.copies import wanted_of
+
+        with self._facing(self if dest is None else dest) as target, target._reading_from(self) as source:
+            copies = target._copies(source, overwrite, cancel)
+            copies.check_movable()
+            wanted, total = wanted_of(pairs, total)
+            results = copies.run(wanted, target._bar(progress, "move", total), verb="move")
+            copies.remove_moved(results)
+        if raise_errors:
+            raise_failures("move", results)
+        return results
+
+    def _copies(self, source: ArtifactFiles, overwrite: Overwriting, cancel: Cancellation | None) -> Copies:
+        from .transfers.copies import Copies, CopyOptions  # only here: many programs copy nothing
+
+        options = CopyOptions(self._goes_in_parts, self._settings.part_size, overwrite, cancel)
+        return Copies(source._side(), self._side(), options)
+
+    def _side(self) -> Side:
+        from .transfers.copies import Side
+
+        return Side(self._batches, self._location, without_credentials(self.cloudpath))
+
+    @contextmanager
+    def _facing(self, other: str | ArtifactFiles) -> Iterator[ArtifactFiles]:
+        """The files at the other end of a copy; what is opened for that is closed again."""
+        if isinstance(other, ArtifactFiles):
+            yield other
+            return
+        made = self._beside(other)
+        try:
+            yield made
+        finally:
+            made.close()
+
+    def _beside(self, cloudpath: str) -> ArtifactFiles:
+        """The files at another cloudpath, with the same options; secrets go where they are meant for only."""
+        location = backends.locate(cloudpath)
+        settings = self._settings
+        same_server = location.scheme == self._location.scheme == "hypha" and getattr(location, "server", None) is None
+        if not same_server and location.root != self._location.root:
+            settings = replace(settings, token=None, secrets=None, server_url=None)
+        made = ArtifactFiles.__new__(ArtifactFiles)
+        made._open(cloudpath, location, settings)
+        return made
+
+    @contextmanager
+    def _reading_from(self, source: ArtifactFiles) -> Iterator[ArtifactFiles]:
+        """``source`` itself, or its like whose transport this one's workers can wait for."""
+        if source._transport is None or source._engine.green == self._engine.green:
+            yield source
+            return
+        state = source.__getstate__()
+        state["settings"]["green"] = self._engine.green
+        if source._settings.session is None:
+            state["settings"]["transport"] = "auto"  # not every one runs in greenlets
+        like = ArtifactFiles.__new__(ArtifactFiles)
+        like.__setstate__(state)
+        try:
+            yield like
+        finally:
+            like.close()
+
     # -- asking -----------------------------------------------------------------------------------------------
 
     @overload
-    def exists(self, paths: str) -> bool: ...  # type: ignore[overload-overlap]
+    def exists(self, paths: str, progress: ProgressOption = ...) -> bool: ...  # type: ignore[overload-overlap]
     @overload
-    def exists(self, paths: Iterable[str]) -> dict[str, bool]: ...
-    def exists(self, paths: str | Iterable[str]) -> bool | dict[str, bool]:
+    def exists(self, paths: Iterable[str], progress: ProgressOption = ...) -> dict[str, bool]: ...
+    def exists(self, paths: str | Iterable[str], progress: ProgressOption = None) -> bool | dict[str, bool]:
         """Whether files are there: a bool for a path, a dict of path to bool for an iterable.
 
         False means that the server said "not there"; being refused or out of reach raises.
         """
         scalar = is_scalar(paths)
         names = [check_name(path) for path in ([cast(str, paths)] if scalar else dict.fromkeys(paths))]
-        there = self._exists(names) if names else {}
+        bar = self._bar(False if scalar else progress, "exists", len(names))
+        there = self._exists(names, bar) if names else {}
         return there[cast(str, paths)] if scalar else there
 
-    def _exists(self, names: list[str]) -> dict[str, bool]:
-        full = [self._prefix + name for name in names]
-        try:
-            known = self._backend.exists(full, self._control())
-        except ObjectNotFound:  # the artifact itself is not there, so nothing in it is
-            return dict.fromkeys(names, False)
-        if known is not None:
-            return {name: known[path] for name, path in zip(names, full, strict=True)}
-        results = self._heads(names)
+    def _exists(self, names: list[str], bar: Progress) -> dict[str, bool]:
+        there: dict[str, bool] = {}
+        # a backend that knows better asks for many at once; only a bar needs to hear of some before the others
+        step = _ASKED_TOGETHER if bar.shown else max(1, len(names))
+        with closing(bar):
+            for start in range(0, len(names), step):
+                asked = names[start : start + step]
+                full = [self._prefix + name for name in asked]
+                try:
+                    known = self._backend.exists(full, self._control())
+                except ObjectNotFound:  # the artifact itself is not there, so nothing in it is
+                    known = dict.fromkeys(full, False)
+                if known is None:  # told one by one
+                    return there | self._exist(names[start:], bar)
+                there.update((name, known[path]) for name, path in zip(asked, full, strict=True))
+                for _ in asked:
+                    bar.add(None)
+        return there
+
+    def _exist(self, names: list[str], bar: Progress) -> dict[str, bool]:
+        results = self._heads(names, bar)
         failed = [r for r in results if r["error"] is not None and not isinstance(r["error"], ObjectNotFound)]
         if failed:
             raise (
@@ -737,11 +925,17 @@ class ArtifactFiles:
             )
         return {result["path"]: result["error"] is None for result in results}
 
-    def _heads(self, names: Sequence[str]) -> Results:
+    def _heads(self, names: Sequence[str], bar: Progress | None = None) -> Results:
         context = self._batches.context()
         tasks = [Head(context, index, name, self._prefix + check_name(name)) for index, name in enumerate(names)]
         resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
-        return self._batches.collect(tasks, resolver)
+        if bar is None:
+            return self._batches.collect(tasks, resolver)
+
+        def noted(index: int, result: Result) -> None:
+            bar.add(None)
+
+        return self._batches.collect(tasks, resolver, bar, noted=noted)
 
     @overload
     def head(self, paths: str) -> ObjectInfo: ...  # type: ignore[overload-overlap]
@@ -761,33 +955,81 @@ class ArtifactFiles:
         return {result["path"]: result["content"] for result in results}
 
     @overload
-    def size(self, paths: str) -> int: ...  # type: ignore[overload-overlap]
+    def size(self, paths: str, return_sum: bool = ...) -> int: ...  # type: ignore[overload-overlap]
     @overload
-    def size(self, paths: Iterable[str]) -> dict[str, int]: ...
-    def size(self, paths: str | Iterable[str]) -> Any:
-        """Size in bytes; for an iterable a dict by path."""
+    def size(self, paths: Iterable[str], return_sum: Literal[False] = ...) -> dict[str, int]: ...
+    @overload
+    def size(self, paths: Iterable[str], return_sum: Literal[True]) -> int: ...
+    def size(self, paths: str | Iterable[str], return_sum: bool = False) -> Any:
+        """Size in bytes; for an iterable a dict by path, or with ``return_sum`` the bytes of all of them together."""
         if is_scalar(paths):
             return self.head(cast(str, paths)).size
-        return {path: info.size for path, info in self.head(paths).items()}
+        sizes = {path: info.size for path, info in self.head(paths).items()}
+        if not return_sum:
+            return sizes
+        unknown = [path for path, size in sizes.items() if size is None]
+        if unknown:
+            raise TransferError("the server does not say how large this is, so there is no sum", path=unknown[0])
+        return sum(size for size in sizes.values() if size is not None)
 
-    def list(self, prefix: str = "", flat: bool = False) -> Iterator[str]:
+    def subtree_size(self, prefix: str = "") -> SubtreeSize:
+        """How many files there are below ``prefix``, and their bytes together, from one listing.
+
+        Like ``list``, ``prefix`` need not be a folder. What a listing gives no size of is asked for by name.
+        """
+        files = size = 0
+        for _, known in self.list(prefix, size=True):
+            files += 1
+            size += known or 0
+        return SubtreeSize(files, size)
+
+    @overload
+    def list(self, prefix: str = ..., flat: bool = ..., *, size: Literal[False] = ...) -> Iterator[str]: ...
+    @overload
+    def list(self, prefix: str = ..., flat: bool = ..., *, size: Literal[True]) -> Iterator[tuple[str, int | None]]: ...
+    def list(self, prefix: str = "", flat: bool = False, *, size: bool = False) -> Iterator[Any]:
         """Yield the paths that begin with ``prefix``, which need not be a folder.
 
-        With ``flat`` only one level is listed, and folders appear once, with a slash at the end. Either
+        With ``flat`` only one level is listed, and folders appear once, with a slash at the end. With ``size`` it
+        yields pairs of a path and its bytes (None for a folder), which most stores tell in the listing itself. Either
         everything is listed or an error is raised. A plain web server cannot be listed.
         """
         if not isinstance(prefix, str):
             raise TypeError(f"prefix is a string, not {type(prefix).__name__}")
         if prefix.startswith("/") or ".." in prefix.split("/"):
             raise ValueError(f"prefix={prefix!r}: must not begin with a slash or contain '..'")
+        return self._list_sizes(prefix, flat) if size else self._list(prefix, flat)
+
+    def _list(self, prefix: str, flat: bool) -> Iterator[str]:
         skip = len(self._prefix)
         for path in self._backend.list(self._prefix + prefix, flat=flat, control=self._control()):
             yield path[skip:]
 
-    def isdir(self, prefix: str) -> bool:
+    def _list_sizes(self, prefix: str, flat: bool) -> Iterator[tuple[str, int | None]]:
+        skip = len(self._prefix)
+        listed: Iterator[tuple[str, int | None]]
+        if flat:
+            listed = ((name, None) for name in self._list(prefix, flat=True))
+        else:
+            found = self._backend.scan(self._prefix + prefix, control=self._control())
+            listed = ((info.path[skip:], info.size) for info in found)
+        while several := [*islice(listed, _ASKED_TOGETHER)]:
+            unknown = [name for name, known in several if known is None and not name.endswith("/")]
+            sizes = self.size(unknown) if unknown else {}
+            for name, known in several:
+                yield name, sizes.get(name, known)
+
+    def isdir(self, prefix: str = "") -> bool:
         """Whether anything is in the folder ``prefix``."""
         folder = prefix.strip("/")
         return next(self.list(f"{folder}/" if folder else "", flat=True), None) is not None
+
+    # -- names ------------------------------------------------------------------------------------------------
+
+    sep = SEP
+    join = staticmethod(join_names)
+    dirname = staticmethod(parent_of)
+    basename = staticmethod(last_of)
 
     def __iter__(self) -> Iterator[str]:
         return self.list()
@@ -796,7 +1038,9 @@ class ArtifactFiles:
         return isinstance(path, str) and self.exists(path)
 
     def __getitem__(self, key: Any) -> Any:
-        """``cf[path]``, ``cf[path, 0:30]``, or ``cf[[path, ...]]``."""
+        """``cf[path]``, ``cf[path, 0:30]``, ``cf[[path, ...]]``; ``cf[:100]`` gets the first hundred of a listing."""
+        if isinstance(key, slice):
+            return self.get(self._listed(key))
         if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], slice):
             path, wanted = key
             if wanted.step not in (None, 1):
@@ -804,8 +1048,24 @@ class ArtifactFiles:
             return self.get({"path": path, "start": wanted.start, "end": wanted.stop})
         return self.get(key)
 
-    def __setitem__(self, path: str, content: Content) -> None:
-        self.put(path, content)
+    def _listed(self, wanted: slice) -> _Names:
+        for number in (wanted.start, wanted.stop, wanted.step):
+            if number is not None and (not isinstance(number, int) or number < 0):
+                raise ValueError(
+                    f"[{wanted.start}:{wanted.stop}:{wanted.step}]: a listing is counted from its beginning"
+                )
+        return [*islice(self.list(), wanted.start, wanted.stop, wanted.step)]
+
+    def __setitem__(self, key: str | slice, content: Any) -> None:
+        """``cf[path] = content``; ``cf[:] = other`` copies all that is there, ``cf[:] = files`` is ``puts``."""
+        if not isinstance(key, slice):
+            self.put(key, content)
+        elif (key.start, key.stop, key.step) != (None, None, None):
+            raise ValueError("only cf[:] can be assigned to: the names come with what is assigned")
+        elif isinstance(content, ArtifactFiles):
+            self.transfer_from(content)
+        else:
+            self.puts(content)
 
     def __delitem__(self, path: str) -> None:
         self.delete(path)

@@ -99,6 +99,29 @@ def quote_path(path: str) -> str:
     return path if _PLAIN.fullmatch(path) else quote(path, safe="/~")
 
 
+SEP = "/"
+"""What parts a name into folders, on every store."""
+
+
+def join_names(*parts: str) -> str:
+    """Names, or a cloudpath and names, as one: a slash between them and nowhere twice; empty ones are left out."""
+    given = [part for part in parts if part]
+    joined = [part.lstrip("/") if number else part for number, part in enumerate(given)]
+    return "/".join([*(part.rstrip("/") for part in joined[:-1] if part.rstrip("/")), *joined[-1:]])
+
+
+def parent_of(path: str) -> str:
+    """The folder that a name or a cloudpath is in, without a slash at its end; "" for what is in none."""
+    scheme, separator, rest = path.rpartition("://")
+    folder = rest.rstrip("/").rpartition("/")[0]
+    return f"{scheme}{separator}{folder}" if folder or not separator else path
+
+
+def last_of(path: str) -> str:
+    """The last part of a name or a cloudpath; a slash at its end does not count."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
 _NUMBERED = (f"{name}{number}" for name in ("COM", "LPT") for number in "123456789¹²³")
 _RESERVED = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", *_NUMBERED}
 _DRIVE = re.compile(r"[A-Za-z]:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence, Set
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from .errors import BatchError, ServerError, TransferError
 from .models import Fetched, GetRequest, PutRequest, Stored
@@ -74,6 +74,40 @@ class Comparison(TypedDict):
     missing: list[str]
     extra: list[str]
     errors: dict[str, Exception]
+
+
+class CopyResult(TypedDict):
+    """What became of one file that was to be copied or moved, or one decision of a ``sync``; always these keys.
+
+    ``path`` is its name at the source, ``target`` the one at the target (of something that is only at the target, and
+    was removed there, they are the same). ``done`` says what was done: "copied", "moved", "removed", or "nothing": it
+    was there already, or failed. ``how`` says by whom: "server" where the bytes never came here, else "through".
+    ``read`` is what the bytes that were read were compared with, ``verified`` those that were written: "md5",
+    "etag-parts", or "length". ``compared`` is what source and target were compared by to decide: "digest", "time",
+    "size", "name" (one was missing), or None.
+    """
+
+    path: str
+    target: str
+    done: str
+    error: Exception | None
+    size: int | None
+    etag: str | None
+    content_type: str | None
+    content_encoding: str | None
+    how: str | None
+    read: str | None
+    verified: str | None
+    compared: str | None
+    attempts: int
+    tags: object
+
+
+class SubtreeSize(NamedTuple):
+    """How much is below a prefix: how many files, and their bytes together."""
+
+    files: int
+    bytes: int
 
 
 def got(path: str, request: GetRequest, fetched: Fetched, content: object, attempts: int) -> Result:
@@ -150,7 +184,7 @@ def report_lost(results: Sequence[Result], lost: Set[str]) -> None:
             result["size"] = result["etag"] = result["verified"] = None
 
 
-def raise_failures(verb: str, results: Sequence[Result] | Sequence[FileResult]) -> None:
+def raise_failures(verb: str, results: Sequence[Result] | Sequence[FileResult] | Sequence[CopyResult]) -> None:
     """Raise ``BatchError`` if any of these failed."""
     if any(result["error"] is not None for result in results):
         raise BatchError.from_results(verb, results)

@@ -164,10 +164,19 @@ class Capabilities:
     versioned: bool = False
     s3_etags: bool = False
     """ETags are made as S3 makes them, so that content can be compared with them."""
-    keeps_encoding: bool = False
-    """A Content-Encoding that content is stored with is kept, and told to whoever reads it."""
+    ordered: bool = False
+    """``list`` and ``scan`` give names in the order of their code points, whatever folders they are in."""
+    copies: bool = False
+    """Objects may be copied without their bytes passing through here; see ``Backend.copy``."""
+    keeps: frozenset[str] = frozenset({"content_type", "cache_control", "content_encoding"})
+    """What is kept of an object besides its bytes, and told to whoever reads it."""
     largest_put: int | None = None
     """Bytes that one request can store, where that is limited."""
+
+    @property
+    def keeps_encoding(self) -> bool:
+        """Whether a Content-Encoding that content is stored with is told to whoever reads it."""
+        return "content_encoding" in self.keeps
 
 
 class Backend:
@@ -215,6 +224,19 @@ class Backend:
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=request.path)
+
+    def place(self, location: Location) -> object:
+        """What two locations have in common, however they are written, if their files are the same; hashable."""
+        return location.root
+
+    def copies_from(self, source: Backend) -> bool:
+        """Whether ``copy`` can be asked for objects of that backend."""
+        return False
+
+    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
+        """Make ``path`` a copy of the object that ``request`` names (of its version, if that is pinned), with all that
+        is stored of it, without its bytes passing through here. Only where ``copies_from`` says so."""
+        raise NotImplementedError
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""

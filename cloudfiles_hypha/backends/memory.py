@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from threading import Lock
+from typing import cast
 
 from ..content.codecs import encoding_name
 from ..errors import NotModified, ObjectNotFound, PreconditionFailed
@@ -24,6 +25,7 @@ class _Object:
     etag: str
     content_type: str | None
     modified: float
+    headers: Mapping[str, str]
     compress: str | None = None
 
 
@@ -55,7 +57,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
-    can = Capabilities(blocking=True, s3_etags=True, keeps_encoding=True)
+    can = Capabilities(blocking=True, s3_etags=True, ordered=True, copies=True)
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -87,7 +89,13 @@ class MemoryBackend(Backend):
         """What is known of an object without reading it."""
         found = self._find(path)
         return ObjectInfo(
-            path, len(found.content), found.etag, found.content_type, found.modified, compress=found.compress
+            path,
+            len(found.content),
+            found.etag,
+            found.content_type,
+            found.modified,
+            found.headers,
+            compress=found.compress,
         )
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
@@ -108,11 +116,27 @@ class MemoryBackend(Backend):
         else:
             content = bytes(request.body)
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        with _lock:
-            _buckets.setdefault(self._bucket, {})[request.path] = _Object(
-                content, etag, request.content_type, time.time(), encoding_name(request.content_encoding)
-            )
+        kept = {"etag": etag, "cache-control": request.cache_control, "content-encoding": request.content_encoding}
+        headers = {name: value for name, value in kept.items() if value}
+        compress = encoding_name(request.content_encoding)
+        self._store(request.path, _Object(content, etag, request.content_type, time.time(), headers, compress))
         return Stored(len(content), etag, "length")
+
+    def _store(self, path: str, made: _Object) -> None:
+        with _lock:
+            _buckets.setdefault(self._bucket, {})[path] = made
+
+    def copies_from(self, source: Backend) -> bool:
+        """Whether ``copy`` can be asked for objects of that backend."""
+        return isinstance(source, MemoryBackend)
+
+    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
+        """Make ``path`` a copy of an object."""
+        found = cast(MemoryBackend, source)._find(request.path)
+        if request.pinned not in (None, found.etag):
+            raise PreconditionFailed("the object has changed", path=request.path)
+        self._store(path, replace(found, modified=time.time()))
+        return Stored(len(found.content), found.etag, "md5")
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""

@@ -86,12 +86,15 @@ class Batches:
         eager: bool,
         blocking: bool,
         cancel: Cancellation | None,
+        prepare: Prepare[Any] | None = None,
     ) -> Generator[tuple[AnyTask[R], Done[R]], None, None]:
         can = self.backend.can
+        if prepare is None and resolver is not None and (can.batched or can.multipart):
+            prepare = self._prepare(resolver)
         return (engine or self.engine).run(
             tasks,
             blocking=blocking or can.blocking,
-            prepare=self._prepare(resolver) if resolver is not None and (can.batched or can.multipart) else None,
+            prepare=prepare,
             eager=eager,
             cancel=cancel,
         )
@@ -106,12 +109,15 @@ class Batches:
         blocking: bool = False,
         cancel: Cancellation | None = None,
         noted: Callable[[int, R], None] | None = None,
+        prepare: Prepare[Any] | None = None,
     ) -> list[R]:
         """All results, in input order; ``noted`` is told of each as it comes."""
         results: list[R | None] = []
         watched = bar is not None and bar.shown
         try:
-            outcomes = self._outcomes(tasks, resolver, engine, eager=watched, blocking=blocking, cancel=cancel)
+            outcomes = self._outcomes(
+                tasks, resolver, engine, eager=watched, blocking=blocking, cancel=cancel, prepare=prepare
+            )
             # an exception whose traceback somebody keeps must not keep the workers at work
             with closing(outcomes):
                 for _, done in outcomes:
@@ -180,8 +186,12 @@ class Batches:
         engine: Engine | None = None,
         blocking: bool = False,
         cancel: Cancellation | None = None,
+        prepare: Callable[[WriteSession], Prepare[Any] | None] | None = None,
     ) -> list[Result]:
-        """Carry out writes within a session of the backend; all results, in input order."""
+        """Carry out writes within a session of the backend; all results, in input order.
+
+        ``prepare`` says how the tasks of a session are resolved, if not by the session alone.
+        """
         results: list[Result] = []
         ended = False
         control = self.control()
@@ -204,7 +214,14 @@ class Batches:
             try:
                 with self.backend.writing(control) as session:
                     results = self.collect(
-                        counted(session), session, bar, engine=engine, blocking=blocking, cancel=cancel, noted=noted
+                        counted(session),
+                        session,
+                        bar,
+                        engine=engine,
+                        blocking=blocking,
+                        cancel=cancel,
+                        noted=noted,
+                        prepare=None if prepare is None else prepare(session),
                     )
                     for result in results:
                         path = self.prefix + result["path"]

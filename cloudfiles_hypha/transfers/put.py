@@ -232,7 +232,11 @@ class PutInParts(Put):
         if isinstance(body, Foreign):
             start, size = upload.place(part)
             return self._copied(run, self.request, body, start, size, send)
-        return send(run, upload.body(part))
+        return send(run, self._part_request(part))
+
+    def _part_request(self, part: SentPart) -> PutRequest:
+        """What is sent of a part that is not the user's own file's."""
+        return self.upload.body(part)
 
     def _expired(self, run: Run, session: Session) -> None:
         """All parts are to be sent again: whoever watches counts them again, too."""

@@ -52,9 +52,7 @@ class HyphaBackend(Backend):
     """Files of one artifact. Safe to share between threads."""
 
     scheme = "hypha"
-    can = Capabilities(
-        batched=True, multipart=True, versioned=True, s3_etags=True, keeps_encoding=True, largest_put=LARGEST_PUT
-    )
+    can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True, largest_put=LARGEST_PUT)
 
     def __init__(self, location: HyphaLocation, access: Access, transport: Transport, *, create: bool) -> None:
         self.access = access
@@ -81,6 +79,10 @@ class HyphaBackend(Backend):
     def settled(self, location: Location) -> Location:
         """The location with the server, the workspace and the token that were found for it, and the block it is in."""
         return replace(cast("HyphaLocation", location), access=self.access, joined=self.staging.joined_token())
+
+    def place(self, location: Location) -> object:
+        """The server and the artifact."""
+        return self._manager.server, self.artifact
 
     def reading(self, *, silent: bool = False) -> Resolver:
         """What signs the URLs of one batch of reads, all of one version; silent ones are never answered from what
