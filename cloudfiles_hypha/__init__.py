@@ -33,15 +33,19 @@ from .errors import (
 )
 from .files import ArtifactFiles
 from .models import ObjectInfo, Timeouts
+from .one import ArtifactFile
+from .plan.sync import Step
 from .progress import Item, Observer
 from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize
 from .retry import RetryPolicy
+from .shortcuts import SyncPlan, SyncReport, dl, sync
 
 __version__ = "0.2.0"
 
 __all__ = [
     "AccessDenied",
     "ArtifactExists",
+    "ArtifactFile",
     "ArtifactFiles",
     "ArtifactNotFound",
     "BatchError",
@@ -71,7 +75,10 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "StagedWarning",
+    "Step",
     "SubtreeSize",
+    "SyncPlan",
+    "SyncReport",
     "Timeouts",
     "TooManyRequests",
     "TransferError",
@@ -80,5 +87,7 @@ __all__ = [
     "UntypedWarning",
     "WithdrawnWarning",
     "__version__",
+    "dl",
+    "sync",
     "transcode",
 ]

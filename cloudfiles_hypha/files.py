@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .transfers.copies import Overwrite as Overwriting
     from .transfers.copy import Wanted
     from .transfers.save import Overwrite
+    from .transfers.sync import Sync, SyncOptions
     from .transfers.tree import PathLike, Trees
     from .transports import Transport
 
@@ -834,6 +835,15 @@ class ArtifactFiles:
 
         options = CopyOptions(self._goes_in_parts, self._settings.part_size, overwrite, cancel)
         return Copies(source._side(), self._side(), options)
+
+    @contextmanager
+    def _syncing(self, source: ArtifactFiles, options: SyncOptions, cancel: Cancellation | None) -> Iterator[Sync]:
+        """What makes this place like another one; for ``shortcuts``."""
+        from .transfers.sync import Sync
+
+        with self._reading_from(source) as reader:
+            copies = self._copies(reader, "always", cancel)
+            yield Sync(reader._side(), self._side(), copies, options)
 
     def _side(self) -> Side:
         from .transfers.copies import Side

@@ -177,10 +177,10 @@ class Copies:
             yield from enumerate(wanted)
             return
         numbered = enumerate(wanted)
-        for several in _chunks(numbered, _ASKED_TOGETHER):
-            there = self._heads(self._target, [one.target for _, one in several])
+        for several in chunks(numbered, _ASKED_TOGETHER):
+            there = self.heads(self._target, [one.target for _, one in several])
             common = [one.path for _, one in several if isinstance(there[one.target], ObjectInfo)]
-            here = self._heads(self._source, common) if policy != "never" else {}
+            here = self.heads(self._source, common) if policy != "never" else {}
             for number, one in several:
                 verdict = self._compare(here.get(one.path), there[one.target])
                 if verdict is None:
@@ -188,7 +188,8 @@ class Copies:
                 else:
                     skipped(number, nothing_done(one, verdict))
 
-    def _heads(self, side: Side, names: list[str]) -> dict[str, ObjectInfo | Exception]:
+    def heads(self, side: Side, names: list[str]) -> dict[str, ObjectInfo | Exception]:
+        """What is known of each file, or why nothing is; of the target's as the next write finds them."""
         batches, backend = side.batches, side.backend
         if backend is self._target.backend and backend.can.versioned:
             backend = backend.as_written(batches.control())
@@ -288,8 +289,8 @@ class Copies:
 
     def _pinned(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
         """Each with the ETag that it has now, so that a copy which the store makes is of a version that is known."""
-        for several in _chunks(wanted, _ASKED_TOGETHER):
-            now = self._heads(self._source, [one.path for one in several])
+        for several in chunks(wanted, _ASKED_TOGETHER):
+            now = self.heads(self._source, [one.path for one in several])
             for one in several:
                 info = now[one.path]
                 yield one if isinstance(info, Exception) else replace(one, etag=info.etag, size=info.size)
@@ -305,38 +306,65 @@ class Copies:
                     path=result["path"],
                 )
             return
-        for several in _chunks(copied, _ASKED_TOGETHER):
-            self._remove_unchanged(several)
+        for several in chunks(copied, _ASKED_TOGETHER):
+            unchanged = self._unchanged(self._source, several, self._copied, "copied", "moved")
+            self._remove(self._source, unchanged, "moved", "move")
+
+    def remove_from_target(self, known: Mapping[str, ObjectInfo], *, look_first: bool) -> list[CopyResult]:
+        """Remove files of the target; with ``look_first`` only if they are still what is ``known`` of them."""
+        results = [nothing_done(Wanted(name, name, info.size, compared="name")) for name, info in known.items()]
+        for several in chunks(results, _ASKED_TOGETHER) if look_first else [results]:
+            still = self._unchanged(self._target, several, known, "listed", "removed") if look_first else several
+            self._remove(self._target, still, "removed", "sync")
+        return results
 
     def _unpublished(self) -> bool:
         backend = self._target.backend
         return backend.can.versioned and backend.as_written(self._target.batches.control()) is not backend
 
-    def _remove_unchanged(self, copied: list[CopyResult]) -> None:
-        source = self._source
-        now = self._heads(source, [result["path"] for result in copied])
+    def _unchanged(
+        self, side: Side, results: list[CopyResult], known: Mapping[str, ObjectInfo], since: str, done: str
+    ) -> list[CopyResult]:
+        """Those of the files that are still what is known of them; the others' results say what they are."""
+        now = self.heads(side, [result["path"] for result in results])
         unchanged = []
-        for result in copied:
-            info = now[result["path"]]
+        for result in results:
+            info, before = now[result["path"]], known[result["path"]]
             if isinstance(info, ObjectNotFound):
-                result["done"] = "moved"  # somebody else has removed it
+                result["done"] = done  # somebody else has removed it
             elif isinstance(info, Exception):
                 result["error"] = info
-            elif (info.size, info.etag) != (self._copied[result["path"]].size, self._copied[result["path"]].etag):
-                result["error"] = PreconditionFailed("the source has changed since it was copied, so it is kept")
+            elif _differ(info.size, before.size) or _differ(info.etag, before.etag) or _later(info, before):
+                result["error"] = PreconditionFailed(
+                    f"it has changed since it was {since}, so it is kept", path=result["path"]
+                )
             else:
                 unchanged.append(result)
+        return unchanged
 
+    def _remove(self, side: Side, results: list[CopyResult], done: str, verb: str) -> None:
         def tasks(session: WriteSession) -> Iterator[Remove]:
-            context = source.batches.context()
-            for index, result in enumerate(unchanged):
-                yield Remove(context, session, index, result["path"], source.prefix + result["path"])
+            context = side.batches.context()
+            for index, result in enumerate(results):
+                yield Remove(context, session, index, result["path"], side.prefix + result["path"])
 
-        removed = source.batches.write("move", tasks, None, blocking=True, cancel=self._options.cancel)
-        for result, gone in zip(unchanged, removed, strict=True):
+        removed = side.batches.write(verb, tasks, None, blocking=True, cancel=self._options.cancel) if results else []
+        for result, gone in zip(results, removed, strict=True):
             result["error"] = gone["error"]
+            result["attempts"] += gone["attempts"]
             if gone["error"] is None:
-                result["done"] = "moved"
+                result["done"] = done
+
+
+def _differ(one: object, other: object) -> bool:
+    return one is not None and other is not None and one != other
+
+
+def _later(now: ObjectInfo, before: ObjectInfo) -> bool:
+    """Whether it has been written since, going by whole seconds: a listing may tell more of them than an answer."""
+    if now.last_modified is None or before.last_modified is None:
+        return False
+    return int(now.last_modified) > int(before.last_modified)
 
 
 def wanted_of(items: Iterable[Transfer], total: int | None) -> tuple[Iterable[Wanted], int | None]:
@@ -397,7 +425,8 @@ def _result(wanted: Wanted, result: Result, origin: Origin | None) -> CopyResult
     return shown
 
 
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of so many."""
     source = iter(items)
     while several := [*islice(source, size)]:
         yield several

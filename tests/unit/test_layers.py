@@ -32,6 +32,8 @@ LAYERS = (
     ("transfers",),
     ("arguments",),
     ("files",),
+    ("shortcuts",),
+    ("one",),
     ("cli", "devserver", "__init__", "__main__"),
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
