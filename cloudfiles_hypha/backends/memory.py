@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import cast
 
@@ -25,7 +25,7 @@ class _Object:
     etag: str
     content_type: str | None
     modified: float
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(default_factory=dict)
     compress: str | None = None
 
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..errors import BatchError, StagedWarning, UntypedWarning, WithdrawnWarning
+from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
+from ..plan.sync import COMPARE
 from ..transfers.tree import OVERWRITE
-from . import copying, reading, server, writing
+from . import copying, moving, reading, server, writing
 from .places import Clients
 from .report import (
     BROKEN_PIPE,
@@ -108,6 +109,26 @@ def _parser() -> argparse.ArgumentParser:
     cp.add_argument("--comment", metavar="TEXT", help="what the commit says")
     cp.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")
 
+    sync = add("sync", moving.sync, "Make a folder like another one: copy what differs.", reach, bars)
+    sync.add_argument("source", metavar="SOURCE", help="CLOUDPATH or local folder")
+    sync.add_argument("target", metavar="TARGET", help="likewise")
+    sync.add_argument("--delete", action="store_true", help="remove from TARGET what is not in SOURCE")
+    sync.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    sync.add_argument("--max-delete", type=_whole_number(0), metavar="N", help="do nothing if more would be removed")
+    sync.add_argument("--allow-empty", action="store_true", help="an empty SOURCE is meant: remove everything")
+    sync.add_argument("--compare", choices=COMPARE, default="auto", help="sizes, and then what (default: auto)")
+    for kind, text in (("include", "only names that match; may be given more than once"), ("exclude", "but these")):
+        sync.add_argument(f"--{kind}", action="append", metavar="GLOB", help=text)
+    sync.add_argument("--create", action="store_true", help="make the artifact if there is none")
+    sync.add_argument("--comment", metavar="TEXT", help="what the commit says")
+
+    mv = add("mv", moving.mv, "Move files and folders; a file is removed only when it has arrived.", reach, bars)
+    mv.add_argument("sources", nargs="+", metavar="SRC", help="CLOUDPATH of a file, with -r of a folder")
+    mv.add_argument("destination", metavar="DST", help="likewise; ends in a slash to be a folder")
+    mv.add_argument("-r", dest="recursive", action="store_true", help="folders: what is in SRC goes directly below DST")
+    mv.add_argument("--overwrite", choices=OVERWRITE, default="always", help="which files to replace (default: always)")
+    mv.add_argument("--create", action="store_true", help="make the artifact if there is none")
+
     verify = add("verify", reading.verify, "Compare a local folder with an artifact; prints what differs.", reach)
     verify.add_argument("folder", metavar="DIR")
     verify.add_argument("cloudpath", metavar="CLOUDPATH")
@@ -157,7 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.addHandler(lines)
     try:
         with warnings.catch_warnings():
-            for category in (StagedWarning, UntypedWarning, WithdrawnWarning):
+            for category in (LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning):
                 warnings.simplefilter("always", category)
             warnings.showwarning = report.warned
             code = _run(options, report)

@@ -114,9 +114,17 @@ class Clients:
         self._made: dict[str, ArtifactFiles] = {}
 
     def __call__(self, place: Place) -> ArtifactFiles:
-        if place.root not in self._made:
-            self._made[place.root] = ArtifactFiles(place.root, **self._options)
-        return self._made[place.root]
+        return self._open(place.root)
+
+    def at(self, place: Place) -> ArtifactFiles:
+        """One whose names are relative to a folder."""
+        text = f"{place.root.rstrip('/')}/{place.name}" if place.name else place.root
+        return self._open(text)
+
+    def _open(self, text: str) -> ArtifactFiles:
+        if text not in self._made:
+            self._made[text] = ArtifactFiles(text, **self._options)
+        return self._made[text]
 
     def __enter__(self) -> Clients:
         return self

@@ -8,23 +8,23 @@ temporary file on its way, or goes in parts, each read from its place and all of
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, TypeVar, cast
 
 from ..backends.base import Backend, StaleTicket, Ticket, WriteSession
-from ..content.digests import EtagCheck, digest_in, etag_of_parts
+from ..content.digests import EtagCheck, check_md5, digest_in, etag_of_parts
 from ..content.sinks import PieceSink
 from ..content.spool import SPOOLED, Spool
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import Run
 from ..errors import (
     AccessDenied,
+    IntegrityError,
     InvalidRequest,
     PreconditionFailed,
-    TransferError,
 )
 from ..models import GetRequest, ObjectInfo, PutRequest, Stored
 from ..plan.parts import MIB
@@ -91,7 +91,9 @@ class _Arrival:
 
     def __init__(self, check: Callable[[ObjectInfo], None]) -> None:
         self._check = check
-        self.spool = Spool()
+        self._blocks: list[bytes] = []
+        self._spool: Spool | None = None  # what is too much for memory
+        self.size = 0
         self.info = ObjectInfo("")
 
     def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
@@ -101,7 +103,27 @@ class _Arrival:
 
     def write(self, block: bytes) -> None:
         """The next bytes."""
-        self.spool.write(block)
+        self.size += len(block)
+        if self._spool is not None:
+            self._spool.write(block)
+            return
+        self._blocks.append(block)
+        if self.size > SPOOLED:
+            self._spool = Spool()
+            for one in self._blocks:
+                self._spool.write(one)
+            self._blocks = []
+
+    def end(self) -> bytes | Spool:
+        """What has arrived."""
+        if self._spool is not None:
+            return self._spool
+        return self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._spool is not None:
+            self._spool.close()
 
 
 def _header(info: ObjectInfo) -> Callable[[str], str | None]:
@@ -112,11 +134,13 @@ def _strong(info: ObjectInfo) -> bool:
     return info.etag is not None and not info.headers.get("etag", "").startswith("W/")
 
 
-def _verify(backend: Backend, info: ObjectInfo, size: int, read: Callable[[int, int], Iterable[bytes]]) -> str:
+def _verify(backend: Backend, info: ObjectInfo, body: bytes | Spool) -> str:
     """What the bytes that were read have been compared with; raises ``IntegrityError``."""
-    if not backend.can.s3_etags:
-        return "length"
-    digest, parts = digest_in(_header(info))
+    digest, parts = digest_in(_header(info)) if backend.can.s3_etags else (None, 0)
+    if isinstance(body, bytes) and not parts:
+        return check_md5(body, digest)
+    size = len(body) if isinstance(body, bytes) else body.size
+    read = partial(_blocks, body)
     check = EtagCheck(digest, parts, size)
     while check.advance(lambda start: size, read):
         continue
@@ -256,21 +280,17 @@ class Copy(Task[Result]):
     def _whole(self, ticket: Ticket) -> tuple[ObjectInfo, str | None, bytes | Spool]:
         """The object, in one piece: one attempt."""
         arrival = _Arrival(self._check)
-        spool = arrival.spool
-        with ExitStack() as undo:
-            undo.callback(spool.close)
-            request = GetRequest(self.source_path, pinned=self.wanted.etag)
-            fetched = self.job.source.get(request, ticket, arrival)
-            info = arrival.info
-            if info.size is not None and info.size != spool.size:
-                raise TransferError(f"expected {info.size} bytes, got {spool.size}", path=self.wanted.path)
-            verified = _verify(self.job.source, info, spool.size, partial(_blocks, spool))
-            if fetched.verified is None and verified == "length":
-                verified = ""  # the server has not said how many there are
-            if spool.size > SPOOLED:
-                undo.pop_all()
-                return info, verified or None, spool
-            return info, verified or None, spool.read_at(0, spool.size)
+        try:
+            fetched = self.job.source.get(GetRequest(self.source_path, pinned=self.wanted.etag), ticket, arrival)
+            info, body = arrival.info, arrival.end()
+            if info.size is not None and info.size != arrival.size:
+                raise IntegrityError(f"expected {info.size} bytes, got {arrival.size}", path=self.wanted.path)
+            verified = _verify(self.job.source, info, body)
+        except BaseException:
+            arrival.close()
+            raise
+        # where the server has not said how many there are, not even that is known
+        return info, None if fetched.verified is None and verified == "length" else verified, body
 
     def _check(self, info: ObjectInfo) -> None:
         """Raise unless this is what was to be copied, and the target can keep what must not be lost."""
@@ -308,11 +328,13 @@ class Copy(Task[Result]):
         """What stores the object with as much of what it had as the target keeps."""
         given = self._described(info)
         request = PutRequest(self.path, body, **given, tags=self.tags)
+        if not given:
+            return request
         bare = PutRequest(self.path, body, tags=self.tags)
         if given.get("content_type") in _GENERIC and len(given) == 1 and self.job.in_parts(bare):
             return bare  # a type that says nothing is not worth a large object in one piece
         largest = self.job.target.can.largest_put
-        if largest is not None and request.size > largest and given:
+        if largest is not None and request.size > largest:
             if "content_encoding" in given:
                 raise InvalidRequest(
                     f"{request.size} bytes go in parts, which cannot carry the content encoding that it is stored with",
@@ -341,7 +363,7 @@ class Copy(Task[Result]):
                 with piece:
                     for block in piece.blocks():
                         spool.write(block)
-            self._read = _verify(self.job.source, info, size, partial(_blocks, spool))
+            self._read = _verify(self.job.source, info, spool)
             undo.pop_all()
         self._body = spool
         return True
@@ -381,8 +403,11 @@ class _Piece:
         self.spool.close()
 
 
-def _blocks(spool: Spool, start: int, end: int) -> Iterator[bytes]:
-    while start < end and (block := spool.read_at(start, min(MIB, end - start))):
+def _blocks(body: bytes | Spool, start: int, end: int) -> Iterator[bytes]:
+    if isinstance(body, bytes):
+        yield body[start:end]
+        return
+    while start < end and (block := body.read_at(start, min(MIB, end - start))):
         yield block
         start += len(block)
 

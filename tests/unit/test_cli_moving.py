@@ -1,0 +1,94 @@
+"""``cloudfiles-hypha sync`` and ``mv``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha.cli.main import main
+from tests.support.clients import connect
+from tests.support.fake_hypha import FakeHypha
+
+numbers = itertools.count()
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main([*arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture
+def hypha(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHypha]:
+    with FakeHypha() as server:
+        monkeypatch.setenv("HYPHA_SERVER_URL", server.url)
+        monkeypatch.setenv("HYPHA_TOKEN", server.token or "")
+        yield server
+
+
+def memory(**files: bytes) -> ArtifactFiles:
+    made = ArtifactFiles(f"mem://cli-moving-{next(numbers)}")
+    made.puts([(name.replace("__", "/"), content) for name, content in files.items()])
+    return made
+
+
+def test_sync_shows_what_it_would_do_and_does_it(run: Run, hypha: FakeHypha) -> None:
+    source = memory(x__a=b"A", x__b__c=b"C")
+    folder = f"{source.cloudpath}/x"
+    assert run("sync", folder, "hypha://ws/a/y", "--create", "--dry-run") == (
+        0,
+        "copy\ta\t1\tmissing\ncopy\tb/c\t1\tmissing\n",
+        "",
+    )
+    assert hypha.count("create") == 0
+    assert run("sync", folder, "hypha://ws/a/y", "--create") == (0, "", "")
+    with connect(hypha) as cf:
+        assert sorted(cf) == ["y/a", "y/b/c"]
+    source.delete("x/a")
+    assert run("sync", folder, "hypha://ws/a/y", "--delete", "--max-delete", "0")[0] == 2
+    assert run("sync", folder, "hypha://ws/a/y", "--delete", "--dry-run")[1] == "remove\ta\t1\tname\n"
+    assert run("sync", folder, "hypha://ws/a/y", "--delete") == (0, "", "")
+    with connect(hypha) as cf:
+        assert sorted(cf) == ["y/b/c"]
+
+
+def test_sync_refuses_what_would_lose_everything(run: Run) -> None:
+    target = memory(a=b"A")
+    code, _, said = run("sync", "mem://cli-moving-nothing", target.cloudpath, "--delete")
+    assert (code, "allow_empty" in said) == (2, True)
+    assert sorted(target) == ["a"]
+    assert run("sync", "mem://cli-moving-nothing", target.cloudpath, "--delete", "--allow-empty")[0] == 0
+    assert list(target) == []
+
+
+@pytest.mark.parametrize("place", ["https://host/dir/", "hypha://ws/a@v0"])
+def test_sync_refuses_targets_that_cannot_be_written_to(run: Run, place: str) -> None:
+    assert run("sync", "mem://cli-moving-nothing", place)[0] == 2
+
+
+def test_mv_moves_files_and_folders(run: Run, hypha: FakeHypha) -> None:
+    source = memory(a=b"A", b=b"B", d__x=b"X", d__e__y=b"Y")
+    assert run("mv", f"{source.cloudpath}/a", f"{source.cloudpath}/b", "hypha://ws/a/in/", "--create") == (0, "", "")
+    assert run("mv", "-r", f"{source.cloudpath}/d/", "hypha://ws/a/folder/") == (0, "", "")
+    assert list(source) == []
+    assert run("mv", "hypha://ws/a/in/a", f"{source.cloudpath}/renamed") == (0, "", "")
+    assert source.get("renamed") == b"A"
+    with connect(hypha) as cf:
+        assert sorted(cf) == ["folder/e/y", "folder/x", "in/b"]
+
+
+def test_mv_says_what_it_could_not_do(run: Run) -> None:
+    source = memory(a=b"A")
+    code, _, said = run("mv", f"{source.cloudpath}/a", f"{source.cloudpath}/none", f"{source.cloudpath}/to/")
+    assert (code, "none: no such object" in said) == (1, True)
+    assert sorted(source) == ["to/a"]
+    assert run("mv", f"{source.cloudpath}/to/", f"{source.cloudpath}/x/")[0] == 2
+    assert run("mv", f"{source.cloudpath}/a", f"{source.cloudpath}/b", f"{source.cloudpath}/c")[0] == 2
