@@ -34,6 +34,7 @@ LAYERS = (
     ("files",),
     ("shortcuts",),
     ("one",),
+    ("compat",),
     ("cli", "devserver", "__init__", "__main__"),
 )
 RANK = {unit: rank for rank, units in enumerate(LAYERS) for unit in units}
