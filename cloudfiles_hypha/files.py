@@ -868,7 +868,9 @@ class ArtifactFiles:
         settings = self._settings
         same_server = location.scheme == self._location.scheme == "hypha" and getattr(location, "server", None) is None
         if not same_server and location.root != self._location.root:
-            settings = replace(settings, token=None, secrets=None, server_url=None)
+            transport = "auto" if settings.session is not None else settings.transport
+            # a session may be logged in somewhere, too
+            settings = replace(settings, token=None, secrets=None, server_url=None, session=None, transport=transport)
         made = ArtifactFiles.__new__(ArtifactFiles)
         made._open(cloudpath, location, settings)
         return made

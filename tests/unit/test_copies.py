@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import requests
 
 from cloudfiles_hypha import (
     ArtifactFiles,
     BatchError,
+    Cancellation,
+    Cancelled,
     InvalidRequest,
     LossyWarning,
     ObjectNotFound,
@@ -400,3 +403,113 @@ def test_names_are_put_together_and_taken_apart() -> None:
         "mem://b",
     ]
     assert [cf.basename(path) for path in ("a/b", "a", "mem://b/c/")] == ["b", "a", "c"]
+
+
+# --- Large ones, cancellation, watching -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloudfiles_hypha.transfers.copy._LARGE", MIB)
+    monkeypatch.setattr("cloudfiles_hypha.transfers.copy._PIECE", 2 * MIB)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_cannot_be_stored_in_parts_is_read_in_pieces(object_server: ObjectServer, options: dict[str, Any]) -> None:
+    object_server.put("a", BIG, faults=[Drop(after_bytes=MIB // 2)])
+    target = memory(**{key: value for key, value in options.items() if key != "transport"})
+    with ArtifactFiles(object_server.url, retry=QUICK, **options) as web:
+        result = target.transfer_from(web, "a")
+    assert target.get("a") == BIG
+    assert result["size"] == len(BIG)
+    ranges = [seen for seen in object_server.ranges_seen("a") if seen is not None]
+    assert ranges[-1] == f"bytes={10 * MIB}-{11 * MIB - 1}"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_pieces_are_of_one_version_and_are_compared_with_its_digest(hypha: FakeHypha) -> None:
+    target = memory()
+    with connect(hypha, "ws/a", create=True) as cf:
+        cf.put("a", BIG, content_type="text/plain")
+        assert target.transfer_from(cf, "a")["read"] == "md5"
+        assert target.get("a") == BIG
+        assert target.head("a").content_type == "text/plain"
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_without_a_strong_etag_it_comes_in_one_piece(object_server: ObjectServer) -> None:
+    object_server.put("a", BIG, headers={"ETag": 'W/"weak"'})
+    target = memory()
+    with ArtifactFiles(object_server.url, retry=QUICK) as web:
+        target.transfer_from(web, "a")
+    assert target.get("a") == BIG
+
+
+def test_a_call_can_be_given_up(hypha: FakeHypha) -> None:
+    stop = Cancellation()
+
+    def names() -> Iterator[str]:
+        for number, name in enumerate(FILES):
+            if number == 10:
+                stop.cancel()
+            yield name
+
+    with connect(hypha, "ws/a", create=True) as cf, pytest.raises(Cancelled):
+        memory(FILES).moves(((name, name) for name in names()), cf, cancel=stop)
+
+
+def test_memory_stays_bounded_whatever_is_copied(object_server: ObjectServer, hypha: FakeHypha) -> None:
+    import tracemalloc
+
+    for number in range(12):
+        object_server.put(str(number), BIG)
+    with (
+        ArtifactFiles(object_server.url, retry=QUICK) as web,
+        connect(hypha, "ws/a", create=True, num_threads=2, **PARTS) as cf,
+    ):
+        before = sum(len(each.body) for each in hypha.store.objects.values())
+        tracemalloc.start()
+        try:
+            cf.transfer_from(web, (str(number) for number in range(12)))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        kept = sum(len(each.body) for each in hypha.store.objects.values()) - before  # the servers are in this process
+    assert kept == 12 * len(BIG)
+    assert peak < kept + 100 * MIB
+
+
+def test_a_bar_counts_every_file_once() -> None:
+    class Bar:
+        count = 0
+
+        def update(self, number: int) -> None:
+            self.count += number
+
+    source, target, bar = memory(FILES), memory({"dir/1": b"1"}), Bar()
+    source.transfer_to(target, overwrite="never", progress=bar)
+    assert bar.count == len(FILES)
+
+
+def test_a_staged_block_of_the_target_keeps_the_copies_for_its_commit(hypha: FakeHypha) -> None:
+    source = memory(FILES)
+    with connect(hypha, "ws/a", create=True) as cf:
+        with cf.staged():
+            cf.transfer_from(source)
+            (kept,) = source.moves([("dir/1", "moved")], cf, raise_errors=False)
+            assert "not published" in str(kept["error"])
+            assert hypha.count("commit") == 0
+        assert hypha.count("commit") == 1
+        assert set(cf) == {*FILES, "moved"}
+    assert source.exists("dir/1")
+
+
+def test_secrets_go_to_the_same_server_only(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/a", create=True) as cf:
+        assert cf._beside("hypha://ws/b")._settings.token == hypha.token
+        for other in ("hypha://https://elsewhere.example/ws/b", "mem://x", "https://elsewhere.example/x"):
+            settings = cf._beside(other)._settings
+            assert (settings.token, settings.secrets, settings.server_url) == (None, None, None)
+    with requests.Session() as session, connect(hypha, "ws/a", session=session) as cf:
+        assert cf._beside("ws/b")._settings.session is session
+        assert cf._beside("https://elsewhere.example/x")._settings.session is None
