@@ -19,7 +19,7 @@ from ..arguments import name_filter
 from ..disk.tree import check_targets, descriptor_named, files_below, is_stream, place_below
 from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..paths import check_name
-from ..results import FileResult
+from ..results import CopyResult, FileResult
 from .places import Clients, Place, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
 from .report import OutputError, Report, UsageError, flush_out, write_out
@@ -48,7 +48,7 @@ def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     if target.scheme != "hypha" and (options.comment is not None or options.version is not None):
         raise UsageError(f"{target.text}: has no versions, so no --comment and no --version")
     if from_cloud == {True} or options.sources == ["-"]:
-        for name in ("overwrite", "include", "exclude", "symlinks"):
+        for name in ("include", "exclude", "symlinks", *(["overwrite"] if options.sources == ["-"] else ())):
             if getattr(options, name):
                 raise UsageError(f"--{name} is for copying between a disk and the cloud")
     if from_cloud == {True}:
@@ -238,7 +238,7 @@ def _opened(target: str) -> IO[bytes]:
 
 
 def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: Report) -> int:
-    """From one cloudpath to another, through memory."""
+    """From one cloudpath to another."""
     into_folder = _into_folder(options, target, clients)
     plan: dict[str, tuple[Place, str]] = {}
     for place, key, name in sources(options, clients, into_folder):
@@ -248,22 +248,25 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
         if new in plan:
             raise UsageError(f"two sources would become {new!r}; nothing was copied")
         plan[new] = (place, key)
-    errors: list[tuple[Place, str, Exception]] = []
-
-    def fetched() -> Iterator[dict[str, object]]:
-        for _, run in groupby(plan.items(), key=lambda item: item[1][0].root):
-            items = list(run)
-            wanted = [{"path": key, "tags": new} for new, (_, key) in items]
-            for result in clients(items[0][1][0]).iget(wanted, raise_errors=False):
+    if not plan:
+        return report.code
+    cf = clients(target)
+    with committing(options, target, cf, report):
+        for _, run in groupby(sorted(plan.items(), key=_root), key=_root):
+            items = [*run]
+            results: list[CopyResult] = cf.transfer_from(
+                clients(items[0][1][0]),
+                [(key, new) for new, (_, key) in items],
+                overwrite=options.overwrite or "always",
+                raise_errors=False,
+                progress=options.progress,
+            )
+            for result in results:
                 if result["error"] is not None:
-                    errors.append((plan[str(result["tags"])][0], result["path"], result["error"]))
-                else:
-                    kind = result["content_type"]
-                    yield {"path": result["tags"], "content": result["content"], "content_type": kind}
-
-    try:
-        _put(options, target, clients, report, fetched(), len(plan))
-    finally:
-        for place, path, reason in errors:
-            report.failed(path, _folder_or(reason, clients, place, options))
+                    place = plan[result["target"]][0]
+                    report.failed(result["path"], _folder_or(result["error"], clients, place, options))
     return report.code
+
+
+def _root(item: tuple[str, tuple[Place, str]]) -> str:
+    return item[1][0].root

@@ -94,7 +94,8 @@ def _parser() -> argparse.ArgumentParser:
     cp.add_argument(
         "--overwrite",
         choices=OVERWRITE,
-        help="which files that are there to replace: those with other content (default), all, none, or older ones",
+        help="which files that are there to replace: those with other content (default; between cloudpaths: all), "
+        "none, or older ones",
     )
     for kind, text in (("include", "only names that match; may be given more than once"), ("exclude", "but these")):
         cp.add_argument(f"--{kind}", action="append", metavar="GLOB", help=text)

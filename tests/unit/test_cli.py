@@ -903,7 +903,7 @@ def test_the_demo_that_breaks_off_has_an_exit_code_too(monkeypatch: pytest.Monke
     assert main(["demo", "--files", "3"]) == 2
 
 
-@pytest.mark.parametrize("flag", [["--overwrite", "never"], ["--include", "*"], ["--symlinks", "skip"]])
+@pytest.mark.parametrize("flag", [["--exclude", "x"], ["--include", "*"], ["--symlinks", "skip"]])
 def test_what_only_makes_sense_for_files_on_disk_is_refused_elsewhere(
     bucket: str, flag: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

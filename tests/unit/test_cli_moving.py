@@ -92,3 +92,13 @@ def test_mv_says_what_it_could_not_do(run: Run) -> None:
     assert sorted(source) == ["to/a"]
     assert run("mv", f"{source.cloudpath}/to/", f"{source.cloudpath}/x/")[0] == 2
     assert run("mv", f"{source.cloudpath}/a", f"{source.cloudpath}/b", f"{source.cloudpath}/c")[0] == 2
+
+
+def test_cp_between_cloudpaths_may_leave_alone_what_is_there(run: Run) -> None:
+    source, target = memory(a=b"new", b=b"B"), memory(a=b"old")
+    assert run("cp", "-r", "--overwrite", "never", f"{source.cloudpath}/", f"{target.cloudpath}/") == (0, "", "")
+    assert (target.get("a"), target.get("b")) == (b"old", b"B")
+    assert run("cp", "-r", f"{source.cloudpath}/", f"{target.cloudpath}/") == (0, "", "")
+    assert target.get("a") == b"new"
+    assert run("cp", f"{source.cloudpath}/a", f"{source.cloudpath}/a")[0] == 2
+    assert run("cp", "--overwrite", "never", "-", f"{target.cloudpath}/c")[0] == 2
