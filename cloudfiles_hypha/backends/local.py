@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
+from ..content.codecs import encoding_name
 from ..content.sources import BLOCK, LocalFile
 from ..disk.folder import Draft, Folder, Outside
 from ..disk.locks import FileLocks
@@ -247,6 +248,12 @@ def _describe(descriptor: int, request: PutRequest) -> bool:
                 raise OSError(errno.ENOTSUP, "no extended attributes")
             os.setxattr(descriptor, f"user.{name}", value.encode("ascii"))
         except OSError:  # the file system has none, or not so long ones
+            if name == "content-encoding":
+                raise InvalidRequest(
+                    f"the file system keeps no attributes, so whoever reads it would not know that it is encoded with "
+                    f"{value}; leave out compress and content_encoding",
+                    path=request.path,
+                ) from None
             kept = kept and name == "content-type" and value == guess_type(request.path)
     return kept
 
@@ -274,7 +281,8 @@ def _types() -> mimetypes.MimeTypes:
 
 def _info(path: str, status: os.stat_result, descriptor: int, kind: str | None) -> ObjectInfo:
     headers = {name: value for name in _ATTRIBUTES[1:] if (value := _attribute(descriptor, name)) is not None}
-    return ObjectInfo(path, status.st_size, _etag(status), kind, status.st_mtime, headers)
+    compress = encoding_name(headers.get("content-encoding"))
+    return ObjectInfo(path, status.st_size, _etag(status), kind, status.st_mtime, headers, compress)
 
 
 # -- bytes --------------------------------------------------------------------------------------------------------
@@ -312,7 +320,7 @@ def _get(descriptor: int, request: GetRequest, sink: Sink | None) -> Fetched:
     if left:
         raise IntegrityError(f"expected {end - start} bytes, got {end - start - left}", path=path)
     content = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    return Fetched(content, size, etag, kind, "length")
+    return Fetched(content, size, etag, kind, "length", encoding_name(_attribute(descriptor, "content-encoding")))
 
 
 def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | None, path: str) -> None:

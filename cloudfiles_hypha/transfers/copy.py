@@ -327,13 +327,21 @@ class Copy(Task[Result]):
     def _request(self, info: ObjectInfo, body: bytes | Spool | _Elsewhere) -> PutRequest:
         """What stores the object with as much of what it had as the target keeps."""
         given = self._described(info)
-        request = PutRequest(self.path, body, **given, tags=self.tags)
+        request = PutRequest(
+            self.path,
+            body,
+            given.get("content_type"),
+            given.get("cache_control"),
+            given.get("content_encoding"),
+            tags=self.tags,
+        )
         if not given:
             return request
         bare = PutRequest(self.path, body, tags=self.tags)
         if given.get("content_type") in _GENERIC and len(given) == 1 and self.job.in_parts(bare):
             return bare  # a type that says nothing is not worth a large object in one piece
-        largest = self.job.target.can.largest_put
+        can = self.job.target.can
+        largest = None if can.described_parts else can.largest_put
         if largest is not None and request.size > largest:
             if "content_encoding" in given:
                 raise InvalidRequest(

@@ -19,6 +19,7 @@ from threading import Lock
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
+from ...content.codecs import encoding_name
 from ...content.digests import content_md5, md5_of
 from ...content.sources import PartOf
 from ...errors import (
@@ -113,7 +114,7 @@ class GcsBackend(Backend):
         if response.status == 416 and response.header("content-range") is None:
             info = self.head(request.path, None)
             content = slice_of(b"", request.start or 0, request.end, info.size)
-            return Fetched(content, info.size, info.etag, info.content_type, "length")
+            return Fetched(content, info.size, info.etag, info.content_type, "length", info.compress)
         fetched = read_body(request, response, md5=False)
         verified = fetched.verified
         if request.whole and response.status == 200:
@@ -373,7 +374,8 @@ def _info(item: _Resource, path: str) -> ObjectInfo:
     if item.get("updated"):
         modified = datetime.fromisoformat(str(item["updated"]).replace("Z", "+00:00")).timestamp()
     size = int(item["size"]) if item.get("size") is not None else None
-    return ObjectInfo(path, size, generation, item.get("contentType"), modified, headers)
+    compress = encoding_name(headers.get("content-encoding"))
+    return ObjectInfo(path, size, generation, item.get("contentType"), modified, headers, compress)
 
 
 def _check_modified(request: GetRequest, info: ObjectInfo) -> None:
