@@ -616,7 +616,9 @@ def test_types_are_kept_where_the_file_system_can_and_guessed_where_nobody_said(
     assert info.content_type == "text/x-mine"
     assert (info.headers["content-encoding"], info.headers["cache-control"]) == ("gzip", "no-store")
     assert [cf.head(name).content_type for name in ("b.json", "c")] == ["application/json", None]
-    assert [result["content_type"] for result in cf.get(["a.bin", "b.json"])] == ["text/x-mine", "application/json"]
+    results = cf.get(["a.bin", "b.json"], raw=True)
+    assert [result["content_type"] for result in results] == ["text/x-mine", "application/json"]
+    assert [result["compress"] for result in results] == ["gzip", None]
     cf.put("a.bin", b"2")
     assert cf.head("a.bin").content_type == "application/octet-stream"
     assert dict(cf.head("a.bin").headers) == {}
@@ -632,6 +634,9 @@ def test_what_the_file_system_cannot_keep_is_said_once(cf: ArtifactFiles, monkey
         cf.puts([("a.json", b""), ("b.json", b"")], content_type="text/x-mine")
     assert len(caught) == 1
     assert cf.head("a.json").content_type == "application/json"
+    with pytest.raises(InvalidRequest, match="keeps no attributes"):
+        cf.put("c", b"1", compress="gzip")
+    assert not cf.exists("c")
 
 
 @pytest.mark.parametrize(
