@@ -179,6 +179,10 @@ def test_endpoint_and_region_come_from_the_environment_and_the_profile(
     monkeypatch.setenv("AWS_PROFILE", "mine")
     assert Access("b", None, None).place.region == "eu-west-2"
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
+    monkeypatch.setenv("AWS_REGION", "us-west-1")
+    assert Access("b", None, None).place.region == "us-west-1"
+    assert Access("b", None, {**GIVEN, "region": "ap-south-1"}).place.region == "ap-south-1"
+    monkeypatch.delenv("AWS_REGION")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://any:1/")
     for given in (None, GIVEN):
         place = Access("b", None, given).place
@@ -230,6 +234,7 @@ def test_keys_are_found_in_the_order_that_is_promised(home: Path, monkeypatch: p
     assert found({"no_sign_request": True}) is None
     monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
     assert found() is None
+    assert found(GIVEN) == "AKIAGIVEN"
 
 
 @pytest.mark.parametrize(

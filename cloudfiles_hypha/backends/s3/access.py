@@ -55,7 +55,8 @@ class Access:
         self._bucket = bucket
         self._source = source
         self._given = _keys_in(given, source)
-        self.anonymous = _flag(given, "no_sign_request", os.environ.get("AWS_NO_SIGN_REQUEST", ""))
+        ambient = os.environ.get("AWS_NO_SIGN_REQUEST", "") if self._given is None else ""
+        self.anonymous = _flag(given, "no_sign_request", ambient)
         self.request_payer = _flag(given, "request_payer", "")
         self.storage_class = _text(given, "storage_class")
         self._profile = _text(given, "profile")
@@ -63,7 +64,8 @@ class Access:
         self._lock = Lock()  # guards the two below while they are looked for
         self._find: Callable[[], Keys | None] | None = None
         self.described = "unsigned"
-        region, style = _text(given, "region"), _text(given, "addressing_style")
+        region = _text(given, "region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        style = _text(given, "addressing_style")
         if self._given is None and not (self.anonymous and endpoint):
             self._session = _botocore(self._profile)
             endpoint = endpoint or _configured_endpoint(self._session)
@@ -72,7 +74,6 @@ class Access:
         else:
             names = () if _ignored() else ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
             endpoint = endpoint or next((os.environ[name] for name in names if os.environ.get(name)), None)
-            region = region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         style = style or "auto"
         if style not in _STYLES:
             raise ValueError(f"addressing_style={style!r}: choose one of {', '.join(map(repr, _STYLES))}")
