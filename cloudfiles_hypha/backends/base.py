@@ -157,6 +157,8 @@ class Capabilities:
     """Large objects may be stored in parts."""
     described_parts: bool = False
     """What is stored in parts can have a content type, cache control and content encoding."""
+    deletes_many: bool = False
+    """Names that are to be removed go to ``WriteSession.resolve`` before ``delete`` is called for each."""
     blocking: bool = False
     """Reading and writing wait for other things than the transport (a disk, a lock)."""
     listable: bool = True

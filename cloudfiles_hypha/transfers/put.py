@@ -277,7 +277,7 @@ class Remove(Task[Result]):
         super().__init__(context, index, name, path)
         self.session = session
         self.request = GetRequest(path)
-        self.unresolved = False
+        self.unresolved = context.backend.can.deletes_many
 
     def work(self, run: Run) -> Done[Result]:
         self.attempt(run, partial(self.session.delete, self.path))

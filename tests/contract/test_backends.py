@@ -29,6 +29,7 @@ from cloudfiles_hypha import (
     RetryPolicy,
     TransferError,
 )
+from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.content.codecs import CODECS, decompress
 from tests.support.object_server import ObjectServer
@@ -612,6 +613,20 @@ class OnS3(BackendContract):
             assert {each["skipped"] for each in cf.download("x/", tmp_path / "to")} == {True}
         for name, each in files.items():
             assert (tmp_path / "to" / name).read_bytes() == each
+
+    def test_many_names_are_removed_in_few_requests(
+        self, place: Place, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place.fill(dict.fromkeys([*self.odd_names, *map(str, range(100)), "kept"], b"x"))
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        send, seen = backend.sender.send, []
+        monkeypatch.setattr(backend.sender, "send", lambda request: (seen.append(request.method), send(request))[1])
+        names = [*self.odd_names, *map(str, range(100)), "missing"]
+        results = cf.delete(names)
+        assert [(result["path"], result["error"]) for result in results or ()] == [(name, None) for name in names]
+        assert list(cf) == ["kept"]
+        assert len(seen) < 20
 
     def test_the_command_line_copies_lists_compares_and_removes(
         self, server: S3Server, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any

@@ -427,6 +427,46 @@ def test_new_keys_are_looked_for_when_the_store_says_that_they_are_over(
         client.send(HttpRequest("GET", "/a"))
 
 
+def test_a_clock_that_is_wrong_is_set_right_once() -> None:
+    late = answer(403, error("RequestTimeTooSkewed"), date="Sat, 01 Jan 2050 00:00:00 GMT")
+    client, transport = sender(late, answer(200), late, late)
+    client.send(HttpRequest("GET", "/a"))
+    assert [dict(request.headers)["x-amz-date"][:4] for request in transport.seen][1] in ("2049", "2050")
+    with pytest.raises(AccessDenied, match="clock"):
+        client.send(HttpRequest("GET", "/a"))
+    assert len(transport.seen) == 3
+
+
+@pytest.mark.parametrize("region", ["evil.example/", "a b", "", "a@b"])
+def test_what_cannot_be_a_region_does_not_become_part_of_a_host(region: str) -> None:
+    client, transport = sender(answer(301, b"", x_amz_bucket_region=region))
+    with pytest.raises(TransferError):
+        client.send(HttpRequest("GET", "/a"))
+    assert len(transport.seen) == 1
+    with pytest.raises(ValueError, match="region"):
+        Access("b", None, {**GIVEN, "region": region or "/"})
+
+
+def test_what_many_removals_left_is_removed_one_by_one_with_an_error_for_each() -> None:
+    body = (
+        b"<DeleteResult><Deleted><Key>a&amp;b</Key></Deleted><Error><Key>c</Key><Code>X</Code></Error></DeleteResult>"
+    )
+    transport = Scripted(answer(200, body), answer(403, error("AccessDenied")), answer(204))
+    with ArtifactFiles("s3://http://host/bucket", secrets=GIVEN, retry=QUICK, num_threads=0) as cf:
+        cf._backend.sender._transport = transport  # type: ignore[attr-defined]
+        results = cf.delete(["a&b", "c", "d"], raise_errors=False) or []
+    assert [type(result["error"]) for result in results] == [type(None), AccessDenied, type(None)]
+    assert [request.method for request in transport.seen] == ["POST", "DELETE", "DELETE"]
+    assert b"<Key>a&amp;b</Key>" in bytes(transport.seen[0].body or b"")  # type: ignore[arg-type]
+
+
+def test_a_store_that_cannot_remove_many_is_asked_one_by_one() -> None:
+    transport = Scripted(answer(405, error("MethodNotAllowed")), answer(204), answer(404, error("NoSuchKey")))
+    with ArtifactFiles("s3://http://host/bucket", secrets=GIVEN, retry=QUICK, num_threads=0) as cf:
+        cf._backend.sender._transport = transport  # type: ignore[attr-defined]
+        assert [result["error"] for result in cf.delete(["a", "b"]) or ()] == [None, None]
+
+
 def test_unsigned_requests_have_no_trace_of_keys(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "5ec2e7")

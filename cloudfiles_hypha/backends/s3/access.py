@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _FOLDERS = ("~/.cloudfiles/secrets", "~/.cloudvolume/secrets")
 _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _OPTIONS = ("profile", "region", "addressing_style", "no_sign_request", "request_payer", "storage_class")
 _DEFAULT_REGION = "us-east-1"
+_REGION = re.compile(r"[A-Za-z0-9_-]+")  # it becomes part of a host name
 _STYLES = ("auto", "path", "virtual")
 
 
@@ -80,6 +82,8 @@ class Access:
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise ValueError(f"the endpoint {scrub(endpoint)!r} is not an http:// or https:// URL")
         self.endpoint = None if endpoint is None else endpoint.rstrip("/")
+        if region is not None and _REGION.fullmatch(region) is None:
+            raise ValueError(f"region={region!r}: this is no name of a region")
         self._style = style
         self.place = self._at(region or _DEFAULT_REGION)
 
@@ -100,6 +104,8 @@ class Access:
 
     def moved(self, region: str, seen: Place) -> bool:
         """The bucket is in another region than that of ``seen``; whether this is news worth another request."""
+        if _REGION.fullmatch(region) is None:
+            return False
         if region != seen.region and self.place is seen:
             self.place = self._at(region)
         return self.place.region != seen.region
@@ -121,6 +127,8 @@ class Access:
         if self._given is not None or self.anonymous:
             return False
         with self._lock:
+            if self._find is not None and self._find() != used:
+                return True  # another worker has met with that before
             if self._session is not None:
                 self._session = _botocore(self._profile)
             self._find = self._look()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from time import strptime
 from urllib.parse import unquote_plus
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 from ...errors import (
     AccessDenied,
@@ -207,6 +208,17 @@ def parts(body: bytes) -> tuple[dict[int, tuple[str, int]], str | None]:
             found[int(number)] = ((part.findtext("ETag") or "").strip('"'), int(size))
     more = root.findtext("IsTruncated") == "true"
     return found, (root.findtext("NextPartNumberMarker") or None) if more else None
+
+
+def deletion(paths: Iterable[str]) -> bytes:
+    """The body that removes many objects."""
+    listed = "".join(f"<Object><Key>{escape(path)}</Key></Object>" for path in paths)
+    return f"<Delete>{listed}</Delete>".encode()
+
+
+def deleted(body: bytes) -> set[str]:
+    """The names that a store says it has removed; what it refuses is not among them."""
+    return {each.findtext("Key") or "" for each in _expect(body, "DeleteResult").iterfind("Deleted")}
 
 
 def completion(etags: Iterator[str]) -> bytes:

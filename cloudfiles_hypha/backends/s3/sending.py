@@ -1,5 +1,5 @@
 """Requests to one bucket: signed, sent, and their refusals understood. No retries, except where an answer says how
-the very same request would have been right: in another region, or with the keys that have come since.
+the very same request would have been right: in another region, at another time, or with the keys that have come since.
 
 Redirects are not followed: a signature is for one host.
 """
@@ -7,6 +7,7 @@ Redirects are not followed: a signature is for one host.
 from __future__ import annotations
 
 import time
+from email.utils import parsedate_to_datetime
 
 from ...transports import HttpRequest, HttpResponse, Transport
 from .access import Access, Place
@@ -18,6 +19,8 @@ _SIGNED = frozenset({"content-md5", "content-type"})
 # Statuses that whoever asked understands: the answers to conditions and ranges.
 _ANSWERS = frozenset({304, 412, 416})
 _CORRECTIONS = 3
+# Seconds by which a clock may be wrong without being told so; S3 allows 15 minutes.
+_CLOSE = 60.0
 _LENGTH = "content-length"
 
 
@@ -29,6 +32,7 @@ class BucketSender:
         self._access = access
         self._transport = transport
         self._signer = Signer()
+        self._skew = 0.0  # seconds by which the store's clock is ahead of this machine's
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """The answer, or the error that it stands for."""
@@ -46,6 +50,8 @@ class BucketSender:
             if status in (301, 307, 400, 403):
                 region = response.header("x-amz-bucket-region") or found.region
                 if region and access.moved(region, place):
+                    continue
+                if found.code == "RequestTimeTooSkewed" and self._is_set_right(response):
                     continue
                 if found.code in ("ExpiredToken", "InvalidToken") and access.renew(keys):
                     continue
@@ -72,7 +78,7 @@ class BucketSender:
                 to_sign,
                 keys=keys,
                 region=place.region,
-                now=time.time(),
+                now=time.time() + self._skew,
             )
         url = place.base + (request.url if request.url[:1] == "/" or place.path else f"/{request.url}")
         return HttpRequest(
@@ -84,6 +90,15 @@ class BucketSender:
             once=request.once,
             sink=request.sink,
         )
+
+    def _is_set_right(self, response: HttpResponse) -> bool:
+        """The store says that the clock is wrong; whether it told the right time, and that was news."""
+        try:
+            there = parsedate_to_datetime(response.header("date") or "").timestamp()
+        except (TypeError, ValueError):
+            return False
+        before, self._skew = self._skew, there - time.time()
+        return abs(self._skew - before) > _CLOSE
 
     def checked(self, response: HttpResponse) -> HttpResponse:
         """An answer that may begin with 200, take its time, and be an error in the end; raises that."""
