@@ -56,6 +56,7 @@ from cloudfiles_hypha import (
     StagedWarning,
     TransferError,
     TransferTimeout,
+    sync,
 )
 from cloudfiles_hypha.backends.hypha import listing
 from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
@@ -1742,6 +1743,48 @@ def test_the_command_line_copies_folders_both_ways_and_compares(
 
 
 # -- the documents --------------------------------------------------------------------------------------------------
+
+# --- Between places ---------------------------------------------------------------------------------------------------
+
+
+def test_copies_moves_and_syncs_keep_every_byte_between_artifacts_and_memory(site: Site) -> None:
+    files = {f"dir/{number}": secrets.token_bytes(number * 37) for number in range(60)}
+    files["large"] = secrets.token_bytes(17 * 1024 * 1024)
+    parts: dict[str, Any] = {"multipart_threshold": 1024 * 1024, "part_size": 5 * 1024 * 1024, "create": True}
+    source = ArtifactFiles(f"mem://between-{secrets.token_hex(4)}")
+    source.puts(list(files.items()))
+    source.put("page.html", b"<p>", content_type="text/html")
+    one, other = site.open(site.fresh(), **parts), site.open(site.fresh(), **parts)
+    names = sorted([*files, "page.html"])
+
+    stored = one.transfer_from(source)
+    assert {result["verified"] for result in stored} == {"md5", "etag-parts"}
+    copied = one.transfer_to(other)
+    assert {result["read"] for result in copied} == {"md5", "etag-parts"}
+    assert sorted(other) == names
+    assert other.get(list(files), return_dict=True) == files
+    assert other.head("page.html").content_type == "text/html"
+
+    moved = other.moves([("large", "within/large"), ("dir/7", "within/seven")])
+    assert {result["done"] for result in moved} == {"moved"}
+    assert other.get(["within/large", "within/seven"], return_dict=True) == {
+        "within/large": files["large"],
+        "within/seven": files["dir/7"],
+    }
+    assert not other.exists("large")
+
+    one.delete("dir/3")
+    report = sync(one, other, delete=True)
+    assert sorted(report.names("copied")) == ["dir/7", "large"]
+    assert sorted(report.names("removed")) == ["dir/3", "within/large", "within/seven"]
+    assert sync(one, other, delete=True).plan.counts == {"keep": len(names) - 1}
+    back = ArtifactFiles(f"{source.cloudpath}-back")
+    back[:] = other
+    assert back.get(list(back), return_dict=True) == {
+        name: content for name, content in source.get(names, return_dict=True).items() if name != "dir/3"
+    }
+    assert one.status()["staged"] is other.status()["staged"] is False
+
 
 README = Path(__file__).with_name("README.md")
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
