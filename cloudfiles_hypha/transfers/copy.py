@@ -461,6 +461,9 @@ class CopyInParts(PutInParts):
             finally:
                 del self._parts[part]
 
+    def observe_start(self, run: Run) -> None:
+        """Told already, when the object was looked at."""
+
     def _part_request(self, part: SentPart) -> PutRequest:
         return replace(self.request, body=self._parts[part])
 

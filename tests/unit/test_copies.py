@@ -15,6 +15,7 @@ from cloudfiles_hypha import (
     Cancellation,
     Cancelled,
     InvalidRequest,
+    Item,
     LossyWarning,
     ObjectNotFound,
     PreconditionFailed,
@@ -489,6 +490,33 @@ def test_a_bar_counts_every_file_once() -> None:
     source, target, bar = memory(FILES), memory({"dir/1": b"1"}), Bar()
     source.transfer_to(target, overwrite="never", progress=bar)
     assert bar.count == len(FILES)
+
+
+def test_an_observer_is_told_of_each_file_once(hypha: FakeHypha) -> None:
+    told: list[tuple[str, str]] = []
+    moved: dict[str, int] = {}
+
+    class Watch:
+        def started(self, item: Item) -> None:
+            told.append(("started", item.path))
+
+        def moved(self, item: Item, size: int) -> None:
+            moved[item.path] = moved.get(item.path, 0) + size
+
+        def failed(self, item: Item, attempt: int, error: Exception) -> None:
+            told.append(("failed", item.path))
+
+        def ended(self, item: Item, error: Exception | None) -> None:
+            told.append(("ended" if error is None else "lost", item.path))
+
+    source = memory({"small": b"12345", "big": BIG})
+    with connect(hypha, "ws/a", create=True, observer=Watch(), **PARTS) as cf:
+        cf.transfer_from(source, ["small", "big", "missing"], raise_errors=False)
+    assert sorted(told) == sorted(
+        [(what, name) for name in ("small", "big") for what in ("started", "ended")]
+        + [("started", "missing"), ("lost", "missing")]
+    )
+    assert moved == {"small": 5, "big": len(BIG)}
 
 
 def test_a_staged_block_of_the_target_keeps_the_copies_for_its_commit(hypha: FakeHypha) -> None:
