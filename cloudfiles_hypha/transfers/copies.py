@@ -62,8 +62,8 @@ class Side:
 
     @property
     def place(self) -> object:
-        """Equal for two sides of the same store, whatever their prefixes."""
-        return self.backend.place(self.location)
+        """Equal for two sides with the same files, whatever their prefixes; an old version has files of its own."""
+        return self.backend.place(self.location), self.location.version
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,6 +204,16 @@ def test_targets_that_would_overwrite_each_other_or_a_source_are_refused(items: 
     assert contents(cf)["b"] == b"B"
 
 
+def test_an_old_version_can_be_brought_back(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/a", create=True) as cf:
+        cf.puts([("a", b"old"), ("b", b"B")])
+        with cf.staged(version="new"):
+            cf.puts([("a", b"new")])
+        with connect(hypha, "ws/a@v0") as old:
+            old.transfer_to(cf)
+        assert contents(cf) == {"a": b"old", "b": b"B"}
+
+
 def test_a_copy_into_itself_is_refused_and_one_beside_it_is_not() -> None:
     cf = memory({"a/1": b"A"})
     with pytest.raises(ValueError, match="within"):
