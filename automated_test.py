@@ -65,9 +65,11 @@ from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.transfers.upload import Upload
 from cloudfiles_hypha.transports.curl.handle import CurlHandle
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
+from tests.support.gcs_emulator import gcs_emulator
 from tests.support.object_server import ObjectServer
 from tests.support.proxies import CuttingProxy, Proxy, ResettingProxy
 from tests.support.recorder import Recorder
+from tests.support.s3_servers import moto
 
 Opener = Callable[..., ArtifactFiles]
 """Opens the files under test: ``open(prefix="", **options)``."""
@@ -1784,6 +1786,40 @@ def test_copies_moves_and_syncs_keep_every_byte_between_artifacts_and_memory(sit
         name: content for name, content in source.get(names, return_dict=True).items() if name != "dir/3"
     }
     assert one.status()["staged"] is other.status()["staged"] is False
+
+
+@pytest.mark.parametrize("count", [200])
+@pytest.mark.timeout(240)
+def test_files_that_go_from_store_to_store_keep_every_byte_type_and_encoding(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """An artifact, a bucket, a folder, Google's emulator, and an artifact again."""
+    chance = random.Random(count)
+    codecs = (None, "gzip", "zstd")
+    contents = {f"dir {number % 7}/ä{number}": chance.randbytes(chance.randrange(5000)) for number in range(count)}
+    items = [
+        {"path": name, "content": content, "content_type": f"text/x-{number % 3}", "compress": codecs[number % 3]}
+        for number, (name, content) in enumerate(contents.items())
+    ]
+    with moto() as s3, gcs_emulator("chain") as emulator:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator)
+        s3.make_bucket("chain")
+        places = [
+            site.open(site.fresh(), create=True),
+            ArtifactFiles(s3.cloudpath("chain"), secrets=s3.secrets),
+            ArtifactFiles(f"file://{tmp_path}/chain"),
+            ArtifactFiles("gs://chain"),
+            site.open(site.fresh(), create=True),
+        ]
+        places[0].puts(items)
+        for source, target in itertools.pairwise(places):
+            source.transfer_to(target)
+        for place in places:
+            found = place.get(list(contents))
+            assert {result["path"]: result["content"] for result in found} == contents, place
+            assert [result["content_type"] for result in found] == [item["content_type"] for item in items], place
+            assert [result["compress"] for result in found] == [item["compress"] for item in items], place
+            place.close()
 
 
 README = Path(__file__).with_name("README.md")

@@ -124,6 +124,7 @@ class Handler(BaseHTTPRequestHandler):
         if wanted is not None and wanted != str(generation):
             return self.say({"error": {"message": "conditionNotMet"}}, 412)
         headers = {"x_goog_generation": str(generation), "Content_Type": "text/x-mine"}
+        headers["x_goog_stored_content_encoding"] = "identity"
         header = self.headers.get("Range")
         if header is None:
             resource = self.store.resource(name)

@@ -43,6 +43,7 @@ _FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncodi
 # Bytes up to which an object is sent in one request, which holds them in memory; and of each piece of a larger one.
 _AT_ONCE = 8 * MIB
 _CHUNK = 16 * MIB
+_ENCODING = "x-goog-stored-content-encoding"
 _RECEIVED = re.compile(r"bytes=0-(\d+)")
 _Resource = dict[str, Any]
 
@@ -59,6 +60,8 @@ class GcsBackend(Backend):
         self._tokens = tokens
         self._transport = transport
         self._authorized = cast(Transport, _Authorized(transport, tokens))
+        # Google's own answers tell how an object is encoded; an emulator's may not, and then each is asked about first
+        self._tells = True
 
     def _objects(self, query: Mapping[str, str], path: str | None = None, *, upload: bool = False) -> str:
         name = "" if path is None else f"/{quote(path, safe='')}"
@@ -87,7 +90,7 @@ class GcsBackend(Backend):
         described: ObjectInfo | None = None
         in_parts = sink is not None and request.end is not None and not request.start and pinned is None
         # answers to ranges tell no digest, which whoever puts the parts together wants to know from the first one on
-        if request.known or request.since is not None or in_parts:
+        if request.known or request.since is not None or in_parts or not self._tells:
             described = self.head(path, None)
             _check_modified(request, described)
             pinned = pinned or described.etag
@@ -97,16 +100,19 @@ class GcsBackend(Backend):
         plain = request._replace(pinned=None, known=(), since=None)
         try:
             if sink is None:
-                return self._fetch(url, plain, pinned)
+                return self._fetch(url, plain, pinned, described)
             known = _Known(sink, pinned, described)
-            return fetch_into(self._authorized, url, plain, known)._replace(etag=known.etag)
+            return fetch_into(self._authorized, url, plain, known)._replace(etag=known.etag, compress=known.compress)
+        except _Untold:
+            self._tells = False
+            return self.get(request, ticket, sink)
         except TransferError as error:
             if error.status in (401, 403) and self._tokens.anonymous:
                 said = f"{error.args[0]}; no credentials were found, see docs/gcs.md"
                 raise AccessDenied(said, path=path, status=error.status) from None
             raise
 
-    def _fetch(self, url: str, request: GetRequest, pinned: str | None) -> Fetched:
+    def _fetch(self, url: str, request: GetRequest, pinned: str | None, described: ObjectInfo | None) -> Fetched:
         headers = () if request.whole else (("Range", f"bytes={request.start or 0}-{_last(request)}"),)
         response = self._authorized.send(HttpRequest("GET", url, headers))
         if response.status not in (200, 206, 416):
@@ -119,7 +125,12 @@ class GcsBackend(Backend):
         verified = fetched.verified
         if request.whole and response.status == 200:
             verified = _compare(fetched.content, _hashes(response.header("x-goog-hash"))) or verified
-        return fetched._replace(etag=response.header("x-goog-generation") or pinned, verified=verified)
+        if described is None and _ENCODING not in response.headers:
+            raise _Untold
+        compress = fetched.compress if described is None else described.compress
+        return fetched._replace(
+            etag=response.header("x-goog-generation") or pinned, verified=verified, compress=compress
+        )
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
@@ -308,6 +319,10 @@ class _Authorized:
         self._transport.close()
 
 
+class _Untold(Exception):
+    """The answer does not say how the object is encoded."""
+
+
 class _Known:
     """A sink that is told of the generation and the MD5 where HTTP would have an ETag."""
 
@@ -315,6 +330,7 @@ class _Known:
         self._sink = sink
         self._described = described
         self.etag = pinned
+        self.compress: str | None = None
         self.write = sink.write
 
     def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
@@ -326,7 +342,12 @@ class _Known:
             headers["etag"] = self._described.headers["etag"]
         elif md5 := _hashes(headers.get("x-goog-hash")).get("md5"):
             headers["etag"] = f'"{_hex(md5)}"'
-        self._sink.begin(replace(info, etag=self.etag, headers=headers), start, end)
+        if self._described is None and _ENCODING not in headers:
+            raise _Untold
+        self.compress = info.compress if self._described is None else self._described.compress
+        if self._described is not None and "content-encoding" in self._described.headers:
+            headers["content-encoding"] = self._described.headers["content-encoding"]
+        self._sink.begin(replace(info, etag=self.etag, headers=headers, compress=self.compress), start, end)
 
 
 # -- what Google says of an object --------------------------------------------------------------------------------
