@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,9 @@ from cloudfiles_hypha.backends.s3 import replies
 from cloudfiles_hypha.backends.s3.access import Access
 from cloudfiles_hypha.backends.s3.sending import BucketSender
 from cloudfiles_hypha.backends.s3.signing import Keys, Signer, canonical_query
+from cloudfiles_hypha.content.digests import etag_of_parts
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse
+from tests.support.object_server import Drop, ObjectServer, Status
 
 GIVEN = {"AWS_ACCESS_KEY_ID": "AKIAGIVEN", "AWS_SECRET_ACCESS_KEY": "given-5ec2e7"}
 QUICK = RetryPolicy(attempts=2, first=0.001, longest=0.01, elapsed=5)
@@ -295,7 +299,8 @@ def test_botocore_is_not_loaded_where_keys_were_given(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
     for secrets in (GIVEN, {"no_sign_request": True}):
-        Access("bucket", "http://host", secrets).keys()
+        for endpoint in (None, "http://host"):
+            Access("bucket", endpoint, secrets).keys()
     with pytest.raises(ImportError, match="AWS_SECRET_ACCESS_KEY"):
         Access("bucket", "http://host", None)
 
@@ -535,3 +540,75 @@ def test_a_listing_that_goes_in_circles_is_an_error() -> None:
         cf._backend.sender._transport = Scripted(answer(200, body), answer(200, body))  # type: ignore[attr-defined]
         with pytest.raises(TransferError, match="just been"):
             list(cf)
+
+
+# -- uploads, with a store that answers as told
+
+
+def scripted_client(*answers: HttpResponse, **options: Any) -> tuple[ArtifactFiles, Scripted]:
+    cf = ArtifactFiles("s3://http://host/bucket", secrets=GIVEN, retry=QUICK, num_threads=0, **options)
+    transport = Scripted(*answers)
+    cf._backend.sender._transport = transport  # type: ignore[attr-defined]
+    return cf, transport
+
+
+IN_PARTS = {"multipart_threshold": 5 << 20, "part_size": 5 << 20}
+CONTENT = bytes(6 << 20)
+MD5S = [hashlib.md5(CONTENT[: 5 << 20]).hexdigest(), hashlib.md5(CONTENT[5 << 20 :]).hexdigest()]
+ETAG = etag_of_parts(MD5S)
+BEGUN = answer(200, b"<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>")
+SENT = [answer(200, b"", etag=f'"{md5}"') for md5 in MD5S]
+DONE = f"<CompleteMultipartUploadResult><ETag>&quot;{ETAG}&quot;</ETag></CompleteMultipartUploadResult>".encode()
+
+
+def test_a_completion_that_fails_after_its_200_is_made_again() -> None:
+    cf, transport = scripted_client(BEGUN, *SENT, answer(200, error("InternalError")), answer(200, DONE), **IN_PARTS)
+    result = cf.put("a", CONTENT)
+    assert (result["etag"], result["verified"]) == (ETAG, "etag-parts")
+    assert [request.method for request in transport.seen] == ["POST", "PUT", "PUT", "POST", "POST"]
+    assert all(md5.encode() in bytes(transport.seen[-1].body or b"") for md5 in MD5S)  # type: ignore[arg-type]
+
+
+def test_a_completion_whose_answer_was_lost_was_done() -> None:
+    lost = [answer(500, error("InternalError")), answer(404, error("NoSuchUpload"))]
+    cf, _ = scripted_client(BEGUN, *SENT, *lost, answer(200, b"", etag=f'"{ETAG}"', content_length="7"), **IN_PARTS)
+    assert cf.put("a", CONTENT)["etag"] == ETAG
+
+
+def test_an_upload_that_the_store_has_lost_is_made_again_and_another_object_is_not_taken_for_it() -> None:
+    lost = [answer(404, error("NoSuchUpload")), answer(200, b"", etag='"of-another"', content_length="7")]
+    forgotten = answer(404, error("NoSuchUpload"))  # to the question which parts are there, and to the abort
+    again = [forgotten, forgotten, BEGUN, *SENT, answer(200, DONE)]
+    cf, transport = scripted_client(BEGUN, *SENT, *lost, *again, **IN_PARTS)
+    assert cf.put("a", CONTENT)["etag"] == ETAG
+    assert not transport.answers
+
+
+def test_etags_of_encrypted_objects_are_not_taken_for_md5s() -> None:
+    kms = {"x_amz_server_side_encryption": "aws:kms"}
+    other = f'"{"0" * 32}"'
+    cf, _ = scripted_client(answer(200, b"", etag=other, **kms), answer(200, b"abc", etag=other, **kms))
+    assert cf.put("a", b"abc")["verified"] == "md5"  # which the store has compared
+    assert cf.get("a") == b"abc"
+    cf, _ = scripted_client(*[answer(200, b"", etag=other)] * 2)
+    with pytest.raises(IntegrityError):
+        cf.put("a", b"abc")
+
+
+def test_parts_are_named_by_the_etags_that_the_store_gave_them() -> None:
+    kms = {"x_amz_server_side_encryption": "aws:kms"}
+    parts = [answer(200, b"", etag=f'"{number}-of-kms"', **kms) for number in range(2)]
+    done = b"<CompleteMultipartUploadResult><ETag>whole-of-kms</ETag></CompleteMultipartUploadResult>"
+    cf, transport = scripted_client(BEGUN, *parts, answer(200, done), **IN_PARTS)
+    result = cf.put("a", CONTENT)
+    assert (result["etag"], result["verified"]) == ("whole-of-kms", "md5")
+    assert re.findall(rb"\d-of-kms", bytes(transport.seen[-1].body or b"")) == [b"0-of-kms", b"1-of-kms"]  # type: ignore[arg-type]
+
+
+def test_a_download_goes_on_through_faults_and_is_verified(object_server: ObjectServer, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 12_288
+    object_server.put("bucket/a b", content, faults=[Status(503), Drop(after_bytes=1_000_000), Drop(after_bytes=5)])
+    policy = RetryPolicy(attempts=4, first=0.01, longest=0.05, elapsed=10)
+    with ArtifactFiles(f"s3://{object_server.url}/bucket", secrets={"no_sign_request": True}, retry=policy) as cf:
+        cf.download("a b", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == content

@@ -7,7 +7,7 @@ Keys are looked for in this order, and the first place that has any wins:
 2. ``BUCKET-aws-secret.json`` and then ``aws-secret.json`` in ``~/.cloudfiles/secrets`` and ``~/.cloudvolume/secrets``
 3. botocore: the environment, profiles, SSO, processes, and the roles of containers and instances; refreshed by it
 
-Where there are none, requests go unsigned. botocore is loaded unless ``secrets=`` says it all. A secret key is never
+Where there are none, requests go unsigned. botocore is not loaded where ``secrets=`` has the keys, or says that there are none. A secret key is never
 sent anywhere: only signatures are.
 """
 
@@ -68,7 +68,7 @@ class Access:
         self.described = "unsigned"
         region = _text(given, "region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         style = _text(given, "addressing_style")
-        if self._given is None and not (self.anonymous and endpoint):
+        if self._given is None and not (self.anonymous and self._profile is None):
             self._session = _botocore(self._profile)
             endpoint = endpoint or _configured_endpoint(self._session)
             region = region or self._session.get_config_variable("region")
