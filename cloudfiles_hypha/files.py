@@ -79,10 +79,10 @@ class ArtifactFiles:
 
     ``token``, ``secrets`` and ``server_url`` say how to reach a Hypha server; left out, they come from the
     environment (see ``credentials``). For ``s3://``, ``secrets`` has the keys (see ``backends.s3.access``).
-    ``num_threads`` is how many transfers run at once; 0 runs them one by one in
-    the caller. ``green`` runs them in greenlets instead of threads (no monkey-patching needed); None does so if
-    gevent has patched sockets. ``progress`` is True, a description, or a bar of your own with ``update(n)``.
-    ``retry`` is a ``RetryPolicy``; ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
+    ``num_threads`` is how many transfers run at once; 0 runs them one by one in the caller. ``green`` runs them in
+    greenlets instead of threads (no monkey-patching needed); None does so if gevent has patched sockets.
+    ``progress`` is True, a description, or a bar of your own with ``update(n)``. ``retry`` is a ``RetryPolicy``;
+    ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
     ``observer`` is told of each item's start, bytes, attempts and end. ``transport`` is "auto", "curl", "urllib3" or
     "requests"; ``session`` is a ``requests.Session`` of yours to send everything with. ``create`` makes the artifact
     on the first write if there is none. Uploads of more than ``multipart_threshold`` bytes go in parts of

@@ -7,8 +7,8 @@ Keys are looked for in this order, and the first place that has any wins:
 2. ``BUCKET-aws-secret.json`` and then ``aws-secret.json`` in ``~/.cloudfiles/secrets`` and ``~/.cloudvolume/secrets``
 3. botocore: the environment, profiles, SSO, processes, and the roles of containers and instances; refreshed by it
 
-Where there are none, requests go unsigned. botocore is not loaded where ``secrets=`` has the keys, or says that there are none. A secret key is never
-sent anywhere: only signatures are.
+Where there are none, requests go unsigned. botocore is not loaded where ``secrets=`` has the keys, or says that there
+are none. A secret key is never sent anywhere: only signatures are.
 """
 
 from __future__ import annotations
