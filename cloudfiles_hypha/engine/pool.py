@@ -346,7 +346,7 @@ def _pooled(
     run.post = post
     workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full)
     sizes = workers.sizes
-    window = max(2 * sizes.limit if sizes else 0, _AHEAD * engine.width, 64)
+    window = 2 * sizes.limit if sizes else max(_AHEAD * engine.width, 64)
     source = iter(tasks)
     in_flight = task_bytes = 0
     more, finished = True, False
