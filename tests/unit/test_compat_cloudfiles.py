@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 
 import pytest
@@ -73,6 +74,28 @@ def test_put_and_puts(cf: CloudFiles) -> None:
     assert cf.get_json("digits") == [1, 2, 3, 4, 5]
     assert cf.head("filename")["Cache-Control"] == "no-cache"
     assert cf.head("digits")["Content-Type"] == "application/json"
+
+
+def test_puts_with_everything(cf: CloudFiles) -> None:
+    cf.puts(
+        [
+            {
+                "path": "filename",
+                "content": b"content" * 100,
+                "content_type": "application/octet-stream",
+                "compress": "gzip",
+                "compression_level": 6,
+                "cache_control": "no-cache",
+            }
+        ]
+    )
+    assert cf.get("filename") == b"content" * 100
+    (result,) = cf.get(["filename"], raw=True)
+    assert (result["compress"], result["raw"]) == ("gzip", True)
+    assert gzip.decompress(result["content"]) == b"content" * 100
+    cf.put("br", b"x" * 1000, compress="br")
+    cf.put_json("digits", [1, 2, 3], compress="gzip")
+    assert (cf.get("br"), cf.get_json("digits")) == (b"x" * 1000, [1, 2, 3])
 
 
 def test_list(cf: CloudFiles) -> None:
