@@ -27,6 +27,10 @@ class StaleTicket(TransferError):
     """The ticket is no longer good, and a fresh one may be: resolve the item again (not a retry)."""
 
 
+class CannotCopy(Exception):
+    """This object has to pass through here."""
+
+
 class Flag(Protocol):
     """Something to wait for."""
 
@@ -237,7 +241,8 @@ class Backend:
 
     def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
         """Make ``path`` a copy of the object that ``request`` names (of its version, if that is pinned), with all that
-        is stored of it, without its bytes passing through here. Only where ``copies_from`` says so."""
+        is stored of it, without its bytes passing through here. Only where ``copies_from`` says so; raises
+        ``CannotCopy`` for an object of which that cannot be had."""
         raise NotImplementedError
 
     def delete(self, path: str) -> None:

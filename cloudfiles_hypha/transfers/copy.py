@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, TypeVar, cast
 
-from ..backends.base import Backend, StaleTicket, Ticket, WriteSession
+from ..backends.base import Backend, CannotCopy, StaleTicket, Ticket, WriteSession
 from ..content.digests import EtagCheck, check_md5, digest_in, etag_of_parts
 from ..content.sinks import PieceSink
 from ..content.spool import SPOOLED, Spool
@@ -154,6 +154,7 @@ class Copy(Task[Result]):
         "_body",
         "_failures",
         "_info",
+        "_passes",
         "_read",
         "heavy",
         "inner",
@@ -181,6 +182,7 @@ class Copy(Task[Result]):
         self._body: bytes | Spool | None = None
         self._info = ObjectInfo(source)
         self._read: str | None = None
+        self._passes = False  # the store cannot copy it by itself
         self._failures = 0  # how many attempts to read it have failed
 
     @property
@@ -217,8 +219,11 @@ class Copy(Task[Result]):
         return Done(((self.index, failed(self.name, request, error, attempts_of(error))),))
 
     def _work(self, run: Run) -> Done[Result] | More | Unresolved:
-        if self.job.server_side:
-            return self._have_copied(run)
+        if self.job.server_side and not self._passes:
+            try:
+                return self._have_copied(run)
+            except CannotCopy:
+                self._passes = True
         if self._body is None and not self._fetch(run):
             return UNRESOLVED
         if self.inner is not None:

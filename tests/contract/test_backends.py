@@ -628,6 +628,33 @@ class OnS3(BackendContract):
         assert list(cf) == ["kept"]
         assert len(seen) < 20
 
+    def test_the_store_makes_copies_itself(
+        self, server: S3Server, place: Place, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {name: name.encode() for name in self.odd_names}
+        place.fill(files)
+        cf.put("page", b"<p>" * 100, content_type="text/html", cache_control="no-store", compress="gzip")
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        send, seen = backend.sender.send, []
+        monkeypatch.setattr(backend.sender, "send", lambda request: (seen.append(request), send(request))[1])
+        results = cf.transfer_to(cf, [*((name, f"copy/{name}") for name in files), ("page", "copy/page")])
+        assert {result["verified"] for result in results} == {"md5"}
+        assert not [request for request in seen if request.method == "GET"]
+        assert cf.get([f"copy/{name}" for name in files], return_dict=True) == {
+            f"copy/{name}": content for name, content in files.items()
+        }
+        info = cf.head("copy/page")
+        assert (info.content_type, info.headers.get("cache-control"), info.compress) == (
+            "text/html",
+            "no-store",
+            "gzip",
+        )
+        (failed,) = cf.transfer_to(cf, [("missing", "copy/missing")], raise_errors=False)
+        assert isinstance(failed["error"], ObjectNotFound)
+        with place.open(secrets={**server.secrets, "AWS_SECRET_ACCESS_KEY": "another"}) as other:
+            assert not other._backend.copies_from(backend)
+
     def test_the_command_line_copies_lists_compares_and_removes(
         self, server: S3Server, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
     ) -> None:

@@ -14,13 +14,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
-from ...errors import AccessDenied, Cancelled, IntegrityError, InvalidRequest, ObjectNotFound, TransferError
+from ...errors import (
+    AccessDenied,
+    Cancelled,
+    IntegrityError,
+    InvalidRequest,
+    ObjectNotFound,
+    PreconditionFailed,
+    TransferError,
+)
 from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ...paths import quote_path
 from ...plan.batches import BatchSizes
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
-from ..base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
+from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
 from . import replies
 from .access import Access
 from .journal import Journal, Note
@@ -40,7 +48,14 @@ class S3Backend(Backend):
     """Objects of one bucket. Safe to share between threads."""
 
     scheme = "s3"
-    can = Capabilities(multipart=True, described_parts=True, deletes_many=True, s3_etags=True, largest_put=LARGEST_PUT)
+    can = Capabilities(
+        multipart=True,
+        described_parts=True,
+        deletes_many=True,
+        copies=True,
+        s3_etags=True,
+        largest_put=LARGEST_PUT,
+    )
 
     def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
         self.bucket = bucket
@@ -119,6 +134,38 @@ class S3Backend(Backend):
         if stored is not None and stored != digest.hexdigest():
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
         return Stored(request.size, etag_of(response), "md5", digest.hexdigest())
+
+    def copies_from(self, source: Backend) -> bool:
+        """Whether that is the same store, shown the same keys."""
+        return (
+            isinstance(source, S3Backend)
+            and source.access.endpoint == self.access.endpoint
+            and source.access.keys() == self.access.keys() is not None
+        )
+
+    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
+        """Have the store copy an object; one of more than 5 GiB it copies in parts only, which is not asked of it."""
+        assert isinstance(source, S3Backend)  # noqa: S101 -- as ``copies_from`` says
+        there = source.head(request.path, None)
+        if request.pinned not in (None, there.etag):
+            raise PreconditionFailed("the object has changed", path=request.path)
+        if there.size is None or there.etag is None or there.size > LARGEST_PUT:
+            raise CannotCopy
+        headers = [
+            ("x-amz-copy-source", f"/{source.bucket}{_url(request.path)}"),
+            ("x-amz-copy-source-if-match", f'"{there.etag}"'),
+            ("x-amz-storage-class", self.access.storage_class),
+        ]
+        sent = tuple((name, value) for name, value in headers if value)
+        response = self.sender.checked(self.sender.send(HttpRequest("PUT", _url(path), sent, b"", idle=_PATIENCE)))
+        if response.status != 200:
+            raise error_of(response, request.path)
+        etag = replies.copied(response.body)
+        if etag == there.etag:
+            return Stored(there.size, etag, "etag-parts" if "-" in there.etag else "md5")
+        if self.head(path, None).size != there.size:  # the ETag of what was uploaded in parts is not kept
+            raise IntegrityError("the copy does not have the size of the object", path=path)
+        return Stored(there.size, etag, "length")
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""

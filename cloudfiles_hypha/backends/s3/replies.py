@@ -198,6 +198,11 @@ def completed(body: bytes) -> str | None:
     return (_expect(body, "CompleteMultipartUploadResult").findtext("ETag") or "").strip('"') or None
 
 
+def copied(body: bytes) -> str | None:
+    """The ETag of an object that is a copy."""
+    return (_expect(body, "CopyObjectResult").findtext("ETag") or "").strip('"') or None
+
+
 def parts(body: bytes) -> tuple[dict[int, tuple[str, int]], str | None]:
     """The parts that are there by number (from 1) with ETag and size, and where the list goes on."""
     root = _expect(body, "ListPartsResult")
