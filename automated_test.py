@@ -447,8 +447,11 @@ def test_the_web_can_only_be_read(kind: str, request: pytest.FixtureRequest) -> 
         files.put("new", b"")
     with pytest.raises(ReadOnly):
         files.delete("alpha.txt")
-    with pytest.raises(TransferError, match="cannot be listed"):
-        list(files)
+    if kind == "http":
+        with pytest.raises(TransferError, match="cannot be listed"):
+            list(files)
+    else:  # Hypha's own web route answers for a folder as nginx's autoindex would
+        assert sorted(files) == sorted(LIBRARY)
     with pytest.raises(TypeError, match="Hypha"):
         files.commit()
 

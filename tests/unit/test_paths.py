@@ -83,7 +83,6 @@ def test_a_cloudpath_says_where(text: str, expected: Location) -> None:
         ("gs://Bucket?x", "expected gs://bucket"),
         ("gs://bucket/../a", "'..'"),
         ("ftp://host/a", "unknown scheme 'ftp'"),
-        ("gs://bucket", "not supported yet"),
         ("s3://", "bucket is missing"),
         ("s3:///a", "bucket is missing"),
         ("s3://b@d/a", "name of a bucket"),
