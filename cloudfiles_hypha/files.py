@@ -866,8 +866,13 @@ class ArtifactFiles:
         """The files at another cloudpath, with the same options; secrets go where they are meant for only."""
         location = backends.locate(cloudpath)
         settings = self._settings
-        same_server = location.scheme == self._location.scheme == "hypha" and getattr(location, "server", None) is None
-        if not same_server and location.root != self._location.root:
+        access = getattr(self._backend, "access", None)
+        if location.scheme == self._location.scheme == "hypha" and getattr(location, "server", None) in (
+            None,
+            getattr(access, "server", None),
+        ):  # also where none is named, and another one is the usual: the token is for this one
+            settings = replace(settings, server_url=getattr(access, "server", None))
+        elif location.root != self._location.root:
             transport = "auto" if settings.session is not None else settings.transport
             # a session may be logged in somewhere, too
             settings = replace(settings, token=None, secrets=None, server_url=None, session=None, transport=transport)

@@ -84,7 +84,6 @@ class SyncPlan:
         self._sides = source, target
         self._options = options
         self._known = steps
-        self._loaded = steps is not None
 
     @property
     def _steps(self) -> Steps:
@@ -178,7 +177,6 @@ class SyncPlan:
         a file is an error of its own, and nothing is removed after one."""
         with ExitStack() as stack:
             here, there = (_opened(each, stack) for each in self._sides)
-            self._loaded = True
             return self._carry_out(here, there, raise_errors, progress, cancel)
 
     def _carry_out(
@@ -194,7 +192,7 @@ class SyncPlan:
         steps = self._steps
         with target._syncing(source, SyncOptions(**self._options), cancel) as work:
             bar = target._bar(progress, "sync", steps.counts["copy"], steps.bytes)
-            results = work.carry_out(steps, bar, stale=self._loaded)
+            results = work.carry_out(steps, bar)
         if raise_errors:
             raise_failures("sync", results)
         return SyncReport(self, results)

@@ -174,6 +174,8 @@ class Capabilities:
     """``list`` and ``scan`` give names in the order of their code points, whatever folders they are in."""
     copies: bool = False
     """Objects may be copied without their bytes passing through here; see ``Backend.copy``."""
+    pins_listed: bool = False
+    """The ETag that a listing tells may be asked for when an object is read (as all may that are made as S3's)."""
     keeps: frozenset[str] = frozenset({"content_type", "cache_control", "content_encoding"})
     """What is kept of an object besides its bytes, and told to whoever reads it."""
     largest_put: int | None = None
@@ -234,6 +236,10 @@ class Backend:
     def place(self, location: Location) -> object:
         """What two locations have in common, however they are written, if their files are the same; hashable."""
         return location.root
+
+    def path_at(self, location: Location, prefix: str) -> str:
+        """Where names with this prefix are within the ``place``: what is below it begins with it."""
+        return prefix
 
     def copies_from(self, source: Backend) -> bool:
         """Whether ``copy`` can be asked for objects of that backend."""

@@ -86,7 +86,7 @@ class LocalBackend(Backend):
     """Files below one folder."""
 
     scheme = "file"
-    can = Capabilities(blocking=True)
+    can = Capabilities(blocking=True, pins_listed=True)
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = Folder(folder)
@@ -95,6 +95,14 @@ class LocalBackend(Backend):
         self._warned = False
         if settings.locking or settings.lock_dir is not None:
             self._locks = FileLocks(_lock_folder(settings), settings.timeouts.idle)
+
+    def place(self, location: Location) -> object:
+        """There is one file system."""
+        return "file"
+
+    def path_at(self, location: Location, prefix: str) -> str:
+        """The path without the links that lead to it."""
+        return os.path.join(os.path.realpath(self._folder.root), prefix)
 
     def _locked(self, path: str, *, exclusive: bool) -> AbstractContextManager[None]:
         if self._locks is None:
@@ -178,7 +186,15 @@ class LocalBackend(Backend):
             )
 
     def delete(self, path: str) -> None:
-        """Remove one file; one that is not there counts as removed. Folders stay, empty or not."""
+        """Remove one file; one that is not there counts as removed. Folders stay, empty or not.
+
+        A file that a link to a folder leads to has another name as well, and is removed by that one only.
+        """
+        root = os.path.realpath(self._folder.root)
+        named, found = os.path.dirname(os.path.join(root, path)), os.path.dirname(self._folder.path(path))
+        found = os.path.realpath(found)
+        if found != named and os.path.join(found, "").startswith(os.path.join(root, "")):  # out of it: told below
+            raise AccessDenied("a link to a folder leads to this file: remove it by its own name", path=path)
         try:
             with _translated(path), self._locked(path, exclusive=True), self._folder.home(path, make=False) as home:
                 home.remove()

@@ -165,6 +165,8 @@ def _from_html(body: bytes, folder: str) -> list[ObjectInfo]:
     found = []
     for link in page.links:
         name = link.removeprefix("./")
+        if (name.startswith("/") or "://" in name) and not name.endswith("/") and "?" not in name and "#" not in name:
+            raise TransferError(f"cannot be listed: a link leads to {name!r:.60}, wherever that is", path=folder)
         if "?" in name or "#" in name or name.startswith(("/", "../")) or "://" in name or name in ("", "."):
             continue  # the folder above, other orders of the page
         name = unquote(name, errors="surrogateescape")

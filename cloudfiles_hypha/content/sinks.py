@@ -76,8 +76,8 @@ class _Cut:
 class Encoded(TransferError):
     """The bytes that are about to come are not those that were asked for, but what they are encoded as."""
 
-    def __init__(self) -> None:
-        super().__init__("the object is encoded")
+    def __init__(self, message: str = "the object is encoded", **about: Any) -> None:
+        super().__init__(message, **about)
 
 
 def _check_plain(info: ObjectInfo, request: GetRequest) -> None:

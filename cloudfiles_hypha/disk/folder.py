@@ -338,12 +338,20 @@ def _sortable(entry: os.DirEntry[str]) -> str:
     """Its name, of a folder with the slash that follows in the names of what it holds."""
     try:
         return f"{entry.name}/" if entry.is_dir() else entry.name
-    except OSError:  # a link in a circle
+    except OSError as error:
+        _check_gone(error)
         return entry.name
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_file()
-    except OSError:
+    except OSError as error:
+        _check_gone(error)
         return False
+
+
+def _check_gone(error: OSError) -> None:
+    """Raise unless the error says that there is no file: a listing must not lack what cannot be looked at."""
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+        raise error

@@ -65,6 +65,11 @@ class Side:
         """Equal for two sides with the same files, whatever their prefixes; an old version has files of its own."""
         return self.backend.place(self.location), self.location.version
 
+    @property
+    def path(self) -> str:
+        """Where that is within the place."""
+        return self.backend.path_at(self.location, self.prefix)
+
 
 @dataclass(frozen=True, slots=True)
 class CopyOptions:
@@ -143,20 +148,22 @@ class Copies:
             yield Wanted(name, check_name(name), info.size, info.etag if self._pins(info) else None)
 
     def _overlap(self, prefix: str) -> bool:
-        read, write = self._source.prefix + prefix, self._target.prefix + prefix
+        read, write = self._source.path + prefix, self._target.path + prefix
         return read.startswith(write) or write.startswith(read)
 
     def _pins(self, info: ObjectInfo) -> bool:
         """Whether the ETag of a listing can be asked for when the object is read."""
-        return self._source.backend.can.s3_etags and info.etag is not None
+        can = self._source.backend.can
+        return (can.s3_etags or can.pins_listed) and info.etag is not None
 
     def checked(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
         """Refuses names that cannot be written to, or would be written to twice, or are read in the same call."""
         seen: set[str] = set()
         read: set[str] = set()
+        here, there = self._source.path, self._target.path
         for one in wanted:
-            target = self._target.prefix + one.target
-            source = self._source.prefix + one.path
+            target = there + one.target
+            source = here + one.path
             if target in seen:
                 raise ValueError(f"{one.target!r}: given twice as a target; which content should win?")
             if self._within:
@@ -213,7 +220,8 @@ class Copies:
         times = here.last_modified, there.last_modified
         if policy == "newer" and times[0] is not None and times[1] is not None and times[0] <= times[1]:
             return "time"
-        return "digest" if same_digest(here, there) and self.digests_compare else None
+        same = self.digests_compare and same_digest(here, there) and here.compress == there.compress
+        return "digest" if same else None
 
     @property
     def digests_compare(self) -> bool:
@@ -310,11 +318,11 @@ class Copies:
             unchanged = self._unchanged(self._source, several, self._copied, "copied", "moved")
             self._remove(self._source, unchanged, "moved", "move")
 
-    def remove_from_target(self, known: Mapping[str, ObjectInfo], *, look_first: bool) -> list[CopyResult]:
-        """Remove files of the target; with ``look_first`` only if they are still what is ``known`` of them."""
+    def remove_from_target(self, known: Mapping[str, ObjectInfo]) -> list[CopyResult]:
+        """Remove files of the target, those that are still what is ``known`` of them."""
         results = [nothing_done(Wanted(name, name, info.size, compared="name")) for name, info in known.items()]
-        for several in chunks(results, _ASKED_TOGETHER) if look_first else [results]:
-            still = self._unchanged(self._target, several, known, "listed", "removed") if look_first else several
+        for several in chunks(results, _ASKED_TOGETHER):
+            still = self._unchanged(self._target, several, known, "listed", "removed")
             self._remove(self._target, still, "removed", "sync")
         return results
 

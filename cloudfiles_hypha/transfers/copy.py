@@ -383,7 +383,7 @@ class Copy(Task[Result]):
 
     def piece(self, ticket: Ticket, start: int, end: int) -> _Piece:
         """Bytes of the version that the first answer was of: one attempt."""
-        request = GetRequest(self.source_path, start, end, pinned=self._info.etag)
+        request = GetRequest(self.source_path, start, end, pinned=self._info.etag, raw=True)
         sink = PieceSink(request, end)
         try:
             piece = sink.end(self.job.source.get(request, ticket, sink))

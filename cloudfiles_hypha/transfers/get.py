@@ -229,11 +229,11 @@ _ALONE = Fetch(0, 0, ())
 
 def _close_ranges(requests: Sequence[GetRequest]) -> dict[int, Fetch | None]:
     """What is to be fetched in the place of the request of that number; None where another's fetch brings it."""
-    ranges: dict[tuple[str, bool], list[tuple[int, int, int]]] = {}
+    ranges: dict[tuple[str, bool, int | None], list[tuple[int, int, int]]] = {}
     for index, request in enumerate(requests):
         start, end = request.start or 0, request.end
         if end is not None and end > start and request.into is None:
-            ranges.setdefault((request.path, request.raw), []).append((start, end, index))
+            ranges.setdefault((request.path, request.raw, request.max_size), []).append((start, end, index))
     instead: dict[int, Fetch | None] = {}
     for of_one in ranges.values():
         if len(of_one) > 1:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from ..backends.base import Backend
-from ..errors import ArtifactNotFound, TransferError
+from ..errors import ObjectNotFound, TransferError
 from ..models import ObjectInfo
 from ..paths import check_name
 from ..plan.sync import COMPARE, Compare, Entry, OutOfOrderError, Pair, Step, decide, merge
@@ -162,7 +162,7 @@ class Sync:
         self._copies = copies
         self._options = options
         if source.place == target.place and (
-            source.prefix.startswith(target.prefix) or target.prefix.startswith(source.prefix)
+            source.path.startswith(target.path) or target.path.startswith(source.path)
         ):
             raise ValueError(f"{source.shown!r} and {target.shown!r}: one is within the other")
         if options.compare == "digest" and not copies.digests_compare:
@@ -218,7 +218,7 @@ class Sync:
                 name = info.path[skip:]
                 if self._options.wanted(name):
                     yield Entry(check_name(name), info.size, info.etag, info.last_modified)
-        except ArtifactNotFound:
+        except ObjectNotFound:  # an artifact or a folder that is yet to be made
             if side is self._source:
                 raise
         finally:
@@ -264,12 +264,10 @@ class Sync:
 
     # -- carrying out -----------------------------------------------------------------------------------------
 
-    def carry_out(self, steps: Steps, bar: Progress, *, stale: bool) -> list[CopyResult]:
-        """Copy, and if all of that went well remove; the results of what was not to be kept.
-
-        ``stale`` says that the plan may be older than what is there: then what is to be removed is looked at first.
-        """
-        pins = self._source.backend.can.s3_etags
+    def carry_out(self, steps: Steps, bar: Progress) -> list[CopyResult]:
+        """Copy, and if all of that went well remove; the results of what was not to be kept."""
+        can = self._source.backend.can
+        pins = can.s3_etags or can.pins_listed
         wanted = (
             Wanted(step.path, step.path, step.size, step.etag if pins else None, compared=step.compared)
             for step in steps
@@ -280,7 +278,7 @@ class Sync:
             return results
         for several in chunks((step for step in steps if step.do == "remove"), 10 * _TOGETHER):
             known = {step.path: ObjectInfo(step.path, step.size, step.etag, None, step.modified) for step in several}
-            results += self._copies.remove_from_target(known, look_first=stale)
+            results += self._copies.remove_from_target(known)  # which looks first: copying may have taken hours
         return results
 
 

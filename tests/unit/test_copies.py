@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from cloudfiles_hypha import (
 from cloudfiles_hypha.backends.base import Capabilities
 from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.results import CopyResult
+from cloudfiles_hypha.transfers import copy
 from tests.support.clients import CLIENTS, QUICK, connect
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import Drop, ObjectServer, Status
@@ -551,3 +554,40 @@ def test_secrets_go_to_the_same_server_only(hypha: FakeHypha) -> None:
     with requests.Session() as session, connect(hypha, "ws/a", session=session) as cf:
         assert cf._beside("ws/b")._settings.session is session
         assert cf._beside("https://elsewhere.example/x")._settings.session is None
+
+
+def test_a_token_is_lent_to_its_own_server_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPHA_SERVER_URL", "https://usual.example.org")
+    with ArtifactFiles("hypha://https://private.example.org/ws/a", token="T") as cf:
+        for there in ("hypha://ws/b", "hypha://https://private.example.org/ws/b"):
+            access = cf._beside(there)._backend.access  # type: ignore[attr-defined]
+            assert (access.server, access.token) == ("https://private.example.org", "T")
+        other = cf._beside("hypha://https://usual.example.org/ws/b")._backend.access  # type: ignore[attr-defined]
+        assert (other.server, other.token) == ("https://usual.example.org", None)
+
+
+def test_a_large_encoded_object_is_copied_as_it_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy, "_LARGE", 1000)
+    monkeypatch.setattr(copy, "_PIECE", 700)
+    content = os.urandom(5000)
+    source, target = memory(), ArtifactFiles(f"file://{tmp_path}/there")
+    source.put("a", content, compress="gzip")
+    source.transfer_to(target)
+    assert target.get("a") == content
+    assert target.get(["a"])[0]["compress"] == "gzip"
+
+
+def test_equal_bytes_that_are_said_to_be_encoded_otherwise_are_not_the_same() -> None:
+    source, target = memory(), memory()
+    source.put("a", b"x" * 100, compress="gzip")
+    target.put("a", source.get(["a"], raw=True)[0]["content"])
+    source.transfer_to(target, overwrite="different")
+    assert target.get("a") == b"x" * 100
+
+
+@pytest.mark.parametrize("path", ["s3://AKIAX:abc/def@bucket/x", "s3://https://AKIAX:abc/def@host/bucket"])
+def test_a_message_shows_no_secret_key_that_has_slashes(path: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        ArtifactFiles(path)
+    assert "abc" not in str(caught.value)
+    assert "def" not in str(caught.value)

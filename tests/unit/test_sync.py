@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, BatchError, PreconditionFailed, ServerError, SyncPlan, TransferError, sync
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    BatchError,
+    PreconditionFailed,
+    ServerError,
+    SyncPlan,
+    TransferError,
+    sync,
+)
 from cloudfiles_hypha.backends.base import Capabilities
+from cloudfiles_hypha.backends.local import LocalBackend
 from cloudfiles_hypha.backends.memory import MemoryBackend
+from cloudfiles_hypha.disk import folder
 from cloudfiles_hypha.plan.sync import Entry, OutOfOrderError, decide, merge, same_digest
 from cloudfiles_hypha.transfers.sync import TooManyRemovalsError, sort_entries
 from tests.support.clients import CLIENTS, QUICK, connect
@@ -308,3 +321,70 @@ def test_places_without_digests_cannot_be_compared_by_them(monkeypatch: pytest.M
     monkeypatch.setattr(MemoryBackend, "can", Capabilities(blocking=True))
     with pytest.raises(ValueError, match="no digests"):
         sync(memory(FILES), memory(), compare="digest")
+
+
+# --- Two names for one place ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("source", "target"), [("a/b", "a"), ("a", "a/b"), ("a/b", "link"), ("a", "a")])
+def test_folders_within_each_other_are_refused_by_whichever_name(tmp_path: Path, source: str, target: str) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/x").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match="within the other"):
+        sync(f"file://{tmp_path}/{source}", f"file://{tmp_path}/{target}", delete=True)
+    assert (tmp_path / "a/b/x").read_bytes() == b"x"
+
+
+def test_what_a_link_within_the_target_leads_to_is_not_removed_by_the_links_name(tmp_path: Path) -> None:
+    for side in ("s", "t"):
+        (tmp_path / side / "real").mkdir(parents=True)
+        (tmp_path / side / "real/x").write_bytes(b"x")
+    (tmp_path / "t/link").symlink_to("real")
+    with pytest.raises(BatchError):
+        sync(f"file://{tmp_path}/s", f"file://{tmp_path}/t", delete=True)
+    assert (tmp_path / "t/real/x").read_bytes() == b"x"
+
+
+def test_a_file_of_the_target_that_was_rewritten_since_it_was_listed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "t").mkdir()
+    (tmp_path / "s/new").write_bytes(b"new")
+    (tmp_path / "t/old").write_bytes(b"old")
+    put = LocalBackend.put
+
+    def rewritten(backend: LocalBackend, *arguments: Any) -> Any:
+        (tmp_path / "t/old").write_bytes(b"somebody else's")
+        return put(backend, *arguments)
+
+    monkeypatch.setattr(LocalBackend, "put", rewritten)
+    with pytest.raises(BatchError):
+        sync(f"file://{tmp_path}/s", f"file://{tmp_path}/t", delete=True)
+    assert (tmp_path / "t/old").read_bytes() == b"somebody else's"
+
+
+def test_what_cannot_be_looked_at_ends_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in ("s", "t"):
+        (tmp_path / side).mkdir()
+        for name in ("a", "b"):
+            (tmp_path / side / name).write_bytes(b"x")
+
+    def refused(error: OSError) -> None:
+        raise PermissionError(errno.EACCES, "denied")
+
+    (tmp_path / "s/loop").symlink_to("loop")  # an error when it is looked at, which here stands for another one
+    monkeypatch.setattr(folder, "_check_gone", refused)
+    with pytest.raises(AccessDenied):
+        sync(f"file://{tmp_path}/s", f"file://{tmp_path}/t", delete=True)
+    assert sorted(os.listdir(tmp_path / "t")) == ["a", "b"]
+
+
+def test_a_folder_that_is_yet_to_be_made_is_an_empty_target(tmp_path: Path) -> None:
+    source = ArtifactFiles(f"mem://sync-{tmp_path.name}")
+    source.put("a", b"x")
+    assert sync(source, f"file://{tmp_path}/new/folder").names("copied") == ["a"]
+    with pytest.raises(FileNotFoundError):
+        sync(f"file://{tmp_path}/mistyped", source, delete=True)
+    assert list(source) == ["a"]

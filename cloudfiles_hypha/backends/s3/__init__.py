@@ -28,7 +28,7 @@ class S3Location(Location):
 
 def locate(text: str, rest: str) -> S3Location:
     """Take a cloudpath apart."""
-    endpoint, shown = None, without_credentials(text)
+    endpoint, shown = None, "s3://..." if "@" in rest else without_credentials(text)  # a secret key may have slashes
     if rest.startswith(("http://", "https://")):
         scheme, _, rest = rest.partition("://")
         host, _, rest = rest.partition("/")

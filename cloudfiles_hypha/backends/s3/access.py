@@ -81,6 +81,8 @@ class Access:
             raise ValueError(f"addressing_style={style!r}: choose one of {', '.join(map(repr, _STYLES))}")
         if endpoint is not None and not endpoint.startswith(("http://", "https://")):
             raise ValueError(f"the endpoint {scrub(endpoint)!r} is not an http:// or https:// URL")
+        if endpoint is not None and "@" in endpoint:
+            raise ValueError("the endpoint has a user in it; pass keys as secrets=")
         self.endpoint = None if endpoint is None else endpoint.rstrip("/")
         if region is not None and _REGION.fullmatch(region) is None:
             raise ValueError(f"region={region!r}: this is no name of a region")

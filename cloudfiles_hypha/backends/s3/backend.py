@@ -24,7 +24,7 @@ from ...errors import (
     TransferError,
 )
 from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
-from ...paths import quote_path
+from ...paths import Location, quote_path
 from ...plan.batches import BatchSizes
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
@@ -134,6 +134,10 @@ class S3Backend(Backend):
         if stored is not None and stored != digest.hexdigest():
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
         return Stored(request.size, etag_of(response), "md5", digest.hexdigest())
+
+    def place(self, location: Location) -> object:
+        """The store, which may be named in the cloudpath or elsewhere, and the bucket."""
+        return (self.access.endpoint or "").lower(), self.bucket
 
     def copies_from(self, source: Backend) -> bool:
         """Whether that is the same store, shown the same keys."""
