@@ -612,7 +612,8 @@ def test_single_reads_of_many_threads_are_signed_together() -> None:
         hypha.add_artifact("ws/a", files)
         hypha.slow("get_file", per_call=0.3)  # by when every thread has asked for its next file, also on a busy machine
         assert _read_one_by_one(hypha, 1000, 64) == files
-        assert hypha.count() <= 25, [call.method for call in hypha.calls]
+        # 17 to 25 on a machine with nothing else to do; threads that are kept from it miss a call now and then
+        assert hypha.count() <= 60, [call.method for call in hypha.calls]
 
 
 def test_a_missing_file_among_single_reads_that_are_signed_together_fails_alone() -> None:
