@@ -269,8 +269,8 @@ def _decoded(blocks: Iterable[bytes | bytearray | memoryview], codec: str, path:
         raise DecompressionError(f"it cannot be decoded from {codec}: {what}", path=path)
 
 
-class _Inflate:
-    """Around what has the manner of ``zlib.decompressobj``."""
+class _Ending:
+    """Around a decompressor that tells where a stream has ended, and what came behind it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -282,6 +282,10 @@ class _Inflate:
     @property
     def rest(self) -> bytes:
         return bytes(self._inner.unused_data)
+
+
+class _Inflate(_Ending):
+    """Around what has the manner of ``zlib.decompressobj``."""
 
     def feed(self, block: memoryview) -> Iterator[bytes]:
         inner = self._inner
@@ -295,19 +299,8 @@ class _Inflate:
                 return
 
 
-class _Decompressor:
+class _Decompressor(_Ending):
     """Around what has the manner of ``bz2.BZ2Decompressor``."""
-
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-
-    @property
-    def ended(self) -> bool:
-        return bool(self._inner.eof)
-
-    @property
-    def rest(self) -> bytes:
-        return bytes(self._inner.unused_data)
 
     def feed(self, block: memoryview) -> Iterator[bytes]:
         inner = self._inner

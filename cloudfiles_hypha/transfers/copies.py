@@ -152,9 +152,13 @@ class Copies:
         return read.startswith(write) or write.startswith(read)
 
     def _pins(self, info: ObjectInfo) -> bool:
-        """Whether the ETag of a listing can be asked for when the object is read."""
+        return self.pins_listed and info.etag is not None
+
+    @property
+    def pins_listed(self) -> bool:
+        """Whether the ETag that the source's listing tells can be asked for when the object is read."""
         can = self._source.backend.can
-        return (can.s3_etags or can.pins_listed) and info.etag is not None
+        return can.s3_etags or can.pins_listed
 
     def checked(self, wanted: Iterable[Wanted]) -> Iterator[Wanted]:
         """Refuses names that cannot be written to, or would be written to twice, or are read in the same call."""

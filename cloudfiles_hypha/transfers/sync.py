@@ -266,8 +266,7 @@ class Sync:
 
     def carry_out(self, steps: Steps, bar: Progress) -> list[CopyResult]:
         """Copy, and if all of that went well remove; the results of what was not to be kept."""
-        can = self._source.backend.can
-        pins = can.s3_etags or can.pins_listed
+        pins = self._copies.pins_listed
         wanted = (
             Wanted(step.path, step.path, step.size, step.etag if pins else None, compared=step.compared)
             for step in steps
