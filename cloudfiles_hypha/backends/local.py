@@ -190,13 +190,8 @@ class LocalBackend(Backend):
 
         A file that a link to a folder leads to has another name as well, and is removed by that one only.
         """
-        root = os.path.realpath(self._folder.root)
-        named, found = os.path.dirname(os.path.join(root, path)), os.path.dirname(self._folder.path(path))
-        found = os.path.realpath(found)
-        if found != named and os.path.join(found, "").startswith(os.path.join(root, "")):  # out of it: told below
-            raise AccessDenied("a link to a folder leads to this file: remove it by its own name", path=path)
         try:
-            with _translated(path), self._locked(path, exclusive=True), self._folder.home(path, make=False) as home:
+            with _translated(path), self._locked(path, exclusive=True), self._folder.own_home(path) as home:
                 home.remove()
         except ObjectNotFound:
             return

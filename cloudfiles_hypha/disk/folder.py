@@ -28,7 +28,7 @@ _CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno
 
 
 class Outside(PermissionError):
-    """A symbolic link leads out of the folder."""
+    """A symbolic link leads out of the folder, or to where it must not."""
 
 
 class Folder:
@@ -98,6 +98,16 @@ class Folder:
             return Home(path, last, self._open(path, name, _LOOK | os.O_DIRECTORY))
         self._check(os.path.realpath(path), name)
         return Home(path, last, None)
+
+    def own_home(self, name: str) -> Home:
+        """Like ``home``, for a file to be removed: ``Outside`` if a link to a folder leads to it, for then it has a
+        name of its own as well."""
+        home = self.home(name, make=False)
+        above = os.path.dirname(name)
+        if os.path.realpath(self.path(above)) != os.path.normpath(os.path.join(os.path.realpath(self.root), above)):
+            home.close()
+            raise Outside(errno.EACCES, "a link to a folder leads to this file: remove it by its own name")
+        return home
 
     # -- listing ------------------------------------------------------------------------------------------------
 
