@@ -169,6 +169,7 @@ class Engine:
         tasks: Iterable[Task[R]],
         *,
         blocking: bool = False,
+        quick: bool = False,
         prepare: Prepare[R] | None = None,
         eager: bool = True,
         cancel: Cancellation | None = None,
@@ -177,11 +178,12 @@ class Engine:
 
         ``tasks`` is read in the calling thread, at most a window ahead; what it raises is raised here, after the
         workers have been stopped. Closing the iterator stops them too, and so does ``cancel``, with ``Cancelled``.
-        Without ``eager`` results come a few at a time, for less effort. What tasks ``tell`` and ``ask`` is called here.
+        Without ``eager`` results come a few at a time, for less effort. ``quick`` tasks most likely wait for nothing.
+        What tasks ``tell`` and ``ask`` is called here.
         """
         if self.inline:
             return _inline(Run(self, self.kit(_no_worker, blocking=True), 1), tasks, prepare, cancel)
-        return _pooled(self, tasks, prepare, blocking=blocking, eager=eager, cancel=cancel)
+        return _pooled(self, tasks, prepare, blocking=blocking, quick=quick, eager=eager, cancel=cancel)
 
     def side_by_side(self, function: Callable[[A], B], items: Sequence[A], at_once: int) -> Iterator[B]:
         """``function`` of each item, in order, up to ``at_once`` of them at the same time; raises the first error."""
@@ -315,6 +317,7 @@ def _pooled(
     prepare: Prepare[R] | None,
     *,
     blocking: bool,
+    quick: bool,
     eager: bool,
     cancel: Cancellation | None,
 ) -> Generator[tuple[Task[R], Done[R]], None, None]:
@@ -344,7 +347,8 @@ def _pooled(
     watch_collector()
     pid = os.getpid()
     run.post = post
-    workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full)
+    quick = quick and isinstance(run.kit, ThreadKit)  # greenlets of one thread do not stand in each other's way
+    workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full, quick=quick)
     sizes = workers.sizes
     window = 2 * sizes.limit if sizes else max(_AHEAD * engine.width, 64)
     source = iter(tasks)

@@ -94,6 +94,7 @@ class Batches:
         return (engine or self.engine).run(
             tasks,
             blocking=blocking or can.blocking,
+            quick=can.blocking,
             prepare=prepare,
             eager=eager,
             cancel=cancel,

@@ -34,6 +34,7 @@ from cloudfiles_hypha import (
 )
 from cloudfiles_hypha.engine import pace as pace_module
 from cloudfiles_hypha.engine import pool as engine_module
+from cloudfiles_hypha.engine import workers as workers_module
 from cloudfiles_hypha.engine.outcomes import More
 from cloudfiles_hypha.engine.pace import Pace
 from cloudfiles_hypha.engine.pool import Engine
@@ -114,6 +115,24 @@ def contents(names: Sequence[str]) -> dict[str, bytes]:
 
 
 # --- Who does the work -----------------------------------------------------------------------------------------------
+
+
+def test_quick_tasks_are_done_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "_LOOKS", 10**9)  # a machine that stands still makes any task slow
+    engine = Engine(WIDTH, green=False)
+    threads = {thread for _, thread in run(engine, range(500), lambda item, run: threading.get_ident(), quick=True)}
+    assert len(threads) == 1
+
+
+def test_tasks_that_turn_out_to_wait_get_all_the_threads() -> None:
+    barrier = threading.Barrier(WIDTH, timeout=10)  # which nobody passes alone
+    list(run(Engine(WIDTH, green=False), range(3 * WIDTH), lambda item, run: barrier.wait(), quick=True))
+
+
+def test_a_quick_run_that_is_left_leaves_no_thread() -> None:
+    outcomes = run(Engine(WIDTH, green=False), range(10**6), double, quick=True)
+    next(outcomes)
+    del outcomes
 
 
 def test_the_work_is_done_by_what_the_engine_says_it_is(engine: Engine) -> None:
