@@ -494,6 +494,9 @@ class CarrierKit:
         """Go on with ``target`` on another carrier, if there is room and the calling worker is on the first."""
         return here.carrier is self._fleet.first() and self._move(target)
 
+    def let_others(self) -> None:
+        """What is done here waits often enough."""
+
     def _move(self, target: Callable[[], None]) -> bool:
         with self._lock:
             if self._moved >= self._movers or self._fleet.most < 2:

@@ -90,6 +90,10 @@ class GreenKit:
         """There is one thread only."""
         return False
 
+    def let_others(self) -> None:
+        """Give up the thread for a moment."""
+        gevent.sleep(0)
+
     def abort(self, error: TransferError) -> None:
         """Raise ``error`` in every greenlet, where it waits; from another thread (the collector's) only that can be
         done which flags do."""

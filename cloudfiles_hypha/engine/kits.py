@@ -69,6 +69,9 @@ class Kit(Protocol):
     def spread(self, target: Callable[[], None]) -> bool:
         """Start a worker where it has more room than the calling one, which is then to end; False: there is none."""
 
+    def let_others(self) -> None:
+        """Let those go on who would wait, for all that the calling worker does, until it waits for something."""
+
     def abort(self, error: TransferError) -> None:
         """Break off what all workers wait for; they end by themselves."""
 
@@ -148,6 +151,9 @@ class ThreadKit:
     def spread(self, target: Callable[[], None]) -> bool:
         """Every thread has as much room as any other."""
         return False
+
+    def let_others(self) -> None:
+        """They need not be let."""
 
     def abort(self, error: TransferError) -> None:
         """Transfers are broken off by ``join``."""

@@ -347,7 +347,6 @@ def _pooled(
     watch_collector()
     pid = os.getpid()
     run.post = post
-    quick = quick and isinstance(run.kit, ThreadKit)  # greenlets of one thread do not stand in each other's way
     workers = Workers(run, engine.width, deliver, told, prepare=prepare, full=lambda: backlog.full, quick=quick)
     sizes = workers.sizes
     window = 2 * sizes.limit if sizes else max(_AHEAD * engine.width, 64)

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from ..errors import Cancelled
-from .kits import Kit
+from .kits import Kit, ThreadKit
 from .outcomes import Done, More, Prepare, Task, Unresolved
 from .run import GIVEN_UP, Run
 
@@ -64,8 +64,11 @@ class Workers(Generic[R]):
     ) -> None:
         self._run = run
         self._width = width
-        self._limit = 1 if quick else width  # of workers, for the time being
-        self._watched = not quick  # that one is looked after by another thread
+        self._quick = quick
+        # greenlets of one thread do not stand in each other's way
+        alone = quick and isinstance(run.kit, ThreadKit)
+        self._limit = 1 if alone else width  # of workers, for the time being
+        self._watched = not alone  # that one is looked after by another thread
         self._ended = 0  # tasks, since that has looked
         self._deliver = deliver
         self._crashed = crashed
@@ -191,7 +194,7 @@ class Workers(Generic[R]):
 
     def _work(self, task: Task[R] | None) -> None:
         run = self._run
-        pace, kit, deliver, standing = run.pace, run.kit, self._deliver, self._standing
+        pace, kit, deliver, standing, quick = run.pace, run.kit, self._deliver, self._standing, self._quick
         ended = 0
         try:
             while True:
@@ -209,6 +212,8 @@ class Workers(Generic[R]):
                     del self._doing[task]
                 if isinstance(outcome, Done):
                     deliver(task, outcome)
+                    if quick:
+                        kit.let_others()
                     task, ended = None, 1
                     if pace.grown:
                         pace.grown = False

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import gevent
 import pytest
 
+from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.engine.greenlets import GreenKit
 from cloudfiles_hypha.engine.pool import Engine, Service
 from tests.support.child import ROOT, in_child
@@ -191,3 +193,20 @@ def test_what_single_reads_of_a_thread_have_left_goes_with_the_thread(hypha: Fak
         assert seen == [before + 1] * 3
         assert services() == before + 1  # this thread's
     assert services() == before
+
+
+def test_files_on_a_disk_leave_other_greenlets_their_turn(tmp_path: Path) -> None:
+    turns = 0
+
+    def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            gevent.sleep(0)
+
+    greenlet = gevent.spawn(other)
+    try:
+        ArtifactFiles(f"file://{tmp_path}", green=True, num_threads=2).puts((str(each), b"x") for each in range(100))
+    finally:
+        greenlet.kill()
+    assert turns >= 50
