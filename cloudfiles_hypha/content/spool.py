@@ -12,13 +12,14 @@ import weakref
 from collections.abc import Iterator
 from typing import IO, cast
 
+from ..models import Body
 from .sources import BLOCK, Reader
 
 # What is copied is in memory up to this many bytes, in a temporary file beyond.
 SPOOLED = 8 * 1024 * 1024
 
 
-class Spool:
+class Spool(Body):
     """A copy of somebody's bytes, as a ``Body``: in memory if they are few, else in a temporary file."""
 
     def __init__(self) -> None:

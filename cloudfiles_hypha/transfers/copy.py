@@ -26,7 +26,7 @@ from ..errors import (
     InvalidRequest,
     PreconditionFailed,
 )
-from ..models import GetRequest, ObjectInfo, PutRequest, Stored
+from ..models import Body, GetRequest, ObjectInfo, PutRequest, Stored
 from ..plan.parts import MIB
 from ..results import Result, failed, written
 from .put import PutInParts
@@ -425,7 +425,7 @@ def _blocks(body: bytes | Spool, start: int, end: int) -> Iterator[bytes]:
         start += len(block)
 
 
-class _Elsewhere:
+class _Elsewhere(Body):
     """The body of an object at the source, which is read part by part (``CopyInParts``) and never as a whole."""
 
     def __init__(self, size: int) -> None:

@@ -27,6 +27,7 @@ from cloudfiles_hypha import (
     TruncatedBody,
 )
 from cloudfiles_hypha.content.sources import as_body
+from cloudfiles_hypha.models import Body
 from cloudfiles_hypha.transports import NAMES, HttpRequest, HttpResponse, Transport, open_transport
 from cloudfiles_hypha.transports.base import Upload
 from cloudfiles_hypha.transports.curl.gevent import GreenTransport
@@ -98,6 +99,37 @@ def test_get_gives_status_headers_and_the_whole_body(
     assert response.headers["content-type"] == "text/x-odd"
     assert response.headers["content-length"] == str(size)
     assert object_server.bytes_sent == size
+
+
+def test_nothing_of_a_request_is_left_for_the_next(transport: Transport, object_server: ObjectServer) -> None:
+    url = object_server.url_for("a")
+    large, odd, typed = b"y" * 100_000, ("X-Odd", "1"), ("Content-Type", "text/plain")
+    sent: list[tuple[str, bytes | None, tuple[tuple[str, str], ...]]] = [
+        ("PUT", b"one", (odd,)),
+        ("PUT", b"three", (typed,)),
+        ("PUT", b"", (odd, typed)),
+        ("HEAD", None, (odd,)),
+        ("HEAD", None, ()),
+        ("PUT", large, (odd,)),
+        ("PUT", b"x", ()),
+        ("GET", None, ()),
+        ("GET", None, (odd,)),
+        ("DELETE", None, (odd,)),
+        ("DELETE", None, ()),
+        ("PUT", b"last", (odd,)),
+        ("GET", None, ()),
+    ]
+    for method, body, headers in sent:
+        response = transport.send(HttpRequest(method, url, headers, body))
+        assert (method, response.status) in [("PUT", 200), ("HEAD", 200), ("GET", 200), ("DELETE", 204)]
+    assert response.body == b"last"
+    assert [
+        (seen.method, seen.body_md5, seen.headers.get("x-odd"), seen.headers.get("content-type"))
+        for seen in object_server.requests
+    ] == [
+        (method, md5_hex(body) if body else "", dict(headers).get("X-Odd"), dict(headers).get("Content-Type"))
+        for method, body, headers in sent
+    ]
 
 
 def test_headers_are_sent_as_given_and_once(transport: Transport, object_server: ObjectServer) -> None:
@@ -402,7 +434,7 @@ def test_an_upload_gives_its_announced_bytes_again_after_each_rewind() -> None:
     upload.close()
 
 
-class Broken:
+class Broken(Body):
     """A body on a disk that fails."""
 
     size = len(BODY)

@@ -28,6 +28,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from cloudfiles_hypha.engine.carriers import Carrier, Crew, Fleet
+from cloudfiles_hypha.models import Body
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse, Take, Transport, open_transport
 from cloudfiles_hypha.transports.curl import loop as loops
 from cloudfiles_hypha.transports.curl.loop import MultiLoop
@@ -100,7 +101,7 @@ def test_whatever_a_process_is_short_of_descriptors_for_is_an_error_of_the_syste
 # --- Readers and sinks that make requests of their own --------------------------------------------------------------
 
 
-class Asking:
+class Asking(Body):
     """A body that fetches each of its blocks from a server."""
 
     def __init__(self, transport: Transport, url: str, size: int) -> None:

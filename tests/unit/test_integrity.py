@@ -25,6 +25,7 @@ from cloudfiles_hypha.content.digests import (
     md5_in,
     md5_of,
 )
+from cloudfiles_hypha.models import Body
 from cloudfiles_hypha.plan.parts import MIB
 from cloudfiles_hypha.plan.ranges import Spans
 from cloudfiles_hypha.transports import HttpResponse
@@ -33,7 +34,7 @@ CONTENT = bytes(range(256)) * 10_000  # more than one block
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
-class Stored:
+class Stored(Body):
     """A body that is not in memory, and goes on behind its announced end."""
 
     def __init__(self, content: bytes, behind: bytes = b"") -> None:

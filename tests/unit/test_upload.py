@@ -22,7 +22,7 @@ from cloudfiles_hypha import (
     StagedWarning,
     TransferError,
 )
-from cloudfiles_hypha.models import PutRequest
+from cloudfiles_hypha.models import Body, PutRequest
 from cloudfiles_hypha.transfers import tree as trees
 from cloudfiles_hypha.transfers.upload import Upload
 from tests.support.clients import CLIENTS, connect
@@ -263,7 +263,7 @@ def test_a_described_file_is_stored_at_once_since_parts_carry_no_description(
 
 
 def test_urls_are_asked_to_live_as_long_as_the_upload_may_take() -> None:
-    class Sized:
+    class Sized(Body):
         def __init__(self, size: int) -> None:
             self.size = size
 

@@ -95,6 +95,8 @@ _CERTIFICATE = {
 _MALFORMED = {pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_TOO_MANY_REDIRECTS}
 
 
+# Bytes of a body that may stay with a handle after it was sent, until the next one takes its place.
+_KEPT = 64 * 1024
 _NO_HTTP = "HTTP/0.9"  # what libcurl takes an answer for that is no HTTP at all
 
 
@@ -130,10 +132,17 @@ def _upper_case_proxy() -> str | None:
     return os.environ.get("HTTP_PROXY") or None
 
 
-def _simple(request: HttpRequest) -> tuple[bool, bool] | None:
-    """What tells GETs without anything special from each other, but for URL and values of headers; else None."""
-    special = request.body is not None or request.sink is not None or request.idle is not None or request.once
-    return None if special or request.method != "GET" else (request.follow, bool(request.headers))
+_Kind = tuple[str, bool, bool, bool]
+
+
+def _simple(request: HttpRequest) -> _Kind | None:
+    """What tells requests without anything special from each other, but for URL, headers and bytes; else None."""
+    body = request.body
+    if request.sink is not None or request.idle is not None or request.once:
+        return None
+    if body is not None and (isinstance(body, Body) or len(body) > _KEPT):
+        return None
+    return request.method, request.follow, bool(request.headers), body is not None
 
 
 def _lines(headers: dict[str, str]) -> list[str]:
@@ -158,7 +167,7 @@ class CurlHandle:
         self.parked = False  # streams, and somebody waits for the next bytes
         self.outcome: Outcome | None = None  # of one that streams
         self._timeouts = timeouts
-        self._simple: tuple[bool, bool] | None = None  # set up for GETs like this one, so that little needs to change
+        self._simple: _Kind | None = None  # set up for requests like this one, so that little needs to change
         self._source: Upload | None = None
         self._block = b""  # what of the source is to be sent next, from ``_sent`` on
         self._sent = 0
@@ -182,13 +191,8 @@ class CurlHandle:
         if simple is None or simple != self._simple:
             self._reset()
             self._simple = simple
-            if request.follow:
-                curl.setopt(pycurl.FOLLOWLOCATION, 1)
-                curl.setopt(pycurl.MAXREDIRS, _REDIRECTS)
-            if simple is None or request.headers:
-                self._describe(request)
-        elif request.headers:
-            curl.setopt(pycurl.HTTPHEADER, _lines(check_headers(request.headers)))
+            self._describe(request)
+        self._vary(request)
         if self._proxy is not None:
             if request.url.startswith("http:"):
                 curl.setopt(pycurl.PROXY, self._proxy)
@@ -216,9 +220,11 @@ class CurlHandle:
         self._proxy = _upper_case_proxy()
 
     def _describe(self, request: HttpRequest) -> None:
+        """What is the same for all requests of its kind."""
         curl, body = self.curl, request.body
-        given = check_headers(request.headers)
-        headers = _lines(given)
+        if request.follow:
+            curl.setopt(pycurl.FOLLOWLOCATION, 1)
+            curl.setopt(pycurl.MAXREDIRS, _REDIRECTS)
         if request.idle is not None:
             curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(request.idle)))
         if request.once:
@@ -229,28 +235,33 @@ class CurlHandle:
         self.streams = isinstance(body, Body)
         if request.sink is not None:
             curl.setopt(pycurl.WRITEFUNCTION, self._write)
-        named = {name.lower() for name in given}
         if request.method == "HEAD":
             curl.setopt(pycurl.NOBODY, 1)
-        elif body is None:
+        elif request.method != "GET" or body is not None:
             curl.setopt(pycurl.CUSTOMREQUEST, request.method)
-        elif isinstance(body, Body):
+        if isinstance(body, Body):
             self._source = Upload(body)
             self._hungry = True
             curl.setopt(pycurl.UPLOAD, 1)
-            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
             curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
             if hasattr(pycurl, "UPLOAD_BUFFERSIZE"):  # libcurl 7.62
                 curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._rewind)
-        else:
+
+    def _vary(self, request: HttpRequest) -> None:
+        """What differs between requests of one kind."""
+        body = request.body
+        if body is None and not request.headers:
+            return
+        given = check_headers(request.headers)
+        headers = _lines(given)
+        if body is not None and not isinstance(body, Body):
             # libcurl reads straight from these bytes, and rewinds by itself on a connection that had gone stale
-            curl.setopt(pycurl.POSTFIELDS, bytes(body))
-            curl.setopt(pycurl.CUSTOMREQUEST, request.method)
-            if "content-type" not in named:
+            self.curl.setopt(pycurl.POSTFIELDS, bytes(body))
+            if not any(name.lower() == "content-type" for name in given):
                 headers.append("Content-Type:")
-        curl.setopt(pycurl.HTTPHEADER, headers)
+        self.curl.setopt(pycurl.HTTPHEADER, headers)
 
     # -- called by libcurl --------------------------------------------------------------------------------------
 
@@ -363,5 +374,5 @@ class CurlHandle:
         """Close the connection, unless it is the parent's."""
         if self._pid == os.getpid():
             self.curl.close()  # also out of the midst of a transfer
-        self._simple = (False, False)  # there is nothing to reset any more
+        self._simple = ("", False, False, False)  # there is nothing to reset any more
         self.unload()
