@@ -59,6 +59,7 @@ class HttpResponse:
     body: bytes
     header_lines: list[bytes] = field(default_factory=list, repr=False)
     _headers: dict[str, str] | None = field(default=None, repr=False)
+    _text: tuple[bytes, bytes, int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -79,6 +80,8 @@ class HttpResponse:
         """The Content-Encoding; unlike other headers it may come in several lines, which are one list."""
         if not self.header_lines:
             return self.header("content-encoding")
+        if b"content-encoding:" not in self._searched()[1]:
+            return None
         found: list[str] = []
         for line in reversed(self.header_lines):
             if line[:17].lower() == b"content-encoding:":
@@ -89,16 +92,25 @@ class HttpResponse:
 
     def header(self, name: str) -> str | None:
         """One header by its lower-case name: cheaper than parsing them all where one or two are wanted."""
-        if self._headers is None:
-            start = name.encode("latin-1") + b":"
-            length = len(start)
-            for line in reversed(self.header_lines):  # after a redirect, the last response comes last
-                if line[:length].lower() == start:
-                    return line[length:].decode("latin-1").strip()
-                if line[:5] == b"HTTP/":
-                    return None
+        if self._headers is not None:
+            return self._headers.get(name)
+        whole, lower, first = self._searched()
+        wanted = b"\n%b:" % name.encode("latin-1")
+        start = lower.rfind(wanted, first)
+        if start < 0:
             return None
-        return self._headers.get(name)
+        start += len(wanted)
+        end = lower.find(b"\n", start)
+        return whole[start : end if end >= 0 else None].decode("latin-1").strip()
+
+    def _searched(self) -> tuple[bytes, bytes, int]:
+        """All header lines as one text, the same in lower case, and where the last response begins in it: what came
+        before a redirect stands before it."""
+        if self._text is None:
+            whole = b"\n" + b"".join(self.header_lines)
+            lower = whole.lower()
+            self._text = whole, lower, max(0, lower.rfind(b"\nhttp/"))
+        return self._text
 
 
 class Sender(Protocol):
