@@ -32,7 +32,7 @@ from ..errors import (
     UntypedWarning,
 )
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from ..paths import ON_WINDOWS, Location, check_local_name
+from ..paths import ON_WINDOWS, Location, check_local_name, last_of
 from ..settings import Settings
 from ..transports.answers import slice_of
 from . import Resources
@@ -153,7 +153,7 @@ class LocalBackend(Backend):
         path, body = request.path, request.body
         try:
             check_local_name(path, windows_names=self._windows_names)
-            check_not_ours(Path(path))
+            check_not_ours(last_of(path))
         except ValueError as error:
             raise InvalidRequest(str(error), path="") from None
         with nullcontext() if not isinstance(body, Body) else body.open() as reader:

@@ -76,11 +76,11 @@ def is_left_over(name: str) -> bool:
     return _LEFT_OVER.fullmatch(name) is not None
 
 
-def check_not_ours(target: Path) -> None:
-    """Raise ``ValueError`` if a file there would be taken for a temporary one, and silently left out of uploads."""
-    if is_left_over(target.name):
+def check_not_ours(name: str) -> None:
+    """Raise ``ValueError`` if a file called so would be taken for a temporary one, and silently left out of uploads."""
+    if is_left_over(name):
         raise ValueError(
-            f"{target.name!r} is a name of the temporary files that downloads make; exclude it, or choose another name"
+            f"{name!r} is a name of the temporary files that downloads make; exclude it, or choose another name"
         )
 
 
@@ -90,7 +90,7 @@ def place_below(folder: Path, name: str, *, windows_names: bool = False) -> Path
     ``windows_names`` is as for ``check_local_name``; names of our temporary files are refused as well.
     """
     target = folder / check_local_name(name, windows_names=windows_names)
-    check_not_ours(target)
+    check_not_ours(target.name)
     root, home = os.path.realpath(folder), os.path.realpath(target.parent)
     if home != root and not home.startswith(os.path.join(root, "")):
         raise ValueError(f"{name!r}: a symbolic link in {str(folder)!r} leads out of it; not written to disk")

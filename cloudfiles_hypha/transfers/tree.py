@@ -88,7 +88,7 @@ class Trees:
         """One file; raises if it fails."""
         folder = Path(dest)
         target = folder / path.rpartition("/")[2] if folder.is_dir() or os.fspath(dest).endswith("/") else folder
-        check_not_ours(target)
+        check_not_ours(target.name)
         check_targets([target])
         wanted = [_Wanted(check_name(path), target)]
         (result,) = self._download(wanted, make_bar(1, None), options)
