@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple, TypedDict, TypeVar
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from .content.codecs import Compress, check_codec, codec_of
 from .content.sources import as_body
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 Source = str | Mapping[str, Any]
 """One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "raw": ..., "tags": ..., "into": ...}``."""
+Replace = Literal["always", "never"]
+"""Whether a file that is there is replaced by what is put; see ``ArtifactFiles.put``."""
 Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
@@ -35,6 +37,8 @@ _PUT_KEYS = frozenset(
         "content_encoding",
         "compress",
         "compression_level",
+        "overwrite",
+        "if_match",
         "tags",
     }
 )
@@ -136,6 +140,8 @@ class PutOptions(TypedDict):
     content_encoding: str | None
     compress: str | None
     compression_level: int | None
+    new: bool
+    pinned: str | None
 
 
 def put_options(
@@ -144,8 +150,19 @@ def put_options(
     content_encoding: str | None = None,
     compress: Compress = None,
     compression_level: int | None = None,
+    overwrite: Replace = "always",
+    if_match: str | None = None,
 ) -> PutOptions:
     """What a call says of all its files."""
+    if overwrite not in ("always", "never"):
+        raise ValueError(f"overwrite={overwrite!r}: choose 'always' or 'never'")
+    if if_match is not None:
+        if overwrite == "never":
+            raise ValueError(f"overwrite='never' and if_match={if_match!r}: there cannot be nothing, and this")
+        if not isinstance(if_match, str) or not if_match.isprintable() or not if_match.isascii() or '"' in if_match:
+            raise ValueError(f"if_match={if_match!r}: expected an ETag, as results have it")
+        if not if_match:
+            raise ValueError("if_match='': an ETag is not empty; overwrite='never' is for where nothing is")
     texts = {"content_type": content_type, "cache_control": cache_control, "content_encoding": content_encoding}
     for name, value in texts.items():
         if value is not None and (not isinstance(value, str) or not value.isprintable() or not value.isascii()):
@@ -164,10 +181,12 @@ def put_options(
         "content_encoding": content_encoding,
         "compress": codec,
         "compression_level": compression_level if codec is not None else None,
+        "new": overwrite == "never",
+        "pinned": if_match,
     }
 
 
-_OPTIONS = PutOptions.__required_keys__
+_OPTIONS = _PUT_KEYS - {"path", "content", "tags"}
 
 
 def write_requests(
@@ -195,6 +214,8 @@ def _own_options(fields: Mapping[str, Any], options: PutOptions, path: str) -> P
     if not fields.keys() & _OPTIONS:
         return options
     compress, level = fields.get("compress"), fields.get("compression_level")
+    if fields.get("if_match", "") is None:
+        raise ValueError(f"{path!r}: if_match=None: without an ETag nothing can be compared; leave it out to overwrite")
     if compress is None:
         compress, level = options["compress"], options["compression_level"] if level is None else level
     try:
@@ -204,6 +225,8 @@ def _own_options(fields: Mapping[str, Any], options: PutOptions, path: str) -> P
             fields.get("content_encoding") or options["content_encoding"],
             compress,
             level,
+            fields.get("overwrite", "never" if options["new"] else "always"),
+            options["pinned"] if fields.get("if_match") is None else fields["if_match"],
         )
     except ValueError as error:
         raise ValueError(f"{path!r}: {error}") from None

@@ -71,6 +71,10 @@ class PreconditionFailed(TransferError):
     """The object is not the one the request was pinned to (its ETag has changed)."""
 
 
+class ObjectExists(PreconditionFailed, FileExistsError):
+    """There is an object of this name, which was not to be overwritten."""
+
+
 class NotModified(TransferError):
     """The object is the one that is here already, so it was not sent."""
 

@@ -18,6 +18,7 @@ from .arguments import (
     Patterns,
     PutOptions,
     Reading,
+    Replace,
     Source,
     counted,
     is_scalar,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
 
 Results = list[Result]
 _Names = list[str]
+_CONDITIONS = {"new": "overwrite='never'", "pinned": "if_match"}
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
 
@@ -370,17 +372,27 @@ class ArtifactFiles:
         content_encoding: str | None = None,
         compress: Compress = None,
         compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
+        if_match: str | None = None,
     ) -> Result:
         """Store one file, and on Hypha commit it (unless the artifact is already staged).
 
         ``content`` is bytes or anything with a buffer, text (stored as UTF-8), an open binary file (from where
         it stands; also a pipe), or a ``Path``. Overwrites. Raises if it fails.
 
+        ``overwrite="never"`` stores it only if there is nothing of this name, else it is an ``ObjectExists``, which is
+        a ``FileExistsError``. ``if_match`` is an ETag, as results have it: it is stored only if what is there has that,
+        else it is a ``PreconditionFailed``. The store decides in the moment of the write, so of several writers one
+        wins; where it cannot, that is a ``ValueError`` before anything is sent (see ``docs/errors.md``).
+
         ``compress`` ("gzip", "br", "zstd", "xz" or "bz2") stores it encoded, with a Content-Encoding that says so, and
         reading decodes it; ``compression_level`` is the codec's. ``content_encoding`` is for content that is encoded
         already.
         """
-        options = put_options(content_type, cache_control, content_encoding, compress, compression_level)
+        options = put_options(
+            content_type, cache_control, content_encoding, compress, compression_level, overwrite, if_match
+        )
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
         alone = not self._goes_in_parts(requests[0][1])
         (result,) = self._write("put", requests, None, self._batches.inline if alone else self._engine, None)
@@ -400,19 +412,22 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         compress: Compress = None,
         compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
     ) -> Results:
         """Store many files, and on Hypha commit them together at the end (unless the artifact is already staged).
 
         ``files`` gives ``(path, content)`` pairs or dicts with ``path`` and ``content`` (and ``content_type``,
-        ``cache_control``, ``content_encoding``, ``compress``, ``compression_level``, ``tags``, which override the
-        call's); results of ``get`` fit too, and keep the encoding that they were stored with.
+        ``cache_control``, ``content_encoding``, ``compress``, ``compression_level``, ``overwrite``, ``if_match``,
+        ``tags``, which override the call's; the last but one is ``put``'s); results of ``get`` fit too, and keep the
+        encoding that they were stored with.
         A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
         left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
         so far stays staged: ``commit()`` or ``discard()`` it.
         """
         if isinstance(files, str | bytes | Mapping):
             raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
-        options = put_options(content_type, cache_control, content_encoding, compress, compression_level)
+        options = put_options(content_type, cache_control, content_encoding, compress, compression_level, overwrite)
         return self._puts(files, options, None, total, raise_errors, progress, cancel)
 
     def put_json(
@@ -422,10 +437,23 @@ class ArtifactFiles:
         cache_control: str | None = None,
         compress: Compress = None,
         compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
+        if_match: str | None = None,
     ) -> Result:
-        """Store one object as UTF-8 JSON, with content type application/json."""
-        text = to_json(content, path)
-        return self.put(path, text, "application/json", cache_control, None, compress, compression_level)
+        """Store one object as UTF-8 JSON, with content type application/json; otherwise like ``put``."""
+        text, kind = to_json(content, path), "application/json"
+        return self.put(
+            path,
+            text,
+            kind,
+            cache_control,
+            None,
+            compress,
+            compression_level,
+            overwrite=overwrite,
+            if_match=if_match,
+        )
 
     def put_jsons(
         self,
@@ -437,9 +465,11 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         compress: Compress = None,
         compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
     ) -> Results:
         """Store many objects as JSON; otherwise like ``puts``."""
-        options = put_options("application/json", cache_control, None, compress, compression_level)
+        options = put_options("application/json", cache_control, None, compress, compression_level, overwrite)
         return self._puts(files, options, to_json, total, raise_errors, progress, cancel)
 
     def _puts(
@@ -504,8 +534,23 @@ class ArtifactFiles:
                 f"it would not know of {encoding}; leave out compress and content_encoding"
             )
 
+    def _check_condition(self, name: str, request: PutRequest) -> None:
+        can = self._backend.can
+        for wanted, asked, condition in (
+            (request.new, "overwrite='never'", "new"),
+            (request.pinned is not None, "if_match", "pinned"),
+        ):
+            if wanted and can.writable and condition not in can.conditions:
+                able = " and ".join(sorted(_CONDITIONS[each] for each in can.conditions))
+                raise ValueError(
+                    f"{name!r}: {self._backend.scheme}:// cannot look at what is there in the moment of a write, which "
+                    f"{asked} needs ({f'it can for {able}' if able else 'nor for anything else'}); ask exists() or "
+                    "head() first where no other writer may come in between"
+                )
+
     def _check_described(self, name: str, request: PutRequest) -> None:
         can = self._backend.can
+        self._check_condition(name, request)
         self._check_keeps(name, request.compress or encoding_name(request.content_encoding))
         largest = None if can.described_parts else can.largest_put
         # of what is still to be encoded the size is not known yet

@@ -66,7 +66,8 @@ class PutRequest:
     """One write. ``body`` is bytes-like, or a ``Body`` that can be opened again for each attempt.
 
     ``compress`` is the codec that it is still to be encoded with; a backend is given it without, and with the
-    ``content_encoding`` of what it stores.
+    ``content_encoding`` of what it stores. ``new`` says that there must be no object of this name yet, ``pinned`` is
+    the ETag that the one that is to be overwritten must have (else ``PreconditionFailed``).
     """
 
     path: str
@@ -77,6 +78,13 @@ class PutRequest:
     tags: object = None
     compress: str | None = None
     compression_level: int | None = None
+    new: bool = False
+    pinned: str | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """True when it takes effect depending on what is there by then."""
+        return self.new or self.pinned is not None
 
     @property
     def size(self) -> int:

@@ -180,6 +180,8 @@ class Capabilities:
     """What is kept of an object besides its bytes, and told to whoever reads it."""
     largest_put: int | None = None
     """Bytes that one request can store, where that is limited."""
+    conditions: frozenset[str] = frozenset()
+    """Which of ``PutRequest``'s conditions hold at the moment a write takes effect: "new", "pinned"."""
 
     @property
     def keeps_encoding(self) -> bool:

@@ -37,6 +37,7 @@ from ..settings import Settings
 from ..transports.answers import slice_of
 from . import Resources
 from .base import Backend, Capabilities, Control, Ticket
+from .conditions import lost
 
 _HINT = "write file:///folder for an absolute path, and ./folder, ../folder or ~/folder for others"
 
@@ -86,7 +87,7 @@ class LocalBackend(Backend):
     """Files below one folder."""
 
     scheme = "file"
-    can = Capabilities(blocking=True, pins_listed=True)
+    can = Capabilities(blocking=True, pins_listed=True, conditions=frozenset({"new"}))
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = Folder(folder)
@@ -161,12 +162,14 @@ class LocalBackend(Backend):
                 home = self._folder.home(path, make=True)
             with home:
                 with _translated(path, writing=True):
+                    if request.new and home.taken():
+                        raise lost(request)
                     draft = home.draft()
                 try:
                     _fill(draft, body, reader, path)
                     kept = _describe(draft.descriptor, request)
                     with _translated(path, writing=True), self._locked(path, exclusive=True):
-                        there = draft.publish()
+                        there = _publish(draft, request)
                 except BaseException:
                     draft.discard()
                     raise
@@ -353,6 +356,15 @@ def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | Non
             draft.write(block)
     if isinstance(body, LocalFile):
         body.check()
+
+
+def _publish(draft: Draft, request: PutRequest) -> os.stat_result:
+    if not request.new:
+        return draft.publish()
+    try:
+        return draft.publish(replace=False)
+    except FileExistsError:
+        raise lost(request) from None
 
 
 # -- errors -------------------------------------------------------------------------------------------------------

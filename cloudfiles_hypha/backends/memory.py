@@ -17,6 +17,7 @@ from ..redact import without_credentials
 from ..transports.answers import slice_of
 from . import Resources
 from .base import Backend, Capabilities, Control, Ticket, flat_listing
+from .conditions import lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
-    can = Capabilities(blocking=True, s3_etags=True, ordered=True, copies=True)
+    can = Capabilities(blocking=True, s3_etags=True, ordered=True, copies=True, conditions=frozenset({"new", "pinned"}))
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
@@ -119,12 +120,16 @@ class MemoryBackend(Backend):
         kept = {"etag": etag, "cache-control": request.cache_control, "content-encoding": request.content_encoding}
         headers = {name: value for name, value in kept.items() if value}
         compress = encoding_name(request.content_encoding)
-        self._store(request.path, _Object(content, etag, request.content_type, time.time(), headers, compress))
-        return Stored(len(content), etag, "length")
-
-    def _store(self, path: str, made: _Object) -> None:
+        made = _Object(content, etag, request.content_type, time.time(), headers, compress)
         with _lock:
-            _buckets.setdefault(self._bucket, {})[path] = made
+            bucket = _buckets.setdefault(self._bucket, {})
+            there = bucket.get(request.path)
+            if (request.new and there is not None) or (
+                request.pinned is not None and (there is None or there.etag != request.pinned)
+            ):
+                raise lost(request)
+            bucket[request.path] = made
+        return Stored(len(content), etag, "length")
 
     def copies_from(self, source: Backend) -> bool:
         """Whether ``copy`` can be asked for objects of that backend."""
@@ -135,7 +140,8 @@ class MemoryBackend(Backend):
         found = cast(MemoryBackend, source)._find(request.path)
         if request.pinned not in (None, found.etag):
             raise PreconditionFailed("the object has changed", path=request.path)
-        self._store(path, replace(found, modified=time.time()))
+        with _lock:
+            _buckets.setdefault(self._bucket, {})[path] = replace(found, modified=time.time())
         return Stored(len(found.content), found.etag, "md5")
 
     def delete(self, path: str) -> None:

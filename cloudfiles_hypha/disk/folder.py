@@ -24,6 +24,7 @@ _LOOK = getattr(os, "O_PATH", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_UNNAMED = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL, errno.ENOSYS}
 # Bytes that the system copies in one call, during which nothing can interrupt it.
 _STRETCH = 64 * 1024 * 1024
+_CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
 
 
@@ -189,6 +190,14 @@ class Home:
                 raise FileNotFoundError(errno.ENOENT, "a folder, not a file") from None
             raise
 
+    def taken(self) -> bool:
+        """Whether there is anything of that name."""
+        try:
+            os.lstat(self._at(self._name), dir_fd=self._descriptor)
+        except FileNotFoundError:
+            return False
+        return True
+
     def draft(self) -> Draft:
         """A new file, which is to take that name."""
         mode = None
@@ -265,11 +274,14 @@ class Draft:
                 return
             self.size += copied
 
-    def publish(self) -> os.stat_result:
-        """Put it where it belongs, in place of what was there; its status from then on."""
+    def publish(self, *, replace: bool = True) -> os.stat_result:
+        """Put it where it belongs, in place of what was there; its status from then on. Without ``replace``,
+        ``FileExistsError`` if there is anything, which is left alone."""
         if os.name == "nt":  # where no open file is renamed
             self._close()
-        if not self._linked():
+        if not replace:
+            self._claim()
+        elif not self._linked():
             if self._temporary is None:
                 temporary = _temporary_name()
                 self._link(temporary)
@@ -292,6 +304,26 @@ class Draft:
         except FileExistsError:  # by now
             return False
         return True
+
+    def _claim(self) -> None:
+        """Give it its name if nothing else has that."""
+        try:
+            if self._temporary is None:
+                self._link(self._target)
+            elif os.name == "nt":  # where a file that is there is not replaced by renaming
+                os.rename(self._temporary, self._target)
+                self._temporary = None
+            else:
+                os.link(self._temporary, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+        except OSError as error:
+            if error.errno in _CANNOT_LINK:
+                raise OSError(
+                    errno.ENOTSUP, "it has no hard links, so nothing can be stored only where there is nothing yet"
+                ) from error
+            raise
+        if self._temporary is not None:
+            os.unlink(self._temporary, dir_fd=self._folder)
+            self._temporary = None
 
     def _link(self, name: str) -> None:
         # with a folder's descriptor Python follows the link, which is what makes a name of it: see open(2), O_TMPFILE

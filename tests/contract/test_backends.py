@@ -22,7 +22,9 @@ from cloudfiles_hypha import (
     ArtifactFiles,
     BatchError,
     InvalidContent,
+    ObjectExists,
     ObjectNotFound,
+    PreconditionFailed,
     RangeNotSatisfiable,
     ReadOnly,
     Result,
@@ -372,6 +374,35 @@ class WritingContract(ReadingContract):
         assert cf.get("a") == b"new"
         cf["a"] = b""
         assert cf.get("a") == b""
+
+    def test_a_file_that_is_there_is_left_alone_where_that_was_asked_for(self, cf: ArtifactFiles) -> None:
+        if "new" not in cf._backend.can.conditions:
+            with pytest.raises(ValueError, match="overwrite='never'"):
+                cf.put("a", TEN, overwrite="never")
+            assert not cf.exists("a")
+            return
+        cf.puts([("a", TEN), ("c", TEN)])
+        new = {"path": "c", "content": b"new", "overwrite": "always"}
+        results = cf.puts([("a", b"new"), ("b", b"new"), new], overwrite="never", raise_errors=False)
+        assert [type(result["error"]) for result in results] == [ObjectExists, type(None), type(None)]
+        assert isinstance(results[0]["error"], FileExistsError)
+        assert cf.get(["a", "b", "c"], return_dict=True) == {"a": TEN, "b": b"new", "c": b"new"}
+
+    def test_a_file_is_replaced_only_if_it_is_the_one_that_is_known(self, cf: ArtifactFiles) -> None:
+        if "pinned" not in cf._backend.can.conditions:
+            with pytest.raises(ValueError, match="if_match"):
+                cf.put("a", TEN, if_match="1")
+            assert not cf.exists("a")
+            return
+        cf.put("a", b"first")
+        known = cf.head("a").etag
+        assert cf.put("a", b"second", if_match=known)["etag"] != known
+        results = cf.puts(
+            [{"path": name, "content": b"third", "if_match": known} for name in ("a", "missing")], raise_errors=False
+        )
+        assert [type(result["error"]) for result in results] == [PreconditionFailed] * 2
+        assert cf.get("a") == b"second"
+        assert not cf.exists("missing")
 
     def test_text_is_stored_as_utf8(self, cf: ArtifactFiles) -> None:
         cf.put("a", "Grüße 🦆")

@@ -27,6 +27,7 @@ BUILTIN = {
     "InvalidRequest": ValueError,
     "NotStaged": ValueError,
     "ArtifactExists": FileExistsError,
+    "ObjectExists": FileExistsError,
     "NotModified": OSError,
     "PreconditionFailed": OSError,
     "RangeNotSatisfiable": ValueError,

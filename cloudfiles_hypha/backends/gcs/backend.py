@@ -14,6 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from threading import Lock
 from typing import Any, cast
@@ -37,6 +38,7 @@ from ...redact import scrub
 from ...transports import HttpRequest, HttpResponse, Transport
 from ...transports.answers import error_of, fetch_into, read_body, slice_of
 from ..base import Backend, Capabilities, Control, DirectWrites, Ticket, WriteSession
+from ..conditions import Conditions, lost
 from .auth import Tokens
 
 _FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncoding,cacheControl"
@@ -52,10 +54,11 @@ class GcsBackend(Backend):
     """The objects of one bucket."""
 
     scheme = "gs"
-    can = Capabilities(s3_etags=True)
+    can = Capabilities(s3_etags=True, conditions=frozenset({"new", "pinned"}))
 
     def __init__(self, host: str, bucket: str, tokens: Tokens, transport: Transport) -> None:
         self._host = host
+        self.genuine = host.endswith(".googleapis.com")
         self._bucket = bucket
         self._tokens = tokens
         self._transport = transport
@@ -81,6 +84,11 @@ class GcsBackend(Backend):
                 f"{error.args[0]}; no credentials were found, see docs/gcs.md", path=path, status=response.status
             )
         return error
+
+    def _refusal(self, response: HttpResponse, request: PutRequest) -> TransferError:
+        if response.status == 412 and request.conditional:
+            return lost(request)
+        return self._error(response, request.path)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -190,11 +198,11 @@ class GcsBackend(Backend):
                 f"\r\n--{boundary}--\r\n".encode(),
             )
         )
-        url = self._objects({"uploadType": "multipart", "fields": _FIELDS}, upload=True)
+        url = self._objects({"uploadType": "multipart", "fields": _FIELDS, **_condition(request)}, upload=True)
         headers = (("Content-Type", f"multipart/related; boundary={boundary}"),)
-        response = self._authorized.send(HttpRequest("POST", url, headers, body))
+        response = self._authorized.send(HttpRequest("POST", url, headers, body, once=request.conditional))
         if response.status != 200:
-            raise self._error(response, request.path)
+            raise self._refusal(response, request)
         return _stored(response, request, digest)
 
     def open_upload(self, request: PutRequest, digest: str) -> str:
@@ -204,11 +212,12 @@ class GcsBackend(Backend):
             ("X-Upload-Content-Type", request.content_type or "application/octet-stream"),
             ("X-Upload-Content-Length", str(request.size)),
         )
-        url = self._objects({"uploadType": "resumable", "name": request.path, "fields": _FIELDS}, upload=True)
+        query = {"uploadType": "resumable", "name": request.path, "fields": _FIELDS, **_condition(request)}
+        url = self._objects(query, upload=True)
         body = json.dumps(_resource(request, digest)).encode()
         response = self._authorized.send(HttpRequest("POST", url, headers, body))
         if response.status not in (200, 201):
-            raise self._error(response, request.path)
+            raise self._refusal(response, request)
         location = response.header("location") or ""
         if not location.startswith(f"{self._host}/"):
             raise ServerError("the upload is to go to another host, which gets no token", path=request.path)
@@ -226,7 +235,7 @@ class GcsBackend(Backend):
         if response.status in (200, 201):
             return _stored(response, request, digest)
         if response.status != 308:
-            raise self._error(response, request.path)
+            raise self._refusal(response, request)
         received = _RECEIVED.fullmatch((response.header("range") or "").strip())
         return int(received[1]) + 1 if received else 0
 
@@ -251,8 +260,13 @@ class _Writes(DirectWrites):
         self._backend = backend
         self._begun: dict[str, tuple[str, str]] = {}  # by path: the session's URL, and the MD5 it was told of
         self._lock = Lock()  # guards the one above
+        # emulators may not look at conditions
+        self._conditions = Conditions(partial(backend.head, ticket=None), heeds=backend.genuine)
 
     def _put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        return self._conditions.put(request, self._send) if request.conditional else self._send(request)
+
+    def _send(self, request: PutRequest) -> Stored:
         if request.size <= _AT_ONCE:
             return self._backend.put_at_once(request)
         with self._lock:
@@ -421,6 +435,14 @@ def _resource(request: PutRequest, digest: str) -> _Resource:
         "cacheControl": request.cache_control,
     }
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _condition(request: PutRequest) -> dict[str, str]:
+    """The part of a query that says when a write is to take effect: the ETag of an object is its generation."""
+    if request.pinned is not None and not request.pinned.isdigit():
+        raise PreconditionFailed("what was to be overwritten has an ETag that is no generation", path=request.path)
+    expected = "0" if request.new else request.pinned
+    return {} if expected is None else {"ifGenerationMatch": expected}
 
 
 def _stored(response: HttpResponse, request: PutRequest, digest: str) -> Stored:

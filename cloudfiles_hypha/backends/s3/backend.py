@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
 from ...errors import (
@@ -29,6 +30,7 @@ from ...plan.batches import BatchSizes
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
 from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
+from ..conditions import Conditions, lost, may_have_been_done
 from . import replies
 from .access import Access
 from .journal import Journal, Note
@@ -55,6 +57,7 @@ class S3Backend(Backend):
         copies=True,
         s3_etags=True,
         largest_put=LARGEST_PUT,
+        conditions=frozenset({"new", "pinned"}),
     )
 
     def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
@@ -110,7 +113,15 @@ class S3Backend(Backend):
         """Store one object; the store compares its MD5 with what arrives."""
         if request.size > LARGEST_PUT:
             raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5 GiB", path=request.path)
-        return self.send(request, _url(request.path), self.describing(request), md5_of(request.body))
+        headers = self.describing(request) + _conditions(request)
+        try:
+            return self.send(request, _url(request.path), headers, md5_of(request.body))
+        except PreconditionFailed:
+            raise lost(request) from None
+        except ObjectNotFound as error:
+            if request.pinned is None or _is_of_bucket(error):
+                raise
+            raise lost(request) from None
 
     def describing(self, request: PutRequest) -> tuple[tuple[str, str], ...]:
         """The headers that say what an object is."""
@@ -127,7 +138,7 @@ class S3Backend(Backend):
     ) -> Stored:
         """Store a body with this MD5, whole or a part, and make sure that it is there as it was sent."""
         sent = (*headers, ("Content-MD5", content_md5(digest)))
-        response = self.sender.send(HttpRequest("PUT", url, sent, request.body))
+        response = self.sender.send(HttpRequest("PUT", url, sent, request.body, once=request.conditional))
         if response.status not in (200, 201, 204):
             raise error_of(response, request.path)
         stored = md5_in(response)
@@ -176,7 +187,7 @@ class S3Backend(Backend):
         try:
             self.sender.send(HttpRequest("DELETE", _url(path)))
         except ObjectNotFound as error:
-            if "bucket" in str(error.args[0]):
+            if _is_of_bucket(error):
                 raise
 
     def journal(self, path: str) -> Journal:
@@ -220,7 +231,10 @@ class S3Writes(DirectWrites):
         self._sessions: dict[str, str] = {}
         self._errors: dict[str, TransferError] = {}  # the latest of each
         self._gone: set[str] = set()  # removed along with others
+        # not every store but Amazon's looks at conditions
+        self._conditions = Conditions(partial(backend.head, ticket=None), heeds=backend.access.endpoint is None)
         self.delete = self._delete
+        self.put = self._put
 
     def sizes(self) -> BatchSizes:
         """How many names are removed in one request, and how many uploads in parts are begun before they go on.
@@ -246,6 +260,11 @@ class S3Writes(DirectWrites):
                     return [error] * len(paths)
         return [None] * len(paths)
 
+    def _put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        if not request.conditional:
+            return self._backend.put(request, ticket)
+        return self._conditions.put(request, partial(self._backend.put, ticket=ticket))
+
     def _delete(self, path: str) -> None:
         if path in self._gone:
             self._gone.discard(path)
@@ -255,6 +274,8 @@ class S3Writes(DirectWrites):
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
         """Begin a multipart upload, or go on with one that was interrupted."""
         path, headers = request.path, self._backend.describing(request)
+        if request.conditional:  # before its bytes are sent for nothing
+            control.retry(partial(self._conditions.check, request))
         journal = self._journals.get(path)
         if journal is None:
             journal = self._journals[path] = self._backend.journal(path)
@@ -317,22 +338,35 @@ class S3Writes(DirectWrites):
         expected = etag_of_parts(digests)
         body = replies.completion(ours.etags.get(number, digest) for number, digest in enumerate(digests))
         url = f"{_url(request.path)}?{canonical_query({'uploadId': session.id})}"
+        headers = (("Content-Type", "application/xml"), *_conditions(request))
+        asked = HttpRequest("POST", url, headers, body, idle=_PATIENCE, once=request.conditional)
+        unsure = not request.conditional  # whether an earlier attempt may have done it, or that makes no difference
 
         def attempt() -> str | None:
+            nonlocal unsure
             try:
                 with self._noted_errors(request):
-                    asked = HttpRequest("POST", url, (("Content-Type", "application/xml"),), body, idle=_PATIENCE)
-                    return replies.completed(self._backend.sender.checked(self._send(asked)).body)
-            except StaleTicket:
-                # an earlier attempt may have done it
-                if self._etag_there(request.path) == expected:
+                    return self._complete(request, asked)
+            except (StaleTicket, PreconditionFailed):
+                if unsure and self._etag_there(request.path) == expected:
                     return expected
+                raise
+            except TransferError as error:
+                unsure = unsure or may_have_been_done(error)
                 raise
 
         etag = control.retry(attempt)
         self._end(request.path)
         # an encrypted object's is made in another way; each part was compared by its MD5 all the same
         return Stored(request.size, etag, "etag-parts" if etag == expected else "md5")
+
+    def _complete(self, request: PutRequest, asked: HttpRequest) -> str | None:
+        if request.conditional and self._backend.access.endpoint is not None:
+            self._conditions.check(request)
+        response = self._send(asked)
+        if response.status == 412:
+            raise lost(request)
+        return replies.completed(self._backend.sender.checked(response).body)
 
     def _etag_there(self, path: str) -> str | None:
         try:
@@ -379,6 +413,17 @@ class S3Writes(DirectWrites):
 
 def _url(path: str) -> str:
     return f"/{quote_path(path)}"
+
+
+def _conditions(request: PutRequest) -> tuple[tuple[str, str], ...]:
+    """The headers that say when a write is to take effect."""
+    if request.new:
+        return (("If-None-Match", "*"),)
+    return () if request.pinned is None else (("If-Match", f'"{request.pinned}"'),)
+
+
+def _is_of_bucket(error: ObjectNotFound) -> bool:
+    return "bucket" in str(error.args[0])
 
 
 def _ours(session: Session) -> PartsSession:
