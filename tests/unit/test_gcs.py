@@ -49,6 +49,7 @@ class Store:
         self.composite = False
         self.lie = b""  # sent in the place of an object's bytes
         self.drop_chunks: list[int] = []  # pieces, by number, that are answered with 503 after half of them was kept
+        self.lose_answers = 0  # how many uploads are stored without saying so
         self.location: str | None = None
         self.before_media: Callable[[str], None] = lambda name: None
         self.tokens_given = 0
@@ -168,8 +169,16 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(308, **({"Range": f"bytes=0-{len(kept) - 1}"} if kept else {}))
 
     def stored(self, name: str, content: bytes) -> None:
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        generation = self.store.objects.get(name, (b"", 0))[1]
+        if query.get("ifGenerationMatch", str(generation)) != str(generation):
+            return self.say({"error": {"message": "conditionNotMet"}}, 412)
         self.store.put(name, self.store.lie or content)
-        self.say(self.store.resource(name))
+        if self.store.lose_answers:
+            self.store.lose_answers -= 1
+            self.close_connection = True
+            return None
+        return self.say(self.store.resource(name))
 
     def listing(self, query: dict[str, str]) -> None:
         names = sorted(name for name in self.store.objects if name.startswith(query["prefix"]))
@@ -443,3 +452,33 @@ def test_a_pin_that_is_no_generation_matches_nothing(store: Store, cf: ArtifactF
     store.put("a", b"1")
     with pytest.raises(PreconditionFailed):
         cf._backend.get(GetRequest("a", pinned="0" * 31 + "x"), None)
+
+
+# -- writes on a condition
+
+
+@pytest.mark.parametrize("size", [4, 9 * MIB], ids=["at once", "in pieces"])
+def test_a_write_on_a_condition_is_decided_by_the_store(store: Store, cf: ArtifactFiles, size: int) -> None:
+    cf._backend.genuine = True  # type: ignore[attr-defined]
+    first = cf.put("a", b"1" * size, overwrite="never")
+    with pytest.raises(FileExistsError):
+        cf.put("a", b"2" * size, overwrite="never")
+    cf.put("a", b"3" * size, if_match=first["etag"])
+    for etag in (first["etag"], "no-generation"):
+        with pytest.raises(PreconditionFailed):
+            cf.put("a", b"4" * size, if_match=etag)
+    assert store.objects["a"][0] == b"3" * size
+    assert not [url for method, url, _ in store.seen if method == "GET"]  # nothing was asked first
+
+
+@pytest.mark.parametrize("size", [4, 9 * MIB], ids=["at once", "in pieces"])
+@pytest.mark.parametrize("genuine", [True, False])
+def test_a_write_on_a_condition_whose_answer_was_lost_was_done(
+    store: Store, cf: ArtifactFiles, size: int, genuine: bool
+) -> None:
+    cf._backend.genuine = genuine  # type: ignore[attr-defined]
+    store.lose_answers = 1
+    result = cf.put("a", b"1" * size, overwrite="never")
+    assert (result["etag"], result["verified"]) == (str(store.generation), "md5")
+    with pytest.raises(FileExistsError):
+        cf.put("a", b"1" * size, overwrite="never")
