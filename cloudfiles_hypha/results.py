@@ -16,7 +16,8 @@ class Result(TypedDict):
     ``content`` is None for an item that failed and for verbs that return no bytes. ``byte_range`` is the
     ``(start, end)`` that was asked for. ``size`` is the whole object's size in bytes where it is known,
     ``etag`` as the server gave it (without quotes), ``attempts`` how many times the transfer was tried,
-    ``verified`` what was compared besides the length ("md5", "crc32c", or "length" where no checksum was to be had).
+    ``verified`` what was compared besides the length ("md5", "crc32c" or another checksum, or "length" where there is
+    none).
     ``compress`` is what the stored bytes are encoded with, None for nothing, ``raw`` whether ``content`` is left as it
     is stored; ``size``, ``etag`` and ``verified`` speak of stored bytes.
     """

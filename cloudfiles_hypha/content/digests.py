@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from importlib import import_module
 from threading import Lock
 from typing import Final, Protocol
 
@@ -207,6 +209,58 @@ def etag_of_parts(digests: Sequence[str]) -> str:
 
 def _of_parts(digests: Iterable[bytes]) -> str:
     return _digest(digests).hex()
+
+
+# By the name of the header (``x-amz-checksum-...``): where there is a function that makes it, and its bytes; the
+# fastest first. What is not of the standard library is used if it is there.
+_CHECKSUMS: Final = {
+    "crc64nvme": ("awscrt.checksums", "crc64nvme", 8),
+    "crc32c": ("google_crc32c", "value", 4),
+    "crc32": ("zlib", "crc32", 4),
+}
+
+
+@lru_cache(maxsize=8)
+def _library(module: str, name: str) -> Callable[[bytes], int] | None:
+    try:
+        found: Callable[[bytes], int] = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return None
+    return found
+
+
+def checksum_of(kind: str, content: bytes) -> str | None:
+    """A checksum of S3's in base64; None where the library that makes it is missing, or the kind is not known."""
+    if kind == "sha256":
+        return base64.b64encode(hashlib.sha256(content).digest()).decode("ascii")
+    module, name, size = _CHECKSUMS.get(kind, ("", "", 0))
+    function = _library(module, name) if module else None
+    return None if function is None else base64.b64encode(function(content).to_bytes(size, "big")).decode("ascii")
+
+
+def check_whole(content: bytes, header: Callable[[str], str | None]) -> str:
+    """Compare a whole object with the MD5 that an S3's answer gives away, or else with another checksum in it; says
+    what was compared. Raises ``IntegrityError``."""
+    digest, parts = digest_in(header)
+    if digest is not None and not parts:
+        return check_md5(content, digest)
+    if header("x-amz-checksum-type") == "COMPOSITE":  # of the checksums of the parts
+        return "length"
+    for kind in (*_CHECKSUMS, "sha256"):
+        expected = header(f"x-amz-checksum-{kind}")
+        if expected is None or "-" in expected:  # as in the type above, which older answers do not have
+            continue
+        actual = checksum_of(kind, content)
+        if actual is not None:
+            check_checksum(kind, actual, expected)
+            return kind
+    return "length"
+
+
+def check_checksum(kind: str, actual: str, expected: str) -> None:
+    """Raise ``IntegrityError`` unless they are the same."""
+    if actual != expected:
+        raise IntegrityError(f"the bytes that arrived have the {kind.upper()} {actual}, the object has {expected[:50]}")
 
 
 def check_md5(content: bytes, expected: str | None) -> str:

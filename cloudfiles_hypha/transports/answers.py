@@ -8,7 +8,7 @@ import re
 from email.utils import formatdate, parsedate_to_datetime
 
 from ..content.codecs import encoding_name
-from ..content.digests import check_md5, etag_of, md5_in
+from ..content.digests import check_whole, etag_of
 from ..errors import (
     AccessDenied,
     IntegrityError,
@@ -91,14 +91,16 @@ def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
     return tuple(headers)
 
 
-def fetch(transport: Sender, url: str, request: GetRequest, *, md5: bool) -> Fetched:
+def fetch(
+    transport: Sender, url: str, request: GetRequest, *, md5: bool, headers: tuple[tuple[str, str], ...] = ()
+) -> Fetched:
     """Read one request's bytes from ``url`` and make sure that they are the right ones.
 
     Some servers ignore a range and send the whole object, some send only the slice, both as 200. Where length
     alone cannot tell which it was, the whole object is fetched and cut: the wrong bytes are never returned.
-    ``md5`` compares a whole object with its ETag where that is an MD5.
+    ``md5`` compares a whole object with its ETag where that is an MD5, and else with a checksum in the answer.
     """
-    response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True))
+    response = transport.send(HttpRequest("GET", url, headers + range_headers(request), follow=True))
     start, end = request.start or 0, request.end
     ignored = response.status == 200 and not _is_part(request, response)
     if ignored and start and (end is None or len(response.body) <= end - start):
@@ -177,7 +179,7 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     part = _is_part(request, response)
     if status == 200 and not part:
         size: int | None = len(content)
-        verified: str | None = check_md5(content, md5_in(response) if md5 else None)
+        verified: str | None = check_whole(content, response.header) if md5 else "length"
         by_length = verified == "length"
         if by_length and not response.measured:
             verified = None

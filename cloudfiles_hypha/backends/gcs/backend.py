@@ -15,13 +15,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from importlib import import_module
 from threading import Lock
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 from ...content.codecs import encoding_name
-from ...content.digests import content_md5, md5_of
+from ...content.digests import check_checksum, checksum_of, content_md5, md5_of
 from ...content.sources import PartOf
 from ...errors import (
     AccessDenied,
@@ -481,16 +480,9 @@ def _hex(digest: str) -> str:
 
 def _compare(content: bytes, hashes: dict[str, str]) -> str | None:
     """What of the digests of a whole object was compared; raises ``IntegrityError``."""
-    if expected := hashes.get("crc32c"):
-        try:
-            library: Any = import_module("google_crc32c")
-        except ImportError:
-            library = None
-        if library is not None:
-            actual = int(library.value(content)).to_bytes(4, "big")
-            if actual != base64.b64decode(expected):
-                raise IntegrityError("the bytes that arrived do not have the object's CRC32C")
-            return "crc32c"
+    if (expected := hashes.get("crc32c")) and (actual := checksum_of("crc32c", content)) is not None:
+        check_checksum("crc32c", actual, expected)
+        return "crc32c"
     if expected := hashes.get("md5"):
         if content_md5(md5_of(content)) != expected:
             raise IntegrityError("the bytes that arrived do not have the object's MD5")
