@@ -130,7 +130,7 @@ class Copies:
         self._target = target
         self._options = options
         self._within = source.place == target.place
-        self._copied: dict[str, ObjectInfo] = {}  # what was read, by name
+        self._copied: dict[str, ObjectInfo] = {}  # what was read, by the name of the target
 
     # -- what is to be copied ---------------------------------------------------------------------------------
 
@@ -268,7 +268,7 @@ class Copies:
             for index, ((number, one), result) in enumerate(zip(numbers, copied, strict=True)):
                 results[number] = _result(one, result, job.origins.get(index))
                 if index in job.origins:
-                    self._copied[one.path] = job.origins[index].info
+                    self._copied[one.target] = job.origins[index].info
             return cast("list[CopyResult]", results)
 
         try:
@@ -308,7 +308,10 @@ class Copies:
                 yield one if isinstance(info, Exception) else replace(one, etag=info.etag, size=info.size)
 
     def remove_moved(self, results: list[CopyResult]) -> None:
-        """Remove from the source what was copied, unless it has changed since; each result says what became of it."""
+        """Remove from the source what was copied, unless it has changed since; each result says what became of it.
+
+        What was to go to several targets is removed only once it is at all of them.
+        """
         copied = [result for result in results if result["done"] == "copied"]
         if copied and not self._within and self._unpublished():
             for result in copied:
@@ -318,15 +321,31 @@ class Copies:
                     path=result["path"],
                 )
             return
-        for several in chunks(copied, _ASKED_TOGETHER):
-            unchanged = self._unchanged(self._source, several, self._copied, "copied", "moved")
-            self._remove(self._source, unchanged, "moved", "move")
+        copies: dict[str, list[CopyResult]] = {}  # of each source
+        for result in results:
+            copies.setdefault(result["path"], []).append(result)
+        for several in chunks(copies.values(), _ASKED_TOGETHER):
+            made = [result for one in several if _all_copied(one) for result in one]
+            self._unchanged(
+                self._source, [(result, self._copied[result["target"]]) for result in made], "copied", "moved"
+            )
+            unchanged = {one[0]["path"]: one for one in several if _all_copied(one)}
+            self._remove(self._source, [one[0] for one in unchanged.values()], "moved", "move")
+            for first, *others in unchanged.values():
+                for other in others:
+                    other["done"], other["error"] = first["done"], first["error"]
+            for one in several:
+                for result in one:
+                    if result["done"] == "copied" and result["error"] is None:
+                        result["error"] = PreconditionFailed(
+                            "copied, but not to all of its targets, so the source is kept", path=result["path"]
+                        )
 
     def remove_from_target(self, known: Mapping[str, ObjectInfo]) -> list[CopyResult]:
         """Remove files of the target, those that are still what is ``known`` of them."""
         results = [nothing_done(Wanted(name, name, info.size, compared="name")) for name, info in known.items()]
         for several in chunks(results, _ASKED_TOGETHER):
-            still = self._unchanged(self._target, several, known, "listed", "removed")
+            still = self._unchanged(self._target, [(one, known[one["path"]]) for one in several], "listed", "removed")
             self._remove(self._target, still, "removed", "sync")
         return results
 
@@ -335,13 +354,13 @@ class Copies:
         return backend.can.versioned and backend.as_written(self._target.batches.control()) is not backend
 
     def _unchanged(
-        self, side: Side, results: list[CopyResult], known: Mapping[str, ObjectInfo], since: str, done: str
+        self, side: Side, files: Sequence[tuple[CopyResult, ObjectInfo]], since: str, done: str
     ) -> list[CopyResult]:
         """Those of the files that are still what is known of them; the others' results say what they are."""
-        now = self.heads(side, [result["path"] for result in results])
+        now = self.heads(side, [*dict.fromkeys(result["path"] for result, _ in files)])
         unchanged = []
-        for result in results:
-            info, before = now[result["path"]], known[result["path"]]
+        for result, before in files:
+            info = now[result["path"]]
             if isinstance(info, ObjectNotFound):
                 result["done"] = done  # somebody else has removed it
             elif isinstance(info, Exception):
@@ -366,6 +385,10 @@ class Copies:
             result["attempts"] += gone["attempts"]
             if gone["error"] is None:
                 result["done"] = done
+
+
+def _all_copied(copies: Iterable[CopyResult]) -> bool:
+    return all(result["done"] == "copied" and result["error"] is None for result in copies)
 
 
 def _differ(one: object, other: object) -> bool:

@@ -347,6 +347,48 @@ def test_a_source_that_has_changed_meanwhile_is_kept(monkeypatch: pytest.MonkeyP
     assert contents(source) == {"a": b"new"}
 
 
+def test_a_source_with_several_targets_stays_unless_it_is_at_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = memory({"a": b"A", "b": b"B", "c": b"C"}), memory({"there": b"mine"})
+    put = MemoryBackend.put
+
+    def refuse(self: MemoryBackend, request: Any, ticket: Any) -> Any:
+        if request.path.endswith("bad"):
+            raise InvalidRequest("not this one", path=request.path)
+        return put(self, request, ticket)
+
+    monkeypatch.setattr(MemoryBackend, "put", refuse)
+    monkeypatch.setattr(MemoryBackend, "copies_from", lambda *args: False)
+    results = source.moves([("a", "1"), ("a", "bad"), ("b", "2"), ("b", "3"), ("b", "4")], target, raise_errors=False)
+    assert [result["done"] for result in results] == ["copied", "nothing", "moved", "moved", "moved"]
+    assert isinstance(results[0]["error"], PreconditionFailed)
+    assert str(results[1]["error"]).startswith("a: not this one")
+    assert [result["error"] for result in results[2:]] == [None] * 3
+    assert contents(source) == {"a": b"A", "c": b"C"}
+    # what is left out since something is there already is no copy of it
+    results = source.moves([("c", "there"), ("c", "5")], target, overwrite="never", raise_errors=False)
+    assert [(result["done"], result["error"] is None) for result in results] == [("nothing", True), ("copied", False)]
+    assert contents(source) == {"a": b"A", "c": b"C"}
+    assert contents(target) == {"there": b"mine", "1": b"A", "2": b"B", "3": b"B", "4": b"B", "5": b"C"}
+
+
+def test_a_source_that_changes_between_its_copies_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = memory({"a": b"old"}, num_threads=1), memory(num_threads=1)
+    put = MemoryBackend.put
+
+    def then_change(self: MemoryBackend, request: Any, ticket: Any) -> Any:
+        stored = put(self, request, ticket)
+        if request.path.endswith("1"):
+            source.put("a", b"new")
+        return stored
+
+    monkeypatch.setattr(MemoryBackend, "put", then_change)
+    monkeypatch.setattr(MemoryBackend, "copies_from", lambda *args: False)
+    results = source.moves([("a", "1"), ("a", "2")], target, raise_errors=False)
+    assert [type(result["error"]) for result in results] == [PreconditionFailed] * 2
+    assert contents(target) == {"1": b"old", "2": b"new"}
+    assert contents(source) == {"a": b"new"}
+
+
 def test_nothing_can_be_moved_from_where_nothing_can_be_removed(object_server: ObjectServer, hypha: FakeHypha) -> None:
     object_server.put("a", b"A")
     target = memory()
