@@ -16,9 +16,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from ..content.codecs import encoding_name
+from ..content.codecs import CODECS, encoding_name, encodings_in
 from ..content.sources import BLOCK, LocalFile
-from ..disk.folder import Draft, Folder, Outside
+from ..disk.encoded import is_kept_name
+from ..disk.folder import Archived, Draft, Folder, Found, Outside
 from ..disk.locks import FileLocks
 from ..disk.tree import check_not_ours
 from ..errors import (
@@ -116,20 +117,21 @@ class LocalBackend(Backend):
         """Read the bytes of one request, all of one version of the file."""
         with self._locked(request.path, exclusive=False):
             with _translated(request.path):
-                descriptor = self._folder.open(request.path)
+                found = self._folder.open(request.path)
             try:
-                return _get(descriptor, request, sink)
+                return _get(found, request, sink)
             finally:
-                os.close(descriptor)
+                os.close(found.descriptor)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
-        """What is known of a file without reading it."""
+        """What is known of a file without reading it; of an archive that is read by this name, under its own."""
         with _translated(path):
-            descriptor = self._folder.look(path)
+            found = self._folder.look(path)
             try:
-                return _info(path, os.fstat(descriptor), descriptor, _content_type(descriptor, path))
+                kind = _content_type(found.descriptor, path)
+                return _info(found.name, os.fstat(found.descriptor), found, kind)
             finally:
-                os.close(descriptor)
+                os.close(found.descriptor)
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order."""
@@ -157,6 +159,11 @@ class LocalBackend(Backend):
             check_not_ours(last_of(path))
         except ValueError as error:
             raise InvalidRequest(str(error), path="") from None
+        if is_kept_name(path):
+            raise InvalidRequest(
+                "files with this ending are those that are stored with a content encoding; choose another name",
+                path=path,
+            )
         with nullcontext() if not isinstance(body, Body) else body.open() as reader:
             with _translated(path, writing=True):
                 home = self._folder.home(path, make=True)
@@ -167,7 +174,7 @@ class LocalBackend(Backend):
                     draft = home.draft()
                 try:
                     _fill(draft, body, reader, path)
-                    kept = _describe(draft.descriptor, request)
+                    kept = _describe(draft, request)
                     with _translated(path, writing=True), self._locked(path, exclusive=True):
                         there = _publish(draft, request)
                 except BaseException:
@@ -181,8 +188,8 @@ class LocalBackend(Backend):
         if not self._warned:
             self._warned = True
             warnings.warn(
-                f"{request.path!r} and perhaps others were stored without the content type, content encoding or cache "
-                f"control that was asked for: the file system of {self._folder.root!r} keeps no such attributes, and "
+                f"{request.path!r} and perhaps others were stored without the content type or cache control "
+                f"that was asked for: the file system of {self._folder.root!r} keeps no such attributes, and "
                 "the type is what the name says; see docs/local.md",
                 UntypedWarning,
                 stacklevel=2,
@@ -191,7 +198,8 @@ class LocalBackend(Backend):
     def delete(self, path: str) -> None:
         """Remove one file; one that is not there counts as removed. Folders stay, empty or not.
 
-        A file that a link to a folder leads to has another name as well, and is removed by that one only.
+        A file that a link to a folder leads to has another name as well, and is removed by that one only; so is an
+        archive that is read by this name.
         """
         try:
             with _translated(path), self._locked(path, exclusive=True), self._folder.own_home(path) as home:
@@ -248,7 +256,7 @@ def _attribute(descriptor: int, name: str) -> str | None:
     return None
 
 
-def _describe(descriptor: int, request: PutRequest) -> bool:
+def _describe(draft: Draft, request: PutRequest) -> bool:
     """Keep with a file what was asked to be kept; whether that will be read again as it was given."""
     wanted = dict(
         zip(_ATTRIBUTES, (request.content_type, request.content_encoding, request.cache_control), strict=True)
@@ -260,16 +268,25 @@ def _describe(descriptor: int, request: PutRequest) -> bool:
         try:
             if not hasattr(os, "setxattr"):
                 raise OSError(errno.ENOTSUP, "no extended attributes")
-            os.setxattr(descriptor, f"user.{name}", value.encode("ascii"))
+            os.setxattr(draft.descriptor, f"user.{name}", value.encode("ascii"))
         except OSError:  # the file system has none, or not so long ones
             if name == "content-encoding":
-                raise InvalidRequest(
-                    f"the file system keeps no attributes, so whoever reads it would not know that it is encoded with "
-                    f"{value}; leave out compress and content_encoding",
-                    path=request.path,
-                ) from None
-            kept = kept and name == "content-type" and value == guess_type(request.path)
+                _keep_in_name(draft, value, request.path)
+            else:
+                kept = kept and name == "content-type" and value == guess_type(request.path)
     return kept
+
+
+def _keep_in_name(draft: Draft, encoding: str, path: str) -> None:
+    codecs = encodings_in(encoding)
+    if len(codecs) > 1 or not set(codecs).issubset(CODECS):
+        raise InvalidRequest(
+            f"the file system keeps no attributes, and only {', '.join(CODECS)} can be kept in a file's name: whoever "
+            f"reads it would not know that it is encoded with {encoding}",
+            path=path,
+        )
+    if codecs:
+        draft.keep_codec(codecs[0])
 
 
 def _content_type(descriptor: int, path: str) -> str | None:
@@ -293,8 +310,13 @@ def _types() -> mimetypes.MimeTypes:
     return mimetypes.MimeTypes()  # not the module's own functions, which read the files of the system as well
 
 
-def _info(path: str, status: os.stat_result, descriptor: int, kind: str | None) -> ObjectInfo:
-    headers = {name: value for name in _ATTRIBUTES[1:] if (value := _attribute(descriptor, name)) is not None}
+def _encoding(found: Found) -> str | None:
+    return found.codec or _attribute(found.descriptor, "content-encoding")
+
+
+def _info(path: str, status: os.stat_result, found: Found, kind: str | None) -> ObjectInfo:
+    kept = {"content-encoding": _encoding(found), "cache-control": _attribute(found.descriptor, "cache-control")}
+    headers = {name: value for name, value in kept.items() if value is not None}
     compress = encoding_name(headers.get("content-encoding"))
     return ObjectInfo(path, status.st_size, _etag(status), kind, status.st_mtime, headers, compress)
 
@@ -302,9 +324,9 @@ def _info(path: str, status: os.stat_result, descriptor: int, kind: str | None) 
 # -- bytes --------------------------------------------------------------------------------------------------------
 
 
-def _get(descriptor: int, request: GetRequest, sink: Sink | None) -> Fetched:
+def _get(found: Found, request: GetRequest, sink: Sink | None) -> Fetched:
     """What was asked for of an open file. What goes wrong with the sink is told as it is."""
-    path = request.path
+    path, descriptor = request.path, found.descriptor
     before = os.fstat(descriptor)
     size, etag = before.st_size, _etag(before)
     if request.pinned not in (None, etag):
@@ -318,7 +340,7 @@ def _get(descriptor: int, request: GetRequest, sink: Sink | None) -> Fetched:
         os.lseek(descriptor, start, os.SEEK_SET)
     kind = _content_type(descriptor, path)
     if sink is not None:
-        sink.begin(_info(path, before, descriptor, kind), start, end)
+        sink.begin(_info(path, before, found, kind), start, end)
     left, blocks = end - start, []
     while left:
         with _translated(path):
@@ -334,7 +356,7 @@ def _get(descriptor: int, request: GetRequest, sink: Sink | None) -> Fetched:
     if left:
         raise IntegrityError(f"expected {end - start} bytes, got {end - start - left}", path=path)
     content = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    return Fetched(content, size, etag, kind, "length", encoding_name(_attribute(descriptor, "content-encoding")))
+    return Fetched(content, size, etag, kind, "length", encoding_name(_encoding(found)))
 
 
 def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | None, path: str) -> None:
@@ -385,6 +407,9 @@ def _error_of(error: OSError, path: str, *, writing: bool, missing: str) -> Tran
     said = error.strerror or str(error)
     if isinstance(error, Outside):
         return AccessDenied(said, path=path)
+    if isinstance(error, Archived):
+        archive = path.rpartition("/")[0] + "/" * ("/" in path) + os.path.basename(error.filename)
+        return InvalidRequest(f"only {archive!r} is there, which is read by this name: remove it by its own", path=path)
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return AccessDenied(f"access denied: {said}", path=path)
     if not writing and isinstance(error, FileNotFoundError | NotADirectoryError):

@@ -12,7 +12,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
+from threading import Lock
+from typing import NamedTuple
 
+from .encoded import archive_names, is_kept_name, kept_name, kept_names, listed_name
 from .tree import is_left_over
 
 _READ = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -28,8 +32,40 @@ _CANNOT_LINK = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _CANNOT_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EBADF}
 
 
+_Others = dict[str, tuple[int, ...]]
+"""Files by what they are called on disk, each with what tells its version from others."""
+
+# Two writers of this process must not each make way for the other's file.
+_giving_way = Lock()
+
+
+def _forget() -> None:
+    global _giving_way
+    _giving_way = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 class Outside(PermissionError):
     """A symbolic link leads out of the folder, or to where it must not."""
+
+
+class Archived(FileExistsError):
+    """There is no file of a name, but an archive (``filename``) that is read by it."""
+
+    def __init__(self, archive: str) -> None:
+        super().__init__(errno.EEXIST, "only an archive of it is there", archive)
+
+
+class Found(NamedTuple):
+    """A file that was opened: its descriptor, the name that listings have of it, and what its name on disk says that it
+    is encoded with."""
+
+    descriptor: int
+    name: str
+    codec: str | None
 
 
 class Folder:
@@ -68,19 +104,35 @@ class Folder:
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def open(self, name: str) -> int:
-        """A descriptor of a regular file, to read from; ``FileNotFoundError`` if there is none of this name."""
-        descriptor = self._open(self.path(name), name, _READ)  # does not wait if it is a pipe
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise FileNotFoundError(errno.ENOENT, "not a regular file")
-        return descriptor
+    def open(self, name: str) -> Found:
+        """A regular file, to read from; ``FileNotFoundError`` if there is none of this name."""
+        return self._find(name, _READ)  # does not wait if it is a pipe
 
-    def look(self, name: str) -> int:
+    def look(self, name: str) -> Found:
         """Like ``open``, for what may not be read: tells its status and attributes only, where there is such."""
-        if not _TELLS:
-            return self.open(name)
-        descriptor = self._open(self.path(name), name, _LOOK)
+        return self._find(name, _LOOK if _TELLS else _READ)
+
+    def _find(self, name: str, flags: int) -> Found:
+        missing = FileNotFoundError(errno.ENOENT, "no file, but how one that is encoded is kept", name)
+        if is_kept_name(name):
+            raise missing
+        # to the plain name at last once more: it may have taken the place of an encoded one after the first look
+        for kept, codec in chain(((name, None),), self._others(name), ((name, None),)):
+            try:
+                descriptor = self._open_regular(kept, name, flags)
+            except FileNotFoundError as error:
+                missing = error
+            else:
+                return Found(descriptor, listed_name(kept)[0], codec)
+        raise missing
+
+    def _others(self, name: str) -> Iterator[tuple[str, str]]:
+        for kept, codec in (*kept_names(name).items(), *archive_names(name).items()):
+            if os.access(self.path(kept), os.F_OK):
+                yield kept, codec
+
+    def _open_regular(self, kept: str, name: str, flags: int) -> int:
+        descriptor = self._open(self.path(kept), name, flags)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise FileNotFoundError(errno.ENOENT, "not a regular file")
@@ -114,7 +166,7 @@ class Folder:
 
     def walk(self, prefix: str, *, flat: bool) -> Iterator[tuple[str, os.DirEntry[str] | None]]:
         """The names of all regular files that begin with ``prefix``, sorted; with ``flat``, folders are not entered,
-        but named, with a slash.
+        but named, with a slash. Files that are encoded have the names that they were given.
 
         Symbolic links are followed. One that leads nowhere, or to what is no regular file, does not count; one that
         leads out of here is ``Outside`` and one that leads back to a folder above it an ``OSError``, if it were to be
@@ -149,12 +201,14 @@ class Folder:
         """What is in one folder and begins with ``start``, folders with a slash at the end; as full names, sorted."""
         try:
             with os.scandir(self.path(base) if base else self.root) as entries:
-                found = [(_sortable(entry), entry) for entry in entries if entry.name.startswith(start)]
+                found = [one for entry in entries if (one := (*_sortable(entry), entry))[0].startswith(start)]
         except (FileNotFoundError, NotADirectoryError):
             return
-        found.sort(key=lambda one: one[0])
-        for name, entry in found:
-            if name.endswith("/") or (_is_file(entry) and not is_left_over(name)):
+        found.sort(key=lambda one: one[:2])
+        before = ""  # of several files of one name the first counts
+        for name, _, entry in found:
+            if name != before and (name.endswith("/") or (_is_file(entry) and not is_left_over(name))):
+                before = name
                 yield base + name, entry
 
 
@@ -163,15 +217,16 @@ class Home:
 
     def __init__(self, path: str, name: str, descriptor: int | None) -> None:
         self._path = path
-        self._name = name
-        self._descriptor = descriptor
+        self.name = name
+        self.descriptor = descriptor
 
-    def _at(self, name: str) -> str:
-        return name if self._descriptor is not None else os.path.join(self._path, name)
+    def at(self, name: str) -> str:
+        """What to call a file of it together with ``descriptor``."""
+        return name if self.descriptor is not None else os.path.join(self._path, name)
 
     def close(self) -> None:
         """Let go of it."""
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self.descriptor = self.descriptor, None
         if descriptor is not None:
             os.close(descriptor)
 
@@ -182,35 +237,68 @@ class Home:
         self.close()
 
     def remove(self) -> None:
-        """Remove the file, or the link, of that name; ``FileNotFoundError`` if there is none."""
+        """Remove the file, or the link, of that name, also if it is kept as an encoded one; ``FileNotFoundError`` if
+        there is none, or ``Archived``."""
+        if is_kept_name(self.name):
+            raise FileNotFoundError(errno.ENOENT, "no file, but how one that is encoded is kept")
+        removed = False
+        for name in (*reversed(kept_names(self.name)), self.name):  # those that another one hides go before it
+            if name == self.name or self._there(name):
+                with suppress(FileNotFoundError):
+                    self.unlink(name)
+                    removed = True
+        if not removed:
+            if there := [*filter(self._there, archive_names(self.name))]:
+                raise Archived(there[0])
+            raise FileNotFoundError(errno.ENOENT, "no such file")
+
+    def unlink(self, name: str) -> None:
+        """Remove what is called so on disk."""
         try:
-            os.unlink(self._at(self._name), dir_fd=self._descriptor)
+            os.unlink(self.at(name), dir_fd=self.descriptor)
         except (IsADirectoryError, PermissionError):  # the latter is what macOS and Windows say of a folder
-            if stat.S_ISDIR(os.lstat(self._at(self._name), dir_fd=self._descriptor).st_mode):
+            if stat.S_ISDIR(os.lstat(self.at(name), dir_fd=self.descriptor).st_mode):
                 raise FileNotFoundError(errno.ENOENT, "a folder, not a file") from None
             raise
 
     def taken(self) -> bool:
-        """Whether there is anything of that name."""
-        try:
-            os.lstat(self._at(self._name), dir_fd=self._descriptor)
-        except FileNotFoundError:
-            return False
-        return True
+        """Whether there is anything of that name, however it is kept."""
+        return self._status(self.name) is not None or bool(self.others(self.name))
+
+    def _there(self, name: str) -> bool:
+        return os.access(self.at(name), os.F_OK, dir_fd=self.descriptor, follow_symlinks=True)
+
+    def others(self, kept: str) -> _Others:
+        """The files on disk that have the same name for their users as ``kept``, which is one way to keep it."""
+        found = {}
+        for name in (self.name, *kept_names(self.name)):
+            if name != kept and self._there(name) and (there := self._status(name)) is not None:
+                found[name] = _version(there)
+        return found
+
+    def give_way(self, others: _Others) -> None:
+        """Remove these, as far as they are still what they were."""
+        for name, version in others.items():
+            there = self._status(name)
+            if there is not None and _version(there) == version:
+                with suppress(FileNotFoundError):
+                    self.unlink(name)
 
     def draft(self) -> Draft:
         """A new file, which is to take that name."""
+        there = self._status(self.name)
+        others: _Others = {}
+        if there is None and not keeps_attributes(self._path):  # else what is called otherwise was made elsewhere, and
+            others = self.others(self.name)  # is hidden from now on, or already
+        if others:
+            there = self._status(next(iter(others)))
         mode = None
-        try:
-            there = os.lstat(self._at(self._name), dir_fd=self._descriptor).st_mode
-        except FileNotFoundError:
-            pass
-        else:
-            if stat.S_ISDIR(there):
+        if there is not None:
+            if stat.S_ISDIR(there.st_mode):
                 raise IsADirectoryError(errno.EISDIR, "there is a folder of this name")
-            if stat.S_ISREG(there):
-                mode = stat.S_IMODE(there)  # a private file stays private, also while it is being written
-        draft = self._unnamed(mode) or self._named(mode)
+            if stat.S_ISREG(there.st_mode):
+                mode = stat.S_IMODE(there.st_mode)  # a private file stays private, also while it is being written
+        draft = self._unnamed(mode, others) or self._named(mode, others)
         try:
             if mode is not None and hasattr(os, "fchmod") and stat.S_IMODE(os.fstat(draft.descriptor).st_mode) != mode:
                 os.fchmod(draft.descriptor, mode)
@@ -219,35 +307,47 @@ class Home:
             raise
         return draft
 
-    def _unnamed(self, mode: int | None) -> Draft | None:
+    def _status(self, name: str) -> os.stat_result | None:
+        with suppress(FileNotFoundError):
+            return os.lstat(self.at(name), dir_fd=self.descriptor)
+        return None
+
+    def _unnamed(self, mode: int | None, others: _Others) -> Draft | None:
         """A file that has no name yet, and is gone when this process is killed; None where there is no such."""
-        if self._descriptor is None or not hasattr(os, "O_TMPFILE"):
+        if self.descriptor is None or not hasattr(os, "O_TMPFILE"):
             return None
         try:
             flags = os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC
-            descriptor = os.open(".", flags, _mode(mode), dir_fd=self._descriptor)
+            descriptor = os.open(".", flags, _mode(mode), dir_fd=self.descriptor)
         except OSError as error:
             if error.errno in _NO_UNNAMED:
                 return None
             raise
-        return Draft(descriptor, None, self._name, self._descriptor, new=mode is None)
+        return Draft(self, descriptor, None, others, new=mode is None)
 
-    def _named(self, mode: int | None) -> Draft:
-        temporary = self._at(_temporary_name())
-        descriptor = os.open(temporary, _WRITE, _mode(mode), dir_fd=self._descriptor)
-        return Draft(descriptor, temporary, self._at(self._name), self._descriptor, new=False)
+    def _named(self, mode: int | None, others: _Others) -> Draft:
+        temporary = self.at(_temporary_name())
+        descriptor = os.open(temporary, _WRITE, _mode(mode), dir_fd=self.descriptor)
+        return Draft(self, descriptor, temporary, others, new=False)
 
 
 class Draft:
     """A file that is being written beside the one whose place it is to take, perhaps without a name of its own."""
 
-    def __init__(self, descriptor: int, temporary: str | None, target: str, folder: int | None, *, new: bool) -> None:
+    def __init__(self, home: Home, descriptor: int, temporary: str | None, others: _Others, *, new: bool) -> None:
         self.descriptor = descriptor
         self.size = 0
+        self._home = home
         self._temporary = temporary
-        self._target = target
-        self._folder = folder
+        self._name = home.name  # on disk
+        self._others: _Others | None = others  # that it takes the place of as well
         self._new = new  # there was no file of that name
+
+    def keep_codec(self, codec: str) -> None:
+        """Have it tell by its name on disk that it is encoded."""
+        self._name = kept_name(self._home.name, codec)
+        self._others = None  # to be looked for
+        self._new = False
 
     def write(self, block: bytes | memoryview) -> None:
         """The next bytes."""
@@ -277,6 +377,22 @@ class Draft:
     def publish(self, *, replace: bool = True) -> os.stat_result:
         """Put it where it belongs, in place of what was there; its status from then on. Without ``replace``,
         ``FileExistsError`` if there is anything, which is left alone."""
+        if not replace:
+            with _giving_way:
+                if self._home.others(self._name):
+                    raise FileExistsError(errno.EEXIST, "there is a file of that name, which is kept otherwise")
+                return self._publish(replace=False)
+        others = self._home.others(self._name) if self._others is None else self._others
+        if not others:
+            return self._publish(replace=True)
+        with _giving_way:
+            # There are two files of one name for a moment, of which readers take the old or the new one.
+            published = self._publish(replace=True)
+            self._home.give_way(others)
+        return published
+
+    def _publish(self, *, replace: bool) -> os.stat_result:
+        folder, target = self._home.descriptor, self._home.at(self._name)
         if os.name == "nt":  # where no open file is renamed
             self._close()
         if not replace:
@@ -286,10 +402,10 @@ class Draft:
                 temporary = _temporary_name()
                 self._link(temporary)
                 self._temporary = temporary
-            os.replace(self._temporary, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+            os.replace(self._temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
             self._temporary = None
         if self.descriptor < 0:
-            return os.stat(self._target)
+            return os.stat(target)
         try:
             return os.fstat(self.descriptor)
         finally:
@@ -300,21 +416,22 @@ class Draft:
         if self._temporary is not None or not self._new:
             return False
         try:
-            self._link(self._target)
+            self._link(self._home.at(self._name))
         except FileExistsError:  # by now
             return False
         return True
 
     def _claim(self) -> None:
         """Give it its name if nothing else has that."""
+        folder, target = self._home.descriptor, self._home.at(self._name)
         try:
             if self._temporary is None:
-                self._link(self._target)
+                self._link(target)
             elif os.name == "nt":  # where a file that is there is not replaced by renaming
-                os.rename(self._temporary, self._target)
+                os.rename(self._temporary, target)
                 self._temporary = None
             else:
-                os.link(self._temporary, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
+                os.link(self._temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError as error:
             if error.errno in _CANNOT_LINK:
                 raise OSError(
@@ -322,24 +439,39 @@ class Draft:
                 ) from error
             raise
         if self._temporary is not None:
-            os.unlink(self._temporary, dir_fd=self._folder)
+            os.unlink(self._temporary, dir_fd=folder)
             self._temporary = None
 
     def _link(self, name: str) -> None:
         # with a folder's descriptor Python follows the link, which is what makes a name of it: see open(2), O_TMPFILE
-        os.link(f"{_OPENED}/{self.descriptor}", name, dst_dir_fd=self._folder, follow_symlinks=True)
+        os.link(f"{_OPENED}/{self.descriptor}", name, dst_dir_fd=self._home.descriptor, follow_symlinks=True)
 
     def discard(self) -> None:
         """Remove it, unless it was published."""
         self._close()
         if self._temporary is not None:
             with suppress(FileNotFoundError):
-                os.unlink(self._temporary, dir_fd=self._folder)
+                os.unlink(self._temporary, dir_fd=self._home.descriptor)
 
     def _close(self) -> None:
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def keeps_attributes(path: str) -> bool:
+    """Whether the file system keeps attributes of a file or folder, so that no name has to tell an encoding."""
+    if not hasattr(os, "getxattr"):
+        return False
+    try:
+        os.getxattr(path, "user.content-encoding")
+    except OSError as error:
+        return error.errno == errno.ENODATA
+    return True
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _make_folders(path: str) -> None:
@@ -376,13 +508,14 @@ def _identity(path: str) -> tuple[int, int] | None:
     return None
 
 
-def _sortable(entry: os.DirEntry[str]) -> str:
-    """Its name, of a folder with the slash that follows in the names of what it holds."""
+def _sortable(entry: os.DirEntry[str]) -> tuple[str, int]:
+    """Its name, of a folder with the slash that follows in the names of what it holds; and its place among those of the
+    same name."""
     try:
-        return f"{entry.name}/" if entry.is_dir() else entry.name
+        return (f"{entry.name}/", 0) if entry.is_dir() else listed_name(entry.name)
     except OSError as error:
         _check_gone(error)
-        return entry.name
+        return listed_name(entry.name)
 
 
 def _is_file(entry: os.DirEntry[str]) -> bool:

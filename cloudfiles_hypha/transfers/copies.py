@@ -193,11 +193,17 @@ class Copies:
             common = [one.path for _, one in several if isinstance(there[one.target], ObjectInfo)]
             here = self.heads(self._source, common) if policy != "never" else {}
             for number, one in several:
-                verdict = self._compare(here.get(one.path), there[one.target])
+                verdict = self._compare(here.get(one.path), self._own(there[one.target], one.target))
                 if verdict is None:
                     yield number, one
                 else:
                     skipped(number, nothing_done(one, verdict))
+
+    def _own(self, there: ObjectInfo | Exception, name: str) -> ObjectInfo | Exception:
+        """What is known of a file of the target; one that is read by this name and has another is not this one."""
+        if isinstance(there, ObjectInfo) and there.path != self._target.prefix + name:
+            return ObjectNotFound("only one of another name is there", path=name)
+        return there
 
     def heads(self, side: Side, names: list[str]) -> dict[str, ObjectInfo | Exception]:
         """What is known of each file, or why nothing is; of the target's as the next write finds them."""

@@ -7,9 +7,11 @@ say where its files are (``place``). The memory and the HTTP backend run it here
 from __future__ import annotations
 
 import array
+import errno
 import io
 import itertools
 import json
+import os
 import pickle
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -538,6 +540,23 @@ class TestLocalWithLocks(BackendContract):
         cf.put("a", TEN)
         assert cf.get("a") == TEN
         assert [path.suffix for path in (tmp_path / "locks").iterdir()] == [".lock"]
+
+
+class TestLocalWithoutAttributes(BackendContract):
+    @pytest.fixture
+    def place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+        def refuse(*args: object, **options: object) -> None:
+            raise OSError(errno.ENOTSUP, "no attributes")
+
+        for call in ("setxattr", "getxattr"):
+            monkeypatch.setattr(os, call, refuse)
+        (tmp_path / "store").mkdir()
+        return Place(f"file://{tmp_path}/store")
+
+    def test_an_encoding_is_in_the_name(self, cf: ArtifactFiles, tmp_path: Path) -> None:
+        cf.put("a", TEN, compress="gzip")
+        assert [path.name for path in (tmp_path / "store").iterdir()] == ["a.encoded.gz"]
+        assert cf.get("a") == TEN
 
 
 class TestHttp(ReadingContract):

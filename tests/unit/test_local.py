@@ -32,9 +32,11 @@ from cloudfiles_hypha import (
     TransferError,
     TransferTimeout,
     UntypedWarning,
+    sync,
 )
 from cloudfiles_hypha.backends import local, locate
 from cloudfiles_hypha.backends.local import FileLocation, guess_type
+from cloudfiles_hypha.content.codecs import CODECS, SUFFIXES, compress, decompress
 from cloudfiles_hypha.disk import folder as disk_folder
 from cloudfiles_hypha.models import GetRequest
 
@@ -634,9 +636,215 @@ def test_what_the_file_system_cannot_keep_is_said_once(cf: ArtifactFiles, monkey
         cf.puts([("a.json", b""), ("b.json", b"")], content_type="text/x-mine")
     assert len(caught) == 1
     assert cf.head("a.json").content_type == "application/json"
-    with pytest.raises(InvalidRequest, match="keeps no attributes"):
-        cf.put("c", b"1", compress="gzip")
-    assert not cf.exists("c")
+
+
+# -- encodings that the file system cannot keep
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that keeps no attributes."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOTSUP, "none here")
+
+    for call in ("setxattr", "getxattr", "listxattr"):
+        monkeypatch.setattr(os, call, refuse)
+
+
+def on_disk(store: Path) -> set[str]:
+    return {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
+
+
+TEXT = b"a text, many times over. " * 100
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("codec", CODECS)
+def test_an_encoding_is_kept_in_the_name_and_the_file_has_its_plain_one(
+    store: Path, cf: ArtifactFiles, way: str, codec: str
+) -> None:
+    cf.put("dir/a.txt", TEXT, compress=codec)
+    assert on_disk(store) == {f"dir/a.txt.encoded{SUFFIXES[codec]}"}
+    assert cf.get("dir/a.txt") == TEXT
+    assert cf["dir/a.txt", 2:10] == TEXT[2:10]
+    (stored,) = cf.get(["dir/a.txt"], raw=True)
+    assert (stored["compress"], stored["content_type"]) == (codec, "text/plain")
+    assert decompress(stored["content"], codec) == TEXT
+    info = cf.head("dir/a.txt")
+    assert (info.path, info.compress, info.headers["content-encoding"]) == ("dir/a.txt", codec, codec)
+    assert (info.size, info.content_type) == (len(stored["content"]), "text/plain")
+    assert cf.exists("dir/a.txt")
+    assert list(cf) == list(cf.list("dir/a.t")) == list(cf.list("dir/", flat=True)) == ["dir/a.txt"]
+    assert [*cf.list("dir/a.txt.")] == []
+    assert cf.size("dir/a.txt") == info.size
+    cf.move("dir/a.txt", "b.txt")
+    assert on_disk(store) == {f"b.txt.encoded{SUFFIXES[codec]}"}
+    cf.delete("b.txt")
+    assert on_disk(store) == set()
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_name_has_one_version_however_it_is_encoded(store: Path, cf: ArtifactFiles, way: str) -> None:
+    for codec, name in ((None, "a"), ("gzip", "a.encoded.gz"), ("br", "a.encoded.br"), ("gzip", "a.encoded.gz")):
+        cf.put("a", TEXT + str(codec).encode(), compress=codec)
+        assert on_disk(store) == {name}
+        assert cf.get("a") == TEXT + str(codec).encode()
+        (store / name).chmod(0o600)  # which each keeps of the one before
+    cf.put("a", TEXT)
+    assert on_disk(store) == {"a"}
+    assert stat.S_IMODE((store / "a").stat().st_mode) == 0o600
+
+
+@pytest.mark.usefixtures("bare")
+def test_there_is_content_at_every_moment_while_a_name_changes_its_encoding(store: Path, cf: ArtifactFiles) -> None:
+    done = threading.Event()
+    codecs = [None, "gzip", "bz2", None, "xz"]
+
+    def write() -> None:
+        with opened(store) as other:
+            for number in range(200):
+                other.put("a", TEXT, compress=codecs[number % len(codecs)])
+        done.set()
+
+    cf.put("a", TEXT)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not done.is_set():
+            assert cf.get("a") == TEXT
+            assert list(cf) == ["a"]
+    finally:
+        writer.join()
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_file_that_is_stored_plain_while_its_encoded_one_is_looked_for_is_found(
+    cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access, stored = os.access, []
+
+    def change(*args: Any, **options: Any) -> bool:
+        if not stored:
+            stored.append(True)
+            cf.put("a", b"new")
+        return access(*args, **options)
+
+    cf.put("a", TEXT, compress="bz2")
+    monkeypatch.setattr(os, "access", change)
+    assert cf.get("a") == b"new"
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_writer_does_not_remove_what_another_has_stored_since_it_looked(
+    store: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_way = disk_folder.Home.give_way
+
+    def after_another(home: disk_folder.Home, others: Any) -> None:
+        (store / "new").write_bytes(b"another's")
+        (store / "new").rename(store / "a")
+        give_way(home, others)
+
+    cf.put("a", b"old")
+    monkeypatch.setattr(disk_folder.Home, "give_way", after_another)
+    cf.put("a", TEXT, compress="gzip")
+    assert (list(cf), cf.get("a")) == (["a"], b"another's")  # as if it had come later
+    monkeypatch.undo()
+    cf.delete("a")
+    assert on_disk(store) == set()
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_writer_that_is_interrupted_between_its_two_steps_leaves_one_name(
+    store: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    cf.put("a", b"old")
+    with monkeypatch.context() as broken:
+        broken.setattr(disk_folder.Home, "give_way", die)
+        with pytest.raises(KeyboardInterrupt):
+            cf.put("a", TEXT, compress="gzip")
+    assert on_disk(store) == {"a", "a.encoded.gz"}
+    assert (list(cf), cf.get("a")) == (["a"], b"old")
+    cf.delete("a")
+    assert on_disk(store) == set()
+
+
+def test_an_archive_stays_one_and_is_read_by_the_plain_name_where_there_is_no_other(
+    store: Path, cf: ArtifactFiles, way: str
+) -> None:
+    for codec, suffix in (*SUFFIXES.items(), ("zstd", ".zst")):
+        name = f"a{suffix}"
+        (store / name).write_bytes(compress(TEXT, codec))  # as cloud-files writes it, or a user
+        assert (list(cf), cf.get(name)) == ([name], (store / name).read_bytes())
+        assert cf.get("a") == TEXT
+        assert cf.exists("a")
+        assert (cf.head("a").path, cf.head("a").compress) == (name, codec)
+        with pytest.raises(InvalidRequest, match=f"only {name!r} is there"):
+            cf.delete("a")
+        assert cf.exists(name)
+        cf.put("a", b"mine")
+        assert (list(cf), cf.get("a")) == (["a", name], b"mine")
+        cf.delete(["a", name])
+        assert on_disk(store) == set()
+
+
+def test_a_copy_is_made_although_an_archive_is_read_by_its_name(store: Path, cf: ArtifactFiles) -> None:
+    (store / "a.gz").write_bytes(compress(TEXT))
+    source = ArtifactFiles(f"mem://{store.parent.name}-archive")
+    source.put("a", b"A")
+    for overwrite in ("never", "newer", "different"):
+        source.transfer_to(cf, ["a"], overwrite=overwrite)
+        assert cf.get("a") == b"A"
+        cf.delete("a")
+    with pytest.raises(InvalidRequest, match="only 'a.gz'"):
+        cf.move("a", "b")
+    assert (cf.get("b"), list(cf)) == (TEXT, ["a.gz", "b"])
+
+
+def test_what_is_kept_encoded_has_its_plain_name_only(store: Path, cf: ArtifactFiles) -> None:
+    (store / "a.encoded.gz").write_bytes(compress(TEXT))  # from a disk without attributes
+    assert (list(cf), cf.get("a")) == (["a"], TEXT)
+    with pytest.raises(ObjectNotFound):
+        cf.get("a.encoded.gz")
+    with pytest.raises(InvalidRequest, match="choose another name"):
+        cf.put("b.encoded.xz", b"")
+    cf.delete("a.encoded.gz")
+    assert cf.get("a") == TEXT
+    cf.put("a", b"hides it", compress="xz")
+    assert (list(cf), cf.get("a")) == (["a"], b"hides it")
+    cf.delete("a")
+    assert on_disk(store) == set()
+
+
+@pytest.mark.usefixtures("bare")
+def test_an_encoding_that_no_name_tells_is_refused(store: Path, cf: ArtifactFiles) -> None:
+    for encoding in ("gzip, br", "compress"):
+        with pytest.raises(InvalidRequest, match="in a file's name"):
+            cf.put("c", b"1", content_encoding=encoding)
+    assert on_disk(store) == set()
+    cf.put("c", b"1", content_encoding="identity")
+    assert on_disk(store) == {"c"}
+
+
+@pytest.mark.usefixtures("bare")
+def test_folders_are_made_alike_with_all_that_is_encoded(store: Path, cf: ArtifactFiles) -> None:
+    source = ArtifactFiles(f"mem://{store.parent.name}-encoded")
+    source.puts([("a.txt", TEXT), ("a.txt.gz", compress(TEXT)), ("b/c", b"")], compress="gzip")
+    source.put("archive.tar.gz", compress(TEXT))
+    for _ in range(2):
+        sync(source, cf, delete=True)
+        assert sorted(cf) == sorted(source)
+        assert {name: cf.get(name) for name in cf} == {name: source.get(name) for name in source}
+    assert sync(source, cf, delete=True, dry_run=True).plan.counts == {"keep": 4}
+    back = ArtifactFiles(f"mem://{store.parent.name}-back")
+    sync(cf, back)
+    for name in source:
+        ours, theirs = back.head(name), source.head(name)
+        assert (ours.etag, ours.compress) == (theirs.etag, theirs.compress)
 
 
 @pytest.mark.parametrize(
