@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -148,3 +149,8 @@ def check_local_name(path: str, *, windows_names: bool = False) -> str:
         if ON_WINDOWS and _NOT_ON_WINDOWS.search(segment):
             raise ValueError(f"{path!r}: {segment!r} cannot be a name on Windows; {way_out}")
     return path
+
+
+def folded(name: str) -> str:
+    """The same text for names that some disk takes for the same: macOS and Windows ignore case, macOS composition."""
+    return unicodedata.normalize("NFC", name.casefold())

@@ -174,6 +174,8 @@ class Capabilities:
     """``list`` and ``scan`` give names in the order of their code points, whatever folders they are in."""
     copies: bool = False
     """Objects may be copied without their bytes passing through here; see ``Backend.copy``."""
+    folds: bool = False
+    """Names that differ in case, or in how characters are composed, may be of one file; ``Backend.same`` tells."""
     pins_listed: bool = False
     """The ETag that a listing tells may be asked for when an object is read (as all may that are made as S3's)."""
     keeps: frozenset[str] = frozenset({"content_type", "cache_control", "content_encoding"})
@@ -242,6 +244,10 @@ class Backend:
     def path_at(self, location: Location, prefix: str) -> str:
         """Where names with this prefix are within the ``place``: what is below it begins with it."""
         return prefix
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two names that are spelt differently are of one file, or would be if they were written to."""
+        return False
 
     def copies_from(self, source: Backend) -> bool:
         """Whether ``copy`` can be asked for objects of that backend."""

@@ -21,7 +21,7 @@ from ..content.sources import BLOCK, LocalFile
 from ..disk.encoded import is_kept_name
 from ..disk.folder import Archived, Draft, Folder, Found, Outside
 from ..disk.locks import FileLocks
-from ..disk.tree import check_not_ours
+from ..disk.tree import check_not_ours, tells_apart
 from ..errors import (
     AccessDenied,
     IntegrityError,
@@ -33,7 +33,7 @@ from ..errors import (
     UntypedWarning,
 )
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from ..paths import ON_WINDOWS, Location, check_local_name, last_of
+from ..paths import ON_WINDOWS, Location, check_local_name, folded, last_of
 from ..settings import Settings
 from ..transports.answers import slice_of
 from . import Resources
@@ -88,7 +88,7 @@ class LocalBackend(Backend):
     """Files below one folder."""
 
     scheme = "file"
-    can = Capabilities(blocking=True, pins_listed=True, conditions=frozenset({"new"}))
+    can = Capabilities(blocking=True, pins_listed=True, folds=True, conditions=frozenset({"new"}))
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = Folder(folder)
@@ -105,6 +105,26 @@ class LocalBackend(Backend):
     def path_at(self, location: Location, prefix: str) -> str:
         """The path without the links that lead to it."""
         return os.path.join(os.path.realpath(self._folder.root), prefix)
+
+    def same(self, one: str, other: str) -> bool:
+        """Whether two names that are spelt differently are of one file, or would be if they were written to."""
+        there = [self._status(name) for name in (one, other)]
+        if there[0] is None and there[1] is None:
+            return folded(one) == folded(other) and not tells_apart(Path(self._folder.path(one)).parent)
+        if there[0] is None or there[1] is None or not os.path.samestat(there[0], there[1]):
+            return False
+        return not (self._folder.lists(one) and self._folder.lists(other))  # else these are two links
+
+    def _status(self, path: str) -> os.stat_result | None:
+        try:
+            with _translated(path):
+                found = self._folder.look(path)
+        except ObjectNotFound:
+            return None
+        try:
+            return os.fstat(found.descriptor)
+        finally:
+            os.close(found.descriptor)
 
     def _locked(self, path: str, *, exclusive: bool) -> AbstractContextManager[None]:
         if self._locks is None:

@@ -131,6 +131,15 @@ class Folder:
             if os.access(self.path(kept), os.F_OK):
                 yield kept, codec
 
+    def lists(self, name: str) -> bool:
+        """Whether a name is spelt as it is on disk; on some, other spellings lead to the same file."""
+        above = self.root
+        for part in name.split("/"):
+            if part not in os.listdir(above):
+                return False
+            above = os.path.join(above, part)
+        return True
+
     def _open_regular(self, kept: str, name: str, flags: int) -> int:
         descriptor = self._open(self.path(kept), name, flags)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

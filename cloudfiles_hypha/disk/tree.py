@@ -10,12 +10,11 @@ import os
 import re
 import stat
 import tempfile
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
-from ..paths import check_local_name
+from ..paths import check_local_name, folded
 
 _BLOCK = 1024 * 1024
 _LEFT_OVER = re.compile(r"\.cloudfiles-[0-9a-f]{16}\.(part|journal)")  # see ``partial``
@@ -131,7 +130,7 @@ def is_stream(path: str | os.PathLike[str]) -> bool:
 def check_targets(targets: Sequence[Path]) -> None:
     """Raise ``ValueError`` if these cannot all be written: two are the same file here, or something is in the way."""
     clash = _clash(targets, _folded)
-    if clash and _tells_case_apart(_existing(clash[0].parent)):
+    if clash and tells_apart(clash[0].parent):
         clash = _clash(targets, str)
     if clash:
         first, second = map(str, clash)
@@ -171,11 +170,12 @@ def _clash(targets: Iterable[Path], alike: Callable[[Path], str]) -> tuple[Path,
 
 
 def _folded(path: Path) -> str:
-    """The same text for paths that some disk takes for the same: macOS and Windows ignore case, macOS composition."""
-    return unicodedata.normalize("NFC", str(path).casefold())
+    return folded(str(path))
 
 
-def _tells_case_apart(folder: Path) -> bool:
+def tells_apart(folder: Path) -> bool:
+    """Whether a disk tells names apart that differ in case only; of a folder that is there, or is to be made."""
+    folder = _existing(folder)
     with tempfile.NamedTemporaryFile(prefix=".cloudfiles-case-", dir=folder) as probe:
         return not os.path.lexists(os.path.join(folder, os.path.basename(probe.name).swapcase()))
 

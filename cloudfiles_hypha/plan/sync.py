@@ -6,11 +6,15 @@ order is checked on the way.
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import combinations, groupby
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from ..models import ObjectInfo
+from ..paths import folded
 
 Compare = Literal["auto", "size", "time", "digest"]
 COMPARE = ("auto", "size", "time", "digest")
@@ -88,6 +92,46 @@ def merge(source: Iterable[Entry], target: Iterable[Entry]) -> Iterator[Pair]:
         else:
             yield here, there
             here, there = next(sources, None), next(targets, None)
+
+
+def merge_folded(
+    source: Iterable[Entry], target: Iterable[Entry], *, same: Callable[[str, str], bool]
+) -> Iterator[Pair]:
+    """Like ``merge``, where names that are ``same`` at the target are one, however they are spelt.
+
+    Both come in the order of ``by_fold``. Raises ``ValueError`` if two of the source would be one file.
+    """
+    sides = heapq.merge(_of_side(0, source), _of_side(1, target), key=itemgetter(0, 1, 2))
+    for _, several in groupby(sides, key=itemgetter(0)):
+        found: tuple[dict[str, Entry], dict[str, Entry]] = ({}, {})
+        for _, path, number, entry in several:
+            if path in found[number]:
+                raise OutOfOrderError(f"{path!r} is listed twice")
+            found[number][path] = entry
+        yield from _pairs(*found, same)
+
+
+def _of_side(number: int, entries: Iterable[Entry]) -> Iterator[tuple[str, str, int, Entry]]:
+    for entry in entries:
+        yield *by_fold(entry), number, entry
+
+
+def _pairs(here: dict[str, Entry], there: dict[str, Entry], same: Callable[[str, str], bool]) -> Iterator[Pair]:
+    for one, other in combinations(here, 2):
+        if same(one, other):
+            raise ValueError(f"{one!r} and {other!r} would be one file at the target; nothing was copied")
+    for path, entry in here.items():
+        if path in there:
+            yield entry, there.pop(path)
+            continue
+        alias = next((name for name in there if name not in here and same(path, name)), None)
+        yield entry, None if alias is None else there.pop(alias)
+    yield from ((None, entry) for entry in there.values())
+
+
+def by_fold(entry: Entry) -> tuple[str, str]:
+    """What brings names together that some disk takes for the same."""
+    return folded(entry.path), entry.path
 
 
 def decide(pair: Pair, compare: Compare, *, digests: bool, delete: bool) -> Step | None:

@@ -23,7 +23,7 @@ from ..backends.base import Backend
 from ..errors import ObjectNotFound, TransferError
 from ..models import ObjectInfo
 from ..paths import check_name
-from ..plan.sync import COMPARE, Compare, Entry, OutOfOrderError, Pair, Step, decide, merge
+from ..plan.sync import COMPARE, Compare, Entry, OutOfOrderError, Pair, Step, by_fold, decide, merge, merge_folded
 from ..progress import Progress
 from ..results import CopyResult
 from .copies import Copies, Side, chunks
@@ -191,21 +191,29 @@ class Sync:
     def _plan(self, *, trusting: bool) -> Steps:
         steps = Steps()
         options = self._options
+        folds = self._target.backend.can.folds
         with ExitStack() as stack:
             undo = stack.enter_context(ExitStack())
             undo.callback(steps.close)
             listings = []
             for side in (self._source, self._target):
                 listing = self._listing(side)
-                if not (trusting and side.backend.can.ordered):
+                if folds:
+                    listing = sort_entries(listing, by_fold)
+                elif not (trusting and side.backend.can.ordered):
                     listing = sort_entries(listing)
                 listings.append(stack.enter_context(closing(listing)))
-            for pair in self._told(merge(*listings)):
+            merged = merge_folded(*listings, same=self._same) if folds else merge(*listings)
+            for pair in self._told(merged):
                 step = decide(pair, options.compare, digests=self._copies.digests_compare, delete=options.delete)
                 if step is not None:
                     steps.add(step)
             undo.pop_all()
         return steps
+
+    def _same(self, one: str, other: str) -> bool:
+        prefix = self._target.prefix
+        return self._target.backend.same(prefix + one, prefix + other)
 
     def _listing(self, side: Side) -> Generator[Entry, None, None]:
         control = side.batches.control()
@@ -290,22 +298,24 @@ def _filled(entry: Entry | None, told: Mapping[str, ObjectInfo | Exception]) -> 
     return entry._replace(size=info.size, etag=info.etag)
 
 
-def sort_entries(entries: Iterable[Entry], together: int = _SORTED_TOGETHER) -> Generator[Entry, None, None]:
+def _path(entry: Entry) -> str:
+    return entry.path
+
+
+def sort_entries(
+    entries: Iterable[Entry], key: Callable[[Entry], Any] = _path, together: int = _SORTED_TOGETHER
+) -> Generator[Entry, None, None]:
     """The entries in the order of their names; of many, most are in temporary files meanwhile."""
     source = iter(entries)
-    first = sorted(islice(source, together), key=_path)
+    first = sorted(islice(source, together), key=key)
     if len(first) < together:
         yield from first
         return
     with ExitStack() as files:
         runs = [_spilt(first, files)]
-        while run := sorted(islice(source, together), key=_path):
+        while run := sorted(islice(source, together), key=key):
             runs.append(_spilt(run, files))
-        yield from heapq.merge(*runs, key=_path)
-
-
-def _path(entry: Entry) -> str:
-    return entry.path
+        yield from heapq.merge(*runs, key=key)
 
 
 def _spilt(entries: list[Entry], files: ExitStack) -> Iterator[Entry]:

@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 import os
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from cloudfiles_hypha import (
     TransferError,
     sync,
 )
+from cloudfiles_hypha.backends import local
 from cloudfiles_hypha.backends.base import Capabilities
 from cloudfiles_hypha.backends.local import LocalBackend
 from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.disk import folder
+from cloudfiles_hypha.paths import folded
 from cloudfiles_hypha.plan.sync import Entry, OutOfOrderError, decide, merge, same_digest
 from cloudfiles_hypha.transfers.sync import TooManyRemovalsError, sort_entries
 from tests.support.clients import CLIENTS, QUICK, connect
@@ -379,6 +382,65 @@ def test_what_cannot_be_looked_at_ends_a_listing(tmp_path: Path, monkeypatch: py
     with pytest.raises(AccessDenied):
         sync(f"file://{tmp_path}/s", f"file://{tmp_path}/t", delete=True)
     assert sorted(os.listdir(tmp_path / "t")) == ["a", "b"]
+
+
+@pytest.fixture
+def folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArtifactFiles:
+    """A folder on a disk that takes names for the same which differ in case or composition, and keeps the first."""
+
+    def spelt(path: str) -> str:
+        above, last = os.path.split(path)
+        if path == str(tmp_path):
+            return path
+        above = spelt(above)
+        there = os.listdir(above) if os.path.isdir(above) else []
+        return os.path.join(above, next((name for name in there if folded(name) == folded(last)), last))
+
+    at = folder.Home.at
+    monkeypatch.setattr(folder.Folder, "path", lambda self, name: spelt(os.path.join(self.root, name)))
+    monkeypatch.setattr(
+        folder.Home, "at", lambda self, name: at(self, os.path.basename(spelt(os.path.join(self._path, name))))
+    )
+    monkeypatch.setattr(local, "tells_apart", lambda folder: False)
+    (tmp_path / "store").mkdir()
+    return ArtifactFiles(f"file://{tmp_path}/store", retry=QUICK)
+
+
+def test_names_that_are_one_file_on_the_targets_disk_are_one(folding: ArtifactFiles) -> None:
+    decomposed = unicodedata.normalize("NFD", "é")
+    folding.puts([("a.txt", b"A"), ("b/c", b"old"), (decomposed, b"E"), ("gone", b"G"), ("stays", b"S")])
+    source = memory({"A.txt": b"A", "B/C": b"longer", "é": b"E", "stays": b"S", "new": b"N", "stays2": b""})
+    for name in ("a.txt", "b/c", decomposed, "stays"):
+        os.utime(f"{folding.cloudpath.removeprefix('file://')}/{name}", (2e9, 2e9))
+    report = sync(source, folding, delete=True)
+    assert sorted(report.names("copied")) == ["B/C", "new", "stays2"]
+    assert report.names("removed") == ["gone"]
+    assert sorted(folding) == sorted(["a.txt", "b/c", decomposed, "new", "stays", "stays2"])
+    assert (folding.get("b/c"), folding.get("a.txt")) == (b"longer", b"A")
+    assert sync(source, folding, delete=True, compare="size").plan.counts == {"keep": 6}
+
+
+@pytest.mark.parametrize("there", [{}, {"a.txt": b"mine"}, {"A.TXT": b"mine"}])
+def test_two_names_that_would_be_one_file_are_refused_before_anything_is_copied(
+    folding: ArtifactFiles, there: dict[str, bytes]
+) -> None:
+    folding.puts(list(there.items()))
+    with pytest.raises(ValueError, match="would be one file"):
+        sync(memory({"A.txt": b"A", "a.txt": b"B", "b": b""}), folding, delete=True)
+    assert contents(folding) == there
+
+
+def test_a_disk_that_tells_names_apart_keeps_them_apart_also_where_they_are_links(tmp_path: Path) -> None:
+    target = ArtifactFiles(f"file://{tmp_path}")
+    target.puts([("a", b"1"), ("B", b"2"), ("c/d", b"3")])
+    os.link(tmp_path / "a", tmp_path / "A")
+    source = memory({"A": b"1", "b": b"2", "C/d": b"3", "C/D": b"4"})
+    report = sync(source, target, delete=True)
+    assert sorted(report.names("removed")) == ["B", "a", "c/d"]
+    assert contents(target) == contents(source)
+    assert {path.name for path in tmp_path.iterdir()} == {"A", "b", "C", "c"}
+    os.link(tmp_path / "A", tmp_path / "a")
+    assert sync(memory({"A": b"1", "a": b"1"}), target, compare="size").plan.counts == {"keep": 2}
 
 
 def test_a_folder_that_is_yet_to_be_made_is_an_empty_target(tmp_path: Path) -> None:
