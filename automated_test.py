@@ -63,6 +63,7 @@ from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.transfers.upload import Upload
+from cloudfiles_hypha.transports import HttpRequest, HttpResponse
 from cloudfiles_hypha.transports.curl.handle import CurlHandle
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
 from tests.support.gcs_emulator import gcs_emulator
@@ -1827,6 +1828,94 @@ def test_files_that_go_from_store_to_store_keep_every_byte_type_and_encoding(
 
 README = Path(__file__).with_name("README.md")
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+# -- other ways, other stores of a server ---------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(180)
+def test_clients_that_cannot_reach_the_store_read_and_write_through_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    send = CurlTransport.send
+    with DevServer(workspace="proxied", s3_proxy=True) as server:
+
+        def blocked(transport: CurlTransport, request: HttpRequest) -> HttpResponse:
+            if request.url.startswith(server.s3_url):
+                raise InvalidRequest("the store cannot be reached from here")
+            return send(transport, request)
+
+        monkeypatch.setattr(CurlTransport, "send", blocked)
+        site = Site(server)
+        body = os.urandom(12 * MIB)
+        options = {"multipart_threshold": 6 * MIB, "part_size": 5 * MIB}
+        with pytest.raises(InvalidRequest, match="cannot be reached"):
+            site.create(use_proxy=False).put("a", b"a")
+        for ways in ({"use_proxy": True}, {"use_proxy": True, "use_local_url": True}):
+            with site.create(headers={"X-Gateway": "open sesame"}, **ways, **options) as files:
+                files.puts([("a b/ü+&.txt", b"small"), ("large", body)])
+                assert files.get("a b/ü+&.txt") == b"small"
+                assert files.get({"path": "large", "start": 6 * MIB, "end": 6 * MIB + 5}) == body[6 * MIB :][:5]
+                files.download("", tmp_path, overwrite="always")
+                assert (tmp_path / "large").read_bytes() == body
+                assert files.verify(tmp_path)["different"] == []
+                assert sorted(files) == ["a b/ü+&.txt", "large"]
+        with site.create(use_proxy=True) as files:
+            results = files.puts([(name, name.encode()) for name in ODD_NAMES], raise_errors=False)
+            refused = {result["path"] for result in results if result["error"] is not None}
+            assert refused == {"hash#mark", "question?mark=1&b=2", "per%cent", "looks%20encoded%2F.txt"}
+            assert all(isinstance(result["error"], InvalidRequest | None) for result in results)
+            kept = [name for name in ODD_NAMES if name not in refused]
+            assert sorted(files) == sorted(kept)
+            assert contents(files.get(kept)) == [name.encode() for name in kept]
+
+
+def test_an_artifact_with_an_s3_of_its_own_works_like_any_other(site: Site) -> None:
+    artifact = site.fresh()
+    own = {
+        "S3_ENDPOINT_URL": site.server.s3_url,
+        "S3_ACCESS_KEY_ID": site.server.access_key,
+        "S3_SECRET_ACCESS_KEY": site.server.secret_key,
+        "S3_REGION_NAME": "EU",
+        "S3_BUCKET": "bucket-of-its-own",
+        "S3_PREFIX": "some/prefix",
+    }
+    named = {"alias": artifact, "type": "generic", "manifest": {"name": "own"}}
+    site.call("create", **named, secrets=own, stage=True)
+    body = os.urandom(11 * MIB)
+    with site.open(artifact, multipart_threshold=6 * MIB, part_size=5 * MIB) as files:
+        with pytest.warns(StagedWarning):
+            files.puts([("d/a", b"first"), ("large", body)])
+        files.commit()
+        files.put("d/a", b"second")
+        assert contents(files.get(["d/a", "large"])) == [b"second", body]
+        files.delete("large")
+        assert list(files.list()) == ["d/a"]
+        url = site.call("get_file", artifact_id=artifact, file_path="d/a")
+        assert "/bucket-of-its-own/some/prefix/" in url
+
+
+def test_an_artifact_in_git_is_read_and_its_writes_are_refused_before_anything_is_staged(
+    site: Site, tmp_path: Path, recorder: Recorder
+) -> None:
+    artifact, body = site.fresh(), os.urandom(9 * MIB)
+    manifest = {"name": "git"}
+    site.call("create", alias=artifact, type="generic", manifest=manifest, config={"storage": "git"}, stage=True)
+    for path, content in (("d/a.txt", b"first"), ("large", body)):
+        url = site.call("put_file", artifact_id=artifact, file_path=path)
+        assert requests.put(url, data=content, timeout=60).status_code == 200
+    site.call("commit", artifact_id=artifact)
+    with site.open(artifact, headers={"X-Gateway": "open sesame"}) as files:
+        assert files.get("d/a.txt") == b"first"
+        assert files.get({"path": "d/a.txt", "start": 1, "end": 3}) == b"ir"
+        assert list(files.list()) == ["d/a.txt", "large"]
+        assert files.exists(["large", "nope"]) == {"large": True, "nope": False}
+        files.download("", tmp_path)
+        assert (tmp_path / "large").read_bytes() == body
+        for write in (lambda: files.put("n", b"n"), lambda: files.delete("large"), files.commit):
+            with pytest.raises(InvalidRequest, match=f"{artifact}.*kept in git.*with git, at http"):
+                write()
+    assert not {"edit", "put_file", "remove_file", "commit"} & set(recorder.counts)
 
 
 @pytest.mark.skipif(not README.exists(), reason="there is no README yet")

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Protocol
 
 from .redact import without_credentials
-from .settings import Secrets
+from .settings import Secrets, Settings, check_local_url
 
 DEFAULT_SERVER = "https://hypha.aicell.io"
 
@@ -47,6 +47,36 @@ class Access:
     server: str
     token: str | None = field(repr=False)
     workspace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """How URLs for bytes are to be made, and what else a server wants to be sent: the network here decides, so a copy
+    of an object that goes to another machine takes along only what was said by arguments."""
+
+    use_proxy: bool | None = None
+    use_local_url: bool | str = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+def resolve_routes(settings: Settings) -> Routes:
+    """From the arguments, else ``HYPHA_USE_PROXY`` and ``HYPHA_USE_LOCAL_URL`` of the environment.
+
+    Never from ``./.env``: that is not to decide where signed URLs are sent.
+    """
+    proxy, local = settings.use_proxy, settings.use_local_url
+    if proxy is None and (text := os.environ.get("HYPHA_USE_PROXY", "").strip()):
+        proxy = _FLAGS.get(text.lower())
+        if proxy is None:
+            raise ValueError(f"HYPHA_USE_PROXY={text!r}: expected true or false")
+    if local is None and (text := os.environ.get("HYPHA_USE_LOCAL_URL", "").strip()):
+        local = check_local_url(_FLAGS.get(text.lower(), text), "HYPHA_USE_LOCAL_URL")
+    if isinstance(local, str):
+        local = local.rstrip("/")
+    return Routes(proxy, local or False, tuple((settings.headers or {}).items()))
 
 
 class Named(Protocol):

@@ -87,10 +87,12 @@ class ArtifactFiles:
     ``timeout`` is how many seconds a server may be silent, or a ``Timeouts``.
     ``observer`` is told of each item's start, bytes, attempts and end. ``transport`` is "auto", "curl", "urllib3" or
     "requests"; ``session`` is a ``requests.Session`` of yours to send everything with. ``create`` makes the artifact
-    on the first write if there is none. Uploads of more than ``multipart_threshold`` bytes go in parts of
-    ``part_size`` (16 MiB; more where S3's limits want it). For local folders: ``locking`` has the processes that use
-    it wait for each other, by locks in ``lock_dir`` (which alone says so, too); ``windows_names`` allows names that
-    Windows reserves.
+    on the first write if there is none. For Hypha servers whose store cannot be reached from here: ``use_proxy``
+    has bytes go through the server, ``use_local_url`` has URLs as they are within its network (both from the
+    environment if left out, see ``docs/hypha.md``); ``headers`` go to the Hypha server with each request. Uploads
+    of more than ``multipart_threshold`` bytes go in parts of ``part_size`` (16 MiB; more where S3's limits want
+    it). For local folders: ``locking`` has the processes that use it wait for each other, by locks in ``lock_dir``
+    (which alone says so, too); ``windows_names`` allows names that Windows reserves.
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
@@ -112,6 +114,9 @@ class ArtifactFiles:
         session: requests.Session | None = None,
         observer: Observer | None = None,
         create: bool = False,
+        use_proxy: bool | None = None,
+        use_local_url: bool | str | None = None,
+        headers: Mapping[str, str] | None = None,
         multipart_threshold: int = THRESHOLD,
         part_size: int | None = None,
         locking: bool = False,
@@ -131,6 +136,9 @@ class ArtifactFiles:
             session=session,
             observer=observer,
             create=create,
+            use_proxy=use_proxy,
+            use_local_url=use_local_url,
+            headers=headers,
             multipart_threshold=multipart_threshold,
             part_size=part_size,
             locking=locking,

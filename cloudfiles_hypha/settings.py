@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -21,6 +22,14 @@ Secrets = Mapping[str, object] | str | PathLike[str]
 TRANSPORTS = ("auto", "curl", "urllib3", "requests")
 # Bytes of a body from which on it is sent in parts.
 THRESHOLD = 64 * MIB
+# Headers whose values are ours to say, or would break a signature.
+_OUR_HEADERS = re.compile(
+    r"accept|accept-encoding|authorization|cache-control|connection|content-.*|expect|host|if-.*|range|te|"
+    r"transfer-encoding|upgrade|x-amz-.*",
+    re.IGNORECASE,
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +48,9 @@ class Settings:
     session: requests.Session | None = field(default=None, repr=False)
     observer: Observer | None = field(default=None, repr=False)
     create: bool = False
+    use_proxy: bool | None = None
+    use_local_url: bool | str | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
     multipart_threshold: int = THRESHOLD
     part_size: int | None = None
     locking: bool = False
@@ -54,6 +66,13 @@ class Settings:
             raise ValueError(f"session= is for transport='requests', not {self.transport!r}")
         if not isinstance(self.multipart_threshold, int) or self.multipart_threshold < 0:
             raise ValueError(f"multipart_threshold={self.multipart_threshold!r}: expected a number of bytes")
+        if self.use_proxy is not None and not isinstance(self.use_proxy, bool):
+            raise ValueError(f"use_proxy={self.use_proxy!r}: expected True, False or None")
+        if self.use_local_url is not None:
+            check_local_url(self.use_local_url, "use_local_url")
+        if self.headers is not None:
+            object.__setattr__(self, "headers", dict(self.headers))
+            _check_headers(self.headers)
         upload_part_size(0, *(() if self.part_size is None else (self.part_size,)))  # refuses what S3 would
 
 
@@ -64,3 +83,23 @@ def timeouts_of(timeout: float | Timeouts | None) -> Timeouts:
     if not isinstance(timeout, int | float) or isinstance(timeout, bool) or timeout <= 0:
         raise ValueError(f"timeout={timeout!r}: expected a positive number of seconds")
     return Timeouts(connect=min(timeout, Timeouts().connect), idle=timeout)
+
+
+def check_local_url(value: bool | str, name: str) -> bool | str:
+    """``use_local_url``: a flag, or the URL that is to stand where the store's would; ``name`` is how it was given."""
+    if isinstance(value, bool) or (isinstance(value, str) and re.fullmatch(r"https?://[^/?#@\s][^?#@\s]*", value)):
+        return value
+    raise ValueError(f"{name}: expected True, False or a URL that begins with http:// or https://, without a query")
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse what cannot be sent, or is not the caller's to say. No value is named: it may be a secret."""
+    for name, value in headers.items():
+        if not isinstance(name, str) or _HEADER_NAME.fullmatch(name) is None:
+            raise ValueError(f"headers={{{name!r}: ...}}: that is no name of a header")
+        if not isinstance(value, str) or _HEADER_VALUE.fullmatch(value) is None:
+            raise ValueError(f"headers={{{name!r}: ...}}: a value is a str of printable ASCII")
+        if _OUR_HEADERS.fullmatch(name) is not None:
+            raise ValueError(
+                f"headers={{{name!r}: ...}}: this one is sent by the client itself; a token goes into token="
+            )

@@ -69,7 +69,8 @@ class DevServer:
     """A Hypha server and its S3, as a context manager; ``start()`` and ``stop()`` do the same by hand.
 
     ``region`` is the one that Hypha signs for: by version 4 of Amazon's scheme, or, for "us-east-1", "us-west-2" and
-    "eu-west-1", by version 2.
+    "eu-west-1", by version 2. With ``s3_proxy`` Hypha passes requests on to its S3 for those who do not ask otherwise
+    (``use_proxy``).
 
     Without a directory the data lives in a temporary one that ``stop()`` removes. A directory that is given keeps
     data, secrets and (while they are free) ports for the next run; only one DevServer at a time may use it. It is made
@@ -88,8 +89,10 @@ class DevServer:
         startup_timeout: float = 120.0,
         python: str | None = None,
         region: str = "EU",
+        s3_proxy: bool = False,
     ) -> None:
         self.region = region
+        self.s3_proxy = s3_proxy
         self.directory = None if directory is None else Path(directory).absolute()
         self.workspace = workspace
         self.startup_timeout = startup_timeout
@@ -377,6 +380,7 @@ class DevServer:
             "HYPHA_JWT_SECRET": self._jwt_secret,
             "JWT_SECRET": self._jwt_secret,
             "HYPHA_ENABLE_S3": "true",
+            "HYPHA_ENABLE_S3_PROXY": "true" if self.s3_proxy else "false",
             "HYPHA_ENDPOINT_URL": self.s3_url,
             "HYPHA_ENDPOINT_URL_PUBLIC": self.s3_url,
             "HYPHA_ACCESS_KEY_ID": self.access_key,

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -342,8 +342,10 @@ class FakeHypha(HttpServer):
         clock_offset: float = 0.0,
         minimum_part_size: int = 0,
         signature: int = 4,
+        s3_proxy: bool = True,
     ) -> None:
         super().__init__(latency=latency, tls=tls)
+        self.s3_proxy = s3_proxy  # whether it passes requests on to its store
         self.store = SignedStore(latency=store_latency, tls=tls, signature=signature)
         self.token = token
         self.workspace = workspace
@@ -474,6 +476,8 @@ class FakeHypha(HttpServer):
         return self.latency + (seconds if slowness.timeout is None else min(seconds, slowness.timeout))
 
     def respond(self, request: Request) -> Response:
+        if request.path.startswith("s3/"):
+            return self.store.respond(replace(request, path=request.path.removeprefix("s3/")))
         if request.path == "health/readiness":
             return json_response({"status": "OK"})
         method = request.path.removeprefix(SERVICE)
@@ -547,10 +551,17 @@ class FakeHypha(HttpServer):
             raise Refused("AssertionError", message)
         return artifact
 
-    def _sign(self, method: str, key: str, expires_in: int, *, upload: str = "", part: int = 0) -> str:
+    def _sign(self, method: str, key: str, expires_in: int, way: str, *, upload: str = "", part: int = 0) -> str:
         lifetime = expires_in if self.url_lifetime is None else self.url_lifetime
         grant = Grant(method, key, time.monotonic() + lifetime, upload, part)
-        return self.store.sign(grant, expires_in=expires_in, clock_offset=self.clock_offset)
+        url = self.store.sign(grant, expires_in=expires_in, clock_offset=self.clock_offset)
+        return way + url.removeprefix(self.store.url)
+
+    def _way(self, use_proxy: bool | None, use_local_url: bool | str) -> str:
+        """What stands where the store's address would."""
+        if use_proxy and self.s3_proxy:
+            return f"{use_local_url if isinstance(use_local_url, str) else self.url}/s3"
+        return use_local_url if isinstance(use_local_url, str) else self.store.url
 
     @staticmethod
     def _new_version(artifact: Artifact, version: str | None, comment: str | None) -> None:
@@ -742,7 +753,7 @@ class FakeHypha(HttpServer):
         version: str | int | None = None,
         stage: bool = False,
         use_proxy: bool | None = None,
-        use_local_url: bool = False,
+        use_local_url: bool | str = False,
         expires_in: int = 3600,
     ) -> str | dict[str, str]:
         paths = file_path if isinstance(file_path, list) else [file_path]
@@ -750,12 +761,13 @@ class FakeHypha(HttpServer):
             raise Refused("ValueError", "file_path list must contain at least one path")
         artifact = self._find(artifact_id)
         index = artifact.index_of("stage" if stage else version)
+        way = self._way(use_proxy, use_local_url)
         urls: dict[str, str] = {}
         for path in paths:
             key = artifact.key(index, path)
             if key not in self.store.objects:
                 raise Refused("FileNotFoundError", f"File '{path}' does not exist in the artifact.")
-            urls[path] = self._sign("GET", key, expires_in)
+            urls[path] = self._sign("GET", key, expires_in, way)
         return urls if isinstance(file_path, list) else urls[file_path]
 
     def _do_put_file(
@@ -765,14 +777,15 @@ class FakeHypha(HttpServer):
         file_path: str | list[str],
         download_weight: float | list[float] = 0,
         use_proxy: bool | None = None,
-        use_local_url: bool = False,
+        use_local_url: bool | str = False,
         expires_in: int = 3600,
     ) -> str | dict[str, str]:
         paths = file_path if isinstance(file_path, list) else [file_path]
         if not paths:
             raise Refused("ValueError", "file_path list must contain at least one path")
         artifact = self._find_staged(artifact_id)
-        urls = {path: self._sign("PUT", key, expires_in) for path, key in self._stage(artifact, paths)}
+        way = self._way(use_proxy, use_local_url)
+        urls = {path: self._sign("PUT", key, expires_in, way) for path, key in self._stage(artifact, paths)}
         return urls if isinstance(file_path, list) else urls[file_path]
 
     def _stage(self, artifact: Artifact, paths: list[str]) -> list[tuple[str, str]]:
@@ -811,7 +824,7 @@ class FakeHypha(HttpServer):
         download_weight: float = 0,
         expires_in: int = 3600,
         use_proxy: bool | None = None,
-        use_local_url: bool = False,
+        use_local_url: bool | str = False,
     ) -> dict[str, Any]:
         if part_count <= 0:
             raise Refused("ValueError", "Part count must be greater than 0")
@@ -821,8 +834,9 @@ class FakeHypha(HttpServer):
         upload = secrets.token_hex(16)
         self.store.uploads[upload] = Upload(key)
         numbers = range(1, part_count + 1)
+        way = self._way(use_proxy, use_local_url)
         signed = [
-            {"part_number": part, "url": self._sign("PUT", key, expires_in, upload=upload, part=part)}
+            {"part_number": part, "url": self._sign("PUT", key, expires_in, way, upload=upload, part=part)}
             for part in numbers
         ]
         return {"upload_id": upload, "parts": signed}

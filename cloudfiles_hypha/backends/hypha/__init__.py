@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from ...credentials import Access, resolve_access
+from ...credentials import Access, resolve_access, resolve_routes
 from ...paths import Location, as_prefix, host_in
 from ...redact import without_credentials
 from .. import Resources
@@ -65,4 +65,5 @@ def open_backend(location: HyphaLocation, resources: Resources) -> HyphaBackend:
     access = location.access or resolve_access(
         location, token=settings.token, secrets=settings.secrets, server=settings.server_url
     )
-    return HyphaBackend(location, access, resources.transport(), create=settings.create)
+    routes = resolve_routes(settings)
+    return HyphaBackend(location, access, routes, resources.transport(), create=settings.create)

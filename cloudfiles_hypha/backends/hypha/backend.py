@@ -2,7 +2,8 @@
 
 Every call to the server is expensive and every transfer from the S3 is cheap, so names are signed in batches
 (``signing``), URLs are kept while they live, and nothing is asked that an answer will tell anyway. Writes need
-the artifact to be staged and committed: ``staging`` does that. Bytes never pass through the server.
+the artifact to be staged and committed: ``staging`` does that. Bytes pass through the server only where it is asked
+to (``ways``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
-from ...credentials import Access
+from ...credentials import Access, Routes
 from ...errors import (
     AccessDenied,
     IntegrityError,
@@ -39,6 +40,7 @@ from .manager import ArtifactManager
 from .signing import ReadSigner, folder_of
 from .staging import Session as StagingSession
 from .staging import Staging
+from .ways import Ways
 
 if TYPE_CHECKING:
     from . import HyphaLocation
@@ -54,11 +56,14 @@ class HyphaBackend(Backend):
     scheme = "hypha"
     can = Capabilities(batched=True, multipart=True, versioned=True, s3_etags=True, largest_put=LARGEST_PUT)
 
-    def __init__(self, location: HyphaLocation, access: Access, transport: Transport, *, create: bool) -> None:
+    def __init__(
+        self, location: HyphaLocation, access: Access, routes: Routes, transport: Transport, *, create: bool
+    ) -> None:
         self.access = access
         self.artifact = f"{access.workspace}/{location.alias}"
         self._transport = transport
-        self._manager = ArtifactManager(access.server, access.token, transport)
+        self._manager = ArtifactManager(access.server, access.token, transport, routes)
+        self._ways = Ways(access.server, self.artifact, routes, transport)
         self._listing = Listing(self._manager, self.artifact)
         self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing)
         self.version = self._reads.version
@@ -93,13 +98,13 @@ class HyphaBackend(Backend):
         """Read the bytes of one request."""
         with self._store_errors(request.path, ticket):
             if sink is not None:
-                return fetch_into(self._transport, str(ticket), request, sink)
-            return fetch(self._transport, str(ticket), request, md5=True)
+                return fetch_into(self._ways, str(ticket), request, sink)
+            return fetch(self._ways, str(ticket), request, md5=True)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object; a URL signed for GET allows no HEAD, so its first byte is read."""
         with self._store_errors(path, ticket):
-            return first_byte(str(ticket), path, self._transport)
+            return first_byte(str(ticket), path, self._ways)
 
     @contextmanager
     def _store_errors(self, path: str, ticket: Ticket) -> Iterator[None]:
@@ -152,7 +157,7 @@ class HyphaBackend(Backend):
     def writing(self, control: Control) -> Iterator[WriteSession]:
         """Stage, let the caller write, commit; inside ``staged()`` leave both to it."""
         with self.staging.around(control) as staging:
-            writes = HyphaWrites(self.artifact, self._manager, self._transport, staging)
+            writes = HyphaWrites(self.artifact, self._manager, self._ways, staging)
             yield writes
         if writes.untyped:
             warnings.warn(
@@ -180,10 +185,10 @@ def signs_headers(url: str) -> bool:
 class HyphaWrites:
     """The verbs within one batch of writes to an artifact."""
 
-    def __init__(self, artifact: str, manager: ArtifactManager, transport: Transport, staging: StagingSession) -> None:
+    def __init__(self, artifact: str, manager: ArtifactManager, ways: Ways, staging: StagingSession) -> None:
         self._artifact = artifact
         self._manager = manager
-        self._transport = transport
+        self._ways = ways
         self._staging = staging
         self.untyped = False  # a content type could not be sent
 
@@ -216,7 +221,7 @@ class HyphaWrites:
         else:
             headers += [("Content-MD5", content_md5(digest)), ("Content-Type", request.content_type)]
         sent = tuple((name, value) for name, value in headers if value)
-        response = self._transport.send(HttpRequest("PUT", url, sent, request.body))
+        response = self._ways.send(HttpRequest("PUT", url, sent, request.body))
         if response.status not in (200, 201, 204):
             raise self._refusal(response, request.path)
         stored = md5_in(response)
@@ -266,7 +271,7 @@ class HyphaWrites:
         arguments = {"artifact_id": self._artifact, "file_path": path, "version": "stage", "silent": True}
         try:
             url = self._manager.call("get_file", **arguments)
-            return first_byte(str(url), path, self._transport).etag
+            return first_byte(str(url), path, self._ways).etag
         except ObjectNotFound:
             return None
 

@@ -21,6 +21,7 @@ from ...errors import (
     TransferError,
     TransferTimeout,
 )
+from ...redact import without_credentials
 from ..base import Control
 from .listing import Listing, is_new_version, staged_entries
 from .manager import ArtifactManager
@@ -74,6 +75,18 @@ def seen_in(data: object) -> Seen:
         stamp if isinstance(stamp, int | float) else None,
         (values.get("manifest"), values.get("type")),
     )
+
+
+def _refuse_git(data: object, artifact: str) -> None:
+    """Refuse an artifact whose files are in git: the server does not say what is staged there, so nobody could know
+    what a commit would publish; and what it is given in parts it never finds again."""
+    config = data.get("config") if isinstance(data, dict) else None
+    if isinstance(config, dict) and config.get("storage") == "git":
+        url = data.get("git_url") if isinstance(data, dict) else None
+        where = f" with git, at {without_credentials(url)}" if isinstance(url, str) else " with git"
+        raise InvalidRequest(
+            f"this artifact's files are kept in git, and can only be read here; change them{where}", path=artifact
+        )
 
 
 def check_version_name(name: object) -> None:
@@ -131,6 +144,7 @@ class Commits:
 
     def _look(self) -> Seen:
         data = self._manager.call("read", artifact_id=self._artifact, version="stage", silent=True)
+        _refuse_git(data, self._artifact)
         return seen_in(data)
 
     def without_object(self, paths: Iterable[str], control: Control) -> list[str]:
