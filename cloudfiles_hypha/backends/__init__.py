@@ -1,12 +1,14 @@
 """Where files live: one module for each kind of place, found by the scheme of a cloudpath and loaded when it is used.
 
 A module is a backend's if it has ``locate(text, rest)``, which takes a cloudpath apart (all of it, and what follows
-``://``) or raises ``ValueError``, and ``open_backend(location, resources)``. One of somebody else's is found by the
-entry point group ``cloudfiles_hypha.backends``, whose names are schemes and whose objects are such modules.
+``://``) or raises ``ValueError``, and ``open_backend(location, resources)``. One that lies beside this file is found by
+its name, which is its scheme; one of somebody else's by the entry point group ``cloudfiles_hypha.backends``, whose
+names are schemes and whose objects are such modules.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,15 +22,8 @@ if TYPE_CHECKING:
     from ..transports.base import Transport
     from .base import Backend
 
-_OURS = {
-    "hypha": ".hypha",
-    "file": ".local",
-    "gs": ".gcs",
-    "mem": ".memory",
-    "http": ".web",
-    "https": ".web",
-    "s3": ".s3",
-}
+_NAMED_OTHERWISE = {"file": "local", "gs": "gcs", "mem": "memory", "http": "web", "https": "web"}
+_NO_SCHEMES = {"base", *_NAMED_OTHERWISE.values()}
 _GROUP = "cloudfiles_hypha.backends"
 
 
@@ -62,10 +57,22 @@ def open_backend(location: Location, resources: Resources) -> Backend:
 
 
 def _module(scheme: str, text: str) -> BackendModule:
-    if scheme in _OURS:
-        return cast(BackendModule, import_module(_OURS[scheme], __name__))
+    name = f"{__name__}.{_NAMED_OTHERWISE.get(scheme, scheme)}"
+    if re.fullmatch(r"[a-z][a-z0-9]*", scheme) and scheme not in _NO_SCHEMES:
+        try:
+            return cast(BackendModule, import_module(name))
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
     from importlib.metadata import entry_points  # only here: importing it takes 20 ms
 
     for found in entry_points(group=_GROUP, name=scheme):
         return cast(BackendModule, found.load())
-    raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {', '.join(_OURS)}")
+    supported = ", ".join(_schemes())
+    raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {supported}")
+
+
+def _schemes() -> list[str]:
+    from pkgutil import iter_modules
+
+    return sorted({*_NAMED_OTHERWISE, *(module.name for module in iter_modules(__path__))} - _NO_SCHEMES)
