@@ -847,7 +847,7 @@ class ArtifactFiles:
         """Move one file: ``dest`` is a path here, or a whole cloudpath that ends in a name. See ``moves``."""
         target: ArtifactFiles | str | None = None
         if "://" in dest:
-            target, dest = parent_of(dest), last_of(dest)
+            target, dest = backends.split_cloudpath(dest)
         (result,) = self.moves([(src, dest)], target, overwrite=overwrite, raise_errors=False)
         if result["error"] is not None:
             raise result["error"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from .backends import split_cloudpath
 from .content.sources import Content
 from .files import ArtifactFiles
 from .models import ObjectInfo
 from .paths import SEP, join_names, last_of, parent_of
 from .results import CopyResult, Result
-from .shortcuts import split_cloudpath
 
 
 class ArtifactFile:

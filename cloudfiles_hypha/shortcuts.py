@@ -12,11 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .arguments import Patterns, is_scalar, name_filter
-from .backends import locate
+from .backends import split_cloudpath
 from .engine.pool import Cancellation
 from .errors import BatchError
 from .files import ArtifactFiles
-from .paths import last_of, parent_of
 from .plan.sync import Compare, Step
 from .progress import ProgressOption
 from .redact import without_credentials
@@ -263,17 +262,3 @@ def dl(
     if raise_errors and any(result["error"] is not None for result in results):
         raise BatchError.from_results("dl", results)
     return results
-
-
-def split_cloudpath(cloudpath: str) -> tuple[str, str]:
-    """The place of a file, and its name there; ``ValueError`` if the cloudpath names no file."""
-    location = locate(cloudpath)
-    web = location.scheme in ("http", "https")
-    root, name = parent_of(cloudpath), last_of(cloudpath)
-    if cloudpath.endswith("/") or (root == cloudpath if web else not location.prefix):
-        raise ValueError(f"{without_credentials(cloudpath)!r}: names no file")
-    if web:
-        from urllib.parse import unquote
-
-        name = unquote(name)
-    return root, name

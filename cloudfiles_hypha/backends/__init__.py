@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ..paths import Location, split_scheme
+from ..paths import Location, last_of, parent_of, split_scheme
 from ..redact import without_credentials
 
 if TYPE_CHECKING:
@@ -49,6 +49,25 @@ def locate(text: str) -> Location:
     """Where the files of a cloudpath are, or ``ValueError`` that says what is wrong with it. No I/O."""
     scheme, rest = split_scheme(text)
     return _module(scheme, text).locate(text, rest)
+
+
+def split_cloudpath(cloudpath: str) -> tuple[str, str]:
+    """The place of a file, and its name there; ``ValueError`` if the cloudpath names no file."""
+    location = locate(cloudpath)
+    root, name = parent_of(cloudpath), last_of(cloudpath)
+    if location.scheme == "file":
+        from .local import parent_and_name
+
+        root, name = parent_and_name(location)
+    elif location.scheme in ("http", "https"):
+        from urllib.parse import unquote
+
+        name = "" if root == cloudpath else unquote(name)
+    elif not location.prefix:
+        name = ""
+    if not name or cloudpath.endswith("/"):
+        raise ValueError(f"{without_credentials(cloudpath)!r}: names no file")
+    return root, name
 
 
 def open_backend(location: Location, resources: Resources) -> Backend:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from ..content.codecs import CODECS, encoding_name, encodings_in
 from ..content.sources import BLOCK, LocalFile
@@ -77,6 +77,12 @@ def locate(text: str, rest: str) -> FileLocation:
 def as_cloudpath(folder: str) -> str:
     """The cloudpath of an absolute local path."""
     return f"file:///{Path(folder).as_posix()}" if ON_WINDOWS else f"file://{folder}"
+
+
+def parent_and_name(location: Location) -> tuple[str, str]:
+    """The cloudpath of the folder that a local path is in, and its name there; the name of a root is empty."""
+    above, name = os.path.split(cast(FileLocation, location).folder)
+    return as_cloudpath(above), name
 
 
 def open_backend(location: FileLocation, resources: Resources) -> LocalBackend:

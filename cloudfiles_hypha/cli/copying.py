@@ -248,6 +248,9 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
         if new in plan:
             raise UsageError(f"two sources would become {new!r}; nothing was copied")
         plan[new] = (place, key)
+    for place, key in plan.values():
+        if place.root == target.root and key in plan:
+            raise UsageError(f"{key!r}: would be both read and written to; nothing was copied")
     if not plan:
         return report.code
     cf = clients(target)

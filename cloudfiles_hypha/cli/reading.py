@@ -89,6 +89,18 @@ def verify(options: argparse.Namespace, clients: Clients, report: Report) -> int
     return SOME_FAILED if found["different"] or found["missing"] or found["extra"] else report.code
 
 
+class _Output:
+    """Where bytes go, as a file that is only written to."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, block: bytes) -> int:
+        """Write all of it."""
+        self._write(block)
+        return len(block)
+
+
 def stream(cf: ArtifactFiles, place: Place, write: Callable[[bytes], object]) -> None:
     """One file from beginning to end, each byte once, whatever breaks on the way; a few requests ahead in memory."""
     name = place.name
@@ -96,8 +108,8 @@ def stream(cf: ArtifactFiles, place: Place, write: Callable[[bytes], object]) ->
     if first["error"] is not None:
         raise first["error"]
     size, etag = first["size"], first["etag"]
-    if size is None:  # the server does not say how much there is
-        write(cf.get(name))
+    if size is None or first["compress"] is not None:  # how many bytes there are to read is not known
+        cf.get({"path": name, "into": _Output(write)})
         return
     expected, parts = digest_in({"etag": etag or ""}.get)
     known = place.scheme == "hypha" and expected is not None and not parts  # elsewhere an ETag is just a mark

@@ -2,22 +2,28 @@
 
 Its names and manners: None for what is missing, its keys in results, ``get_json`` of several as plain values. All the
 rest, and every store, is ``ArtifactFiles``. Beyond upstream results are in the order of the input, and everything is
-tried before an error is raised.
+tried before an error is raised. What has no meaning here is refused, and never ignored if that would change what is
+stored or read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ..arguments import is_scalar
-from ..errors import BatchError, ObjectNotFound
+from ..arguments import is_scalar, to_json
+from ..backends import locate, split_cloudpath
+from ..content.codecs import codec_of, transcode
+from ..errors import ArtifactNotFound, BatchError, DecompressionError, ObjectNotFound, TransferError
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..paths import join_names
 from ..progress import ProgressOption
-from ..shortcuts import split_cloudpath
+from ..redact import without_credentials
+from ..results import CopyResult, Result
+from ..transfers.copies import Transfer, chunks, wanted_of
+from ..transfers.copy import Wanted
 
 _KEYS = ("path", "content", "byte_range", "error", "compress", "raw", "tags")
 
@@ -37,10 +43,11 @@ class CloudFiles:
         num_threads: int = 20,
         **options: Any,
     ) -> None:
-        given = {"progress": progress, "green": green, "secrets": secrets, "num_threads": num_threads}
-        self.files = ArtifactFiles(cloudpath, **given, **options)
-        self.cloudpath = cloudpath
-        self._options = {**given, **options}
+        self.files = ArtifactFiles(
+            cloudpath, progress=progress, green=green, secrets=secrets, num_threads=num_threads, **options
+        )
+        self._location = locate(cloudpath)
+        self.cloudpath = self._location.root if self.protocol == "file" else cloudpath
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.files!r}>"
@@ -48,7 +55,7 @@ class CloudFiles:
     @property
     def protocol(self) -> str:
         """The scheme."""
-        return self.cloudpath.partition("://")[0] if "://" in self.cloudpath else "hypha"
+        return self._location.scheme
 
     def abspath(self, path: str) -> str:
         """The whole cloudpath of a file."""
@@ -59,6 +66,7 @@ class CloudFiles:
     def get(
         self,
         paths: Any,
+        *,
         total: int | None = None,
         raw: bool = False,
         progress: ProgressOption = None,
@@ -66,10 +74,21 @@ class CloudFiles:
         raise_errors: bool = True,
     ) -> Any:
         """Bytes of one file or range, None if it is missing; of several a list of dicts, or one by path."""
-        results = self._get(paths, total, raw, progress, raise_errors)
+        results = self._get(paths, total, raw, progress, raise_errors or return_dict)
         if return_dict:
+            ranges: dict[str, object] = {}
+            for result in results:
+                if ranges.setdefault(result["path"], result["byte_range"]) != result["byte_range"]:
+                    raise ValueError(f"{result['path']!r}: several ranges of one path need the list, not return_dict")
             return {result["path"]: result["content"] for result in results}
         return results[0]["content"] if is_scalar(paths) else results
+
+    def _is_missing(self, error: Exception | None) -> bool:
+        """Whether this says that a file is not there; an artifact or a bucket that is not is another matter, unless
+        the first write is to make it."""
+        return isinstance(error, ObjectNotFound) and (
+            not isinstance(error, ArtifactNotFound) or self.files._settings.create
+        )
 
     def _get(
         self, paths: Any, total: int | None, raw: bool, progress: ProgressOption, raise_errors: bool
@@ -81,17 +100,24 @@ class CloudFiles:
         got = self.files.get(
             [paths] if scalar else paths, total=total, raise_errors=False, progress=progress, **options
         )
-        results = [_result(each) for each in got]
+        results = [self._result(each) for each in got]
         failed = [result for result in results if result["error"] is not None]
         if failed and (raise_errors or scalar):
             raise failed[0]["error"]
         return results
 
+    def _result(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        """A result with upstream's keys; what is missing is no error."""
+        kept = {key: result[key] for key in _KEYS}
+        if self._is_missing(kept["error"]):
+            kept["error"] = None
+        return kept
+
     def get_json(self, paths: Any, total: int | None = None) -> Any:
         """The value in a file, None if it is missing; of several a list of values, in order."""
         scalar = is_scalar(paths)
         got = self.files.get_json([paths] if scalar else paths, total=total, raise_errors=False)
-        values = [_result(each) for each in got]
+        values = [self._result(each) for each in got]
         for value in values:
             if value["error"] is not None:
                 raise value["error"]
@@ -107,39 +133,48 @@ class CloudFiles:
         compress: Any = None,
         compression_level: int | None = None,
         cache_control: str | None = None,
+        raw: bool = False,
     ) -> int:
-        """Store one file; how many were stored."""
-        given = {
-            "content_type": content_type,
-            "compress": compress or None,
-            "compression_level": compression_level,
-            "cache_control": cache_control,
-        }
-        return self.puts([{"path": path, "content": content, **given}], progress=False)
+        """Store one file; how many were stored. ``raw`` says that the content is encoded already."""
+        item = {"path": path, "content": content}
+        return self.puts(
+            [item],
+            content_type=content_type,
+            compress=compress,
+            compression_level=compression_level,
+            cache_control=cache_control,
+            raw=raw,
+            progress=False,
+        )
 
     def puts(
         self,
         files: Any,
+        *,
         content_type: str | None = None,
         compress: Any = None,
         compression_level: int | None = None,
         cache_control: str | None = None,
         total: int | None = None,
+        raw: bool = False,
         progress: ProgressOption = None,
     ) -> int:
-        """Store pairs or dicts (or one of them); how many were stored."""
+        """Store pairs or dicts (or one of them); how many were stored.
+
+        With ``raw``, or a dict that says it of itself (as those of ``get(raw=True)`` and ``transcode`` do), content is
+        encoded already, and ``compress`` says how.
+        """
         for_all = {
             "content_type": content_type,
-            "compress": compress or None,
+            "compress": compress,
             "compression_level": compression_level,
             "cache_control": cache_control,
         }
-        items = [files] if isinstance(files, Mapping | tuple) else files
+        items = _items(files)
         total = len(items) if total is None and hasattr(items, "__len__") else total
-        wanted = (_written(item, for_all) for item in items)
+        wanted: Iterable[dict[str, Any]] = (_written(item, for_all, raw) for item in items)
         if hasattr(items, "__len__"):
-            wanted_known = [*wanted]  # so that what is wrong with one is found before anything is sent
-            return self._puts(wanted_known, total, progress)
+            wanted = [*wanted]  # so that what is wrong with one is found before anything is sent
         return self._puts(wanted, total, progress)
 
     def _puts(self, items: Iterable[dict[str, Any]], total: int | None, progress: ProgressOption) -> int:
@@ -159,8 +194,7 @@ class CloudFiles:
         cache_control: str | None = None,
     ) -> int:
         """Store a value as JSON; how many were stored."""
-        item = {"path": path, "content": content}
-        return self.put_jsons([item], compress, compression_level, cache_control, progress=False)
+        return self.put_jsons([(path, content)], compress, compression_level, cache_control, progress=False)
 
     def put_jsons(
         self,
@@ -168,22 +202,26 @@ class CloudFiles:
         compress: Any = None,
         compression_level: int | None = None,
         cache_control: str | None = None,
+        *,
         total: int | None = None,
         progress: ProgressOption = None,
     ) -> int:
         """Store values as JSON; how many were stored."""
-        from ..arguments import to_json
-
-        items = [files] if isinstance(files, Mapping | tuple) else files
+        items = _items(files)
 
         def encoded() -> Iterator[dict[str, Any]]:
             for item in items:
-                given = _written(item, {})
+                given = _fields(item)
                 yield {**given, "content": to_json(given["content"], given["path"])}
 
-        wanted = [*encoded()] if hasattr(items, "__len__") else encoded()
         return self.puts(
-            wanted, "application/json", compress, compression_level, cache_control, total=total, progress=progress
+            [*encoded()] if hasattr(items, "__len__") else encoded(),
+            content_type="application/json",
+            compress=compress,
+            compression_level=compression_level,
+            cache_control=cache_control,
+            total=total,
+            progress=progress,
         )
 
     def delete(self, paths: Any, total: int | None = None, progress: ProgressOption = None) -> int:
@@ -215,7 +253,7 @@ class CloudFiles:
         except BatchError as error:
             results = error.results
         for result in results:
-            if result["error"] is not None and not isinstance(result["error"], ObjectNotFound):
+            if result["error"] is not None and not self._is_missing(result["error"]):
                 raise result["error"]
         return {result["path"]: result["content"] for result in results}
 
@@ -227,10 +265,14 @@ class CloudFiles:
     def size(
         self, paths: Any, total: int | None = None, progress: ProgressOption = None, return_sum: bool = False
     ) -> Any:
-        """Bytes of a file, None if it is missing; of several a dict by path, or their sum."""
-        sizes = {path: None if info is None else info.size for path, info in self._heads(paths).items()}
+        """Bytes of a file, None if it is missing; of several a dict by path, or the sum of those that are there."""
+        infos = self._heads(paths)
+        for path, info in infos.items():
+            if info is not None and info.size is None:
+                raise TransferError("the server does not say how large this is", path=path)
+        sizes = {path: None if info is None else info.size for path, info in infos.items()}
         if return_sum:
-            return sum(size or 0 for size in sizes.values())
+            return sum(size for size in sizes.values() if size is not None)
         return sizes[paths] if is_scalar(paths) else sizes
 
     def subtree_size(self, prefix: str | Iterable[str] = "") -> dict[str, int]:
@@ -253,33 +295,32 @@ class CloudFiles:
         cf_dest: CloudFiles | ArtifactFiles | str,
         paths: Any = None,
         block_size: int = 64,
+        reencode: str | None = None,
+        content_type: str | None = None,
         allow_missing: bool = False,
         progress: ProgressOption = None,
     ) -> None:
-        """Copy files (all of them, if none are named) to another place. ``block_size`` is not needed here."""
-        dest = cf_dest.files if isinstance(cf_dest, CloudFiles) else cf_dest
-        if paths is not None:
-            paths = [paths] if is_scalar(paths) else paths
-        results = self.files.transfer_to(dest, paths, raise_errors=False, progress=progress)
-        for result in results:
-            error = result["error"]
-            if error is not None and not (allow_missing and isinstance(error, ObjectNotFound)):
-                raise error
+        """Copy files (all of them, if none are named) to another place; see ``transfer_from``."""
+        with self.files._facing(_files(cf_dest)) as dest:
+            _transfer(self.files, dest, paths, block_size, reencode, content_type, allow_missing, progress)
 
     def transfer_from(
         self,
         cf_src: CloudFiles | ArtifactFiles | str,
         paths: Any = None,
         block_size: int = 64,
+        reencode: str | None = None,
+        content_type: str | None = None,
         allow_missing: bool = False,
         progress: ProgressOption = None,
     ) -> None:
-        """Copy files from another place."""
-        source = CloudFiles(cf_src, **self._options) if isinstance(cf_src, str) else cf_src
-        if isinstance(source, ArtifactFiles):
-            source.transfer_to(self.files, paths, progress=progress)
-        else:
-            source.transfer_to(self, paths, block_size, allow_missing, progress)
+        """Copy files from another place; with ``allow_missing`` those that are not there are left out.
+
+        With ``reencode`` (an encoding, or "" for none) or ``content_type`` they pass through memory, ``block_size`` at
+        a time; else as ``ArtifactFiles`` copies them, which needs no blocks.
+        """
+        with self.files._facing(_files(cf_src)) as source:
+            _transfer(source, self.files, paths, block_size, reencode, content_type, allow_missing, progress)
 
     def move(self, src: str, dest: str) -> None:
         """Move one file, to a name here or a whole cloudpath."""
@@ -294,8 +335,12 @@ class CloudFiles:
         progress: ProgressOption = None,
     ) -> None:
         """Move files: names, which stay as they are, or pairs."""
-        dest = cf_dest.files if isinstance(cf_dest, CloudFiles) else cf_dest
-        self.files.moves(paths, dest, total=total, progress=progress)
+        try:
+            self.files.moves(paths, _files(cf_dest), total=total, progress=progress)
+        except BatchError as error:
+            if not error.errors:
+                raise
+            raise _first(error) from error
 
     # -- names ------------------------------------------------------------------------------------------------
 
@@ -315,7 +360,7 @@ class CloudFiles:
         if isinstance(key, slice):
             return self.get(list(islice(self, key.start, key.stop, key.step)))
         if isinstance(key, tuple) and len(key) == 2 and isinstance(key[1], slice):
-            return self.get({"path": key[0], "start": key[1].start, "end": key[1].stop})
+            return self.get(_range(key[0], key[1]))
         return self.get(key)
 
     def __setitem__(self, key: str | slice, value: Any) -> None:
@@ -324,7 +369,9 @@ class CloudFiles:
                 raise KeyError(f"only cf[:] = other copies all files, not {key!r}")
             self.transfer_from(value)
         else:
-            self.put(str(key), value)
+            if isinstance(key, slice):
+                raise KeyError(f"cf[:] takes files to copy, a CloudFiles, not {type(value).__name__}")
+            self.put(key, value)
 
     def __delitem__(self, key: Any) -> None:
         self.delete(key)
@@ -351,10 +398,7 @@ class CloudFile:
         """Its bytes, None if it is missing; with ``ranges`` (slices or dicts) a list of results."""
         if ranges is None:
             return self.cf.get(self.filename, raw=raw)
-        wanted = [
-            {"path": self.filename, "start": each.start, "end": each.stop} if isinstance(each, slice) else each
-            for each in ranges
-        ]
+        wanted = [_range(self.filename, each) if isinstance(each, slice) else each for each in ranges]
         return self.cf.get(wanted, raw=raw)
 
     def get_json(self) -> Any:
@@ -395,15 +439,15 @@ class CloudFile:
         """Move it, to a name beside it or a whole cloudpath."""
         self.cf.move(self.filename, dest)
 
-    def transfer_to(self, cloudpath: str) -> None:
+    def transfer_to(self, cloudpath: str, reencode: str | None = None) -> None:
         """Copy it to another cloudpath."""
         root, name = split_cloudpath(cloudpath)
-        self.cf.transfer_to(root, [(self.filename, name)])
+        self.cf.transfer_to(root, [(self.filename, name)], reencode=reencode)
 
-    def transfer_from(self, cloudpath: str) -> None:
+    def transfer_from(self, cloudpath: str, reencode: str | None = None) -> None:
         """Copy what is at another cloudpath here."""
         root, name = split_cloudpath(cloudpath)
-        self.cf.transfer_from(root, [(name, self.filename)])
+        self.cf.transfer_from(root, [(name, self.filename)], reencode=reencode)
 
     def join(self, *parts: str) -> str:
         """Names as one."""
@@ -418,7 +462,10 @@ class CloudFile:
         return self.cf.basename(path)
 
     def __len__(self) -> int:
-        return self.size() or 0
+        size = self.size()
+        if size is None:
+            raise ObjectNotFound("no such object", path=self.filename)
+        return size
 
     def __bool__(self) -> bool:
         return True
@@ -428,42 +475,132 @@ class CloudFile:
 
 
 def dl(cloudpaths: Any, raw: bool = False, progress: ProgressOption = False, **options: Any) -> Any:
-    """Read files by their whole cloudpaths: a list of results with ``fullpath``; for one its result."""
+    """Read files by their whole cloudpaths: a list of results with ``fullpath``; for one its result.
+
+    A dict is a range of one: its ``path``, and its ``byte_range``, a pair.
+    """
     scalar = is_scalar(cloudpaths)
-    places: dict[str, list[tuple[int, str]]] = {}
-    count = 0
-    for number, cloudpath in enumerate([cloudpaths] if scalar else cloudpaths):
+    places: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    shown: list[str] = []
+    for number, item in enumerate([cloudpaths] if scalar else cloudpaths):
+        cloudpath, (start, end) = item, (None, None)
+        if isinstance(item, Mapping):
+            cloudpath, (start, end) = item["path"], item.get("byte_range") or (None, None)
         root, name = split_cloudpath(cloudpath)
-        places.setdefault(root, []).append((number, name))
-        count += 1
-    results: list[Any] = [None] * count
+        places.setdefault(root, []).append((number, {"path": name, "start": start, "end": end}))
+        shown.append(without_credentials(cloudpath))
+    results: list[Any] = [None] * len(shown)
     for root, items in places.items():
-        got = CloudFiles(root, **options).get([name for _, name in items], raw=raw, progress=progress)
-        for (number, name), result in zip(items, got, strict=True):
-            results[number] = {**result, "fullpath": join_names(root, name)}
+        cf = CloudFiles(root, **options)
+        with cf.files:
+            got = cf.get([item for _, item in items], raw=raw, progress=progress)
+        for (number, _), result in zip(items, got, strict=True):
+            results[number] = {**result, "fullpath": shown[number]}
     return results[0] if scalar else results
 
 
-def _result(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result with upstream's keys; what is missing is no error."""
-    kept = {key: result[key] for key in _KEYS}
-    if isinstance(kept["error"], ObjectNotFound):
-        kept["error"] = None
-    return kept
+def _files(place: CloudFiles | ArtifactFiles | str) -> ArtifactFiles | str:
+    return place.files if isinstance(place, CloudFiles) else place
 
 
-def _written(item: Any, for_all: Mapping[str, Any]) -> dict[str, Any]:
-    """One item to store; what is not said of it is what is said of all."""
-    given = {"path": item[0], "content": item[1]} if isinstance(item, tuple | list) else {**item}
-    for key in ("byte_range", "error", "raw", "storage_class"):  # of a result, or upstream's and without a meaning here
-        if given.get(key) in (None, False, (None, None)):
+def _transfer(
+    source: ArtifactFiles,
+    target: ArtifactFiles,
+    paths: Any,
+    block_size: int,
+    reencode: str | None,
+    content_type: str | None,
+    allow_missing: bool,
+    progress: ProgressOption,
+) -> None:
+    """Copy files, and raise the first error that is none of a missing file which may be."""
+    items: Iterable[Transfer] | None = None
+    if paths is not None:
+        items = [paths] if is_scalar(paths) else paths
+    failed: list[tuple[str, Exception]] = []
+    if reencode is None and content_type is None:
+        results: list[CopyResult] = target.transfer_from(source, items, raise_errors=False, progress=progress)
+        failed = [(result["path"], result["error"]) for result in results if result["error"] is not None]
+    else:
+        wanted, total = wanted_of(source.list() if items is None else items, None)
+        changed = _changed(source, wanted, block_size, reencode, content_type, failed)
+        stored = target.puts(changed, total=total, raise_errors=False, progress=progress)
+        failed += [(result["path"], result["error"]) for result in stored if result["error"] is not None]
+    excused: set[str] = set()
+    if allow_missing:  # an error that something is missing may speak of the target, too
+        names = [
+            path
+            for path, error in failed
+            if isinstance(error, ObjectNotFound) and not isinstance(error, ArtifactNotFound)
+        ]
+        excused = {path for path, there in source.exists(names).items() if not there} if names else set()
+    for path, error in failed:
+        if path not in excused:
+            raise error
+
+
+def _changed(
+    source: ArtifactFiles,
+    wanted: Iterable[Wanted],
+    block_size: int,
+    reencode: str | None,
+    content_type: str | None,
+    failed: list[tuple[str, Exception]],
+) -> Iterator[Mapping[str, Any]]:
+    """What is to be stored in the place of files, some at a time; what could not be read is added to ``failed``."""
+    for several in chunks(wanted, max(1, block_size)):
+        read: list[Result] = source.get([one.path for one in several], raw=True, raise_errors=False, progress=False)
+        for one, result in zip(several, read, strict=True):
+            if result["error"] is not None:
+                failed.append((one.path, result["error"]))
+                continue
+            made: Mapping[str, Any] = result
+            if reencode is not None:
+                try:
+                    (made,) = transcode([result], reencode)
+                except DecompressionError as error:
+                    failed.append((one.path, error))
+                    continue
+            yield {**made, "path": one.target, "content_type": content_type or made["content_type"]}
+
+
+def _range(path: str, wanted: slice) -> dict[str, Any]:
+    if wanted.step not in (None, 1):
+        raise ValueError(f"{path!r}: a slice of bytes has no step")
+    return {"path": path, "start": wanted.start, "end": wanted.stop}
+
+
+def _items(files: Any) -> Any:
+    """What is to be stored: several, or the one pair or dict that was given."""
+    one = isinstance(files, Mapping) or (isinstance(files, tuple) and bool(files) and isinstance(files[0], str))
+    return [files] if one else files
+
+
+def _fields(item: Any) -> dict[str, Any]:
+    """One item to store as a dict; keys that say nothing, and those of results of ``get``, are left out."""
+    if isinstance(item, Sequence) and not isinstance(item, str | bytes) and len(item) == 2:
+        return {"path": item[0], "content": item[1]}
+    if not isinstance(item, Mapping):
+        raise TypeError(f"puts takes (path, content) pairs or dicts, not {type(item).__name__}")
+    given = {**item}
+    for key in ("byte_range", "error", "storage_class", "fullpath"):
+        if key == "fullpath" or given.get(key) in (None, (None, None)):
             given.pop(key, None)
-    for key, value in for_all.items():
-        given[key] = given.get(key) or value
-    left_out = [key for key, value in given.items() if key != "content" and value in (None, "")]
-    for key in left_out:
-        del given[key]
     return given
+
+
+def _written(item: Any, for_all: Mapping[str, Any], raw: bool) -> dict[str, Any]:
+    """One item to store; what it does not say of itself is what is said of all."""
+    given = _fields(item)
+    for key, value in for_all.items():
+        given.setdefault(key, value)
+    encoded = bool(given.pop("raw", False)) or raw
+    if given["compress"] is None or given["compress"] == "":
+        given["compress"] = False
+    if encoded and given["compress"] is not False:
+        given["content_encoding"] = codec_of(given.pop("compress"))
+        del given["compression_level"]
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def _first(error: BatchError) -> Exception:

@@ -433,6 +433,27 @@ def test_a_stream_gets_each_byte_once_whatever_breaks(
     assert capfdbinary.readouterr().out == body
 
 
+def test_a_stream_of_what_is_stored_encoded_is_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_STREAM_PART", 10)
+    name = uuid.uuid4().hex
+    ArtifactFiles(f"mem://{name}").put("a", b"0123456789" * 100, compress="gzip")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        assert main(["cp", f"mem://{name}/a", str(pipe)]) == 0
+        assert reader.read() == b"0123456789" * 100
+
+
+def test_cp_reads_nothing_that_it_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    one, two = (f"mem://{uuid.uuid4().hex}" for _ in range(2))
+    ArtifactFiles(one).put("dir/x", b"1")
+    cf = ArtifactFiles(two)
+    cf.put("dir/x", b"2")
+    assert main(["cp", "-r", "--no-progress", one, f"{two}/dir", f"{two}/"]) == 2
+    assert "both read and written to" in capsys.readouterr().err
+    assert {path: cf.get(path) for path in cf} == {"dir/x": b"2"}
+
+
 def test_a_stream_of_an_object_that_changes_is_an_error(
     bucket: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import pickle
+from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha import ArtifactFiles, ArtifactNotFound, ObjectInfo, ObjectNotFound, TransferError, backends
+from cloudfiles_hypha.backends import Resources
+from cloudfiles_hypha.backends.base import Backend
+from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.compat.cloudfiles import CloudFile, CloudFiles, dl
+from cloudfiles_hypha.paths import Location
 from tests.support.object_server import ObjectServer, Status
 
 numbers = itertools.count()
@@ -197,3 +203,153 @@ def test_dl() -> None:
         ("mem://compat-dl-1/none", None),
     ]
     assert dl("mem://compat-dl-1/a")["content"] == b"A"
+
+
+# --- Nothing wrong in silence -----------------------------------------------------------------------------------------
+
+
+def test_secrets_go_to_no_other_place(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    cf.put("a", b"A")
+    given: dict[str, object] = {}
+    opened = backends.open_backend
+
+    def noted(location: Location, resources: Resources) -> Backend:
+        given[location.root] = resources.settings.secrets
+        return opened(location, resources)
+
+    monkeypatch.setattr(backends, "open_backend", noted)
+    target = CloudFiles("mem://compat-secret", secrets={"token": "s"})
+    target.transfer_from(cf.cloudpath)
+    target.transfer_to("mem://compat-elsewhere")
+    assert given == {
+        "mem://compat-secret": {"token": "s"},
+        cf.files._location.root: None,
+        "mem://compat-elsewhere": None,
+    }
+
+
+def test_allow_missing_excuses_missing_sources_only(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = CloudFiles(f"mem://compat-{next(numbers)}")
+    cf.put("a", b"A")
+    other.transfer_from(cf.files, ["a", "none"], allow_missing=True)
+    other.transfer_from(cf, ["none"], reencode="gzip", allow_missing=True)
+    assert list(other) == ["a"]
+    with pytest.raises(FileNotFoundError):
+        cf.transfer_to(other, ["none"], 64, "gzip")  # upstream's fourth argument is no allow_missing
+    with pytest.raises(FileNotFoundError):
+        other.transfer_from(cf.files, ["none"])
+
+    def no_target(*_: object) -> None:
+        raise ObjectNotFound("there is no such bucket")
+
+    monkeypatch.setattr(MemoryBackend, "copy", no_target)
+    with pytest.raises(ObjectNotFound, match="bucket"):
+        cf.transfer_to(other, ["a", "none"], allow_missing=True)
+
+
+def test_transfers_reencode_and_set_types(cf: CloudFiles) -> None:
+    other = CloudFiles(f"mem://compat-{next(numbers)}")
+    cf.puts([("a", b"a" * 100), ("b", b"b")], content_type="text/x", compress="gzip")
+    cf.transfer_to(other, [("a", "c"), "b"], block_size=1, reencode="br")
+    assert [(each["content"], each["compress"]) for each in other.get(["c", "b"])] == [(b"a" * 100, "br"), (b"b", "br")]
+    assert other.head("c")["Content-Type"] == "text/x"
+    other.transfer_from(cf, content_type="text/y")
+    assert (other.head("a")["Content-Type"], other.get(["a"])[0]["compress"]) == ("text/y", "gzip")
+    other.transfer_from(cf, reencode="")
+    assert [each["compress"] for each in other.get(["a", "b"])] == [None, None]
+    cf.puts([("bad", b"no gzip")], compress="gzip", raw=True)
+    with pytest.raises(ValueError, match="bad"):
+        cf.transfer_to(other, ["bad", "b"], reencode="br")
+    assert "bad" not in other
+
+
+def test_what_a_file_says_itself_counts(cf: CloudFiles) -> None:
+    plain = {"content": b"x" * 50, "content_type": "text/x"}
+    cf.puts(
+        [{"path": "a", "compress": None, **plain}, {"path": "b", "compress": False, **plain}, ("c", b"")], compress="br"
+    )
+    assert [each["compress"] for each in cf.get(["a", "b", "c"])] == [None, None, "br"]
+    cf.puts((("d", b"1"), ("e", b"2")))
+    assert cf.puts(("f", b"3")) == 1
+    assert cf.get(["d", "e", "f"], return_dict=True) == {"d": b"1", "e": b"2", "f": b"3"}
+
+
+def test_what_was_read_raw_is_stored_as_it_is(cf: CloudFiles) -> None:
+    cf.put("a", b"a" * 100, compress="gzip")
+    (stored,) = cf.get(["a"], raw=True)
+    cf.puts([{**stored, "path": "b"}])
+    cf.puts([("c", stored["content"])], compress="gzip", raw=True)
+    cf.put("d", stored["content"], compress="gzip", raw=True)
+    assert cf.get(["b", "c", "d"], return_dict=True) == dict.fromkeys("bcd", b"a" * 100)
+    assert {each["content"] for each in cf.get([*"bcd"], raw=True)} == {stored["content"]}
+
+
+def test_a_dict_of_contents_hides_no_error(cf: CloudFiles, object_server: ObjectServer) -> None:
+    object_server.put("b", b"B", faults=[Status(403)])
+    refused = CloudFiles(object_server.url)
+    with pytest.raises(PermissionError):
+        refused.get(["b"], return_dict=True, raise_errors=False)
+    refused.files.close()
+    cf.put("a", b"0123")
+    with pytest.raises(ValueError, match="several ranges"):
+        cf.get([{"path": "a", "start": 0, "end": 1}, {"path": "a", "start": 1, "end": 2}], return_dict=True)
+
+
+def test_slices_of_bytes_have_no_step(cf: CloudFiles) -> None:
+    cf.put("a", b"0123456789")
+    with pytest.raises(ValueError, match="step"):
+        cf["a", 0:10:2]
+    with pytest.raises(KeyError):
+        cf[:3] = b"x"
+
+
+def test_an_artifact_that_is_not_there_is_no_missing_file(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_artifact(*_: object) -> None:
+        raise ArtifactNotFound("no such artifact")
+
+    monkeypatch.setattr(MemoryBackend, "_find", no_artifact)
+    for verb in (cf.get, cf.get_json, cf.head, cf.size):
+        with pytest.raises(ArtifactNotFound):
+            verb("a")
+    assert CloudFiles(cf.cloudpath, create=True).get_json("info") is None  # the first write makes it
+
+
+def test_an_unknown_size_is_not_nothing(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(FileNotFoundError):
+        len(CloudFile("mem://compat-none/a"))
+    cf.put("a", b"A")
+    monkeypatch.setattr(MemoryBackend, "head", lambda self, path, ticket: ObjectInfo(path))
+    with pytest.raises(TransferError, match="how large"):
+        cf.size(["a"], return_sum=True)
+
+
+def test_local_files_are_named_by_their_paths(tmp_path: Path) -> None:
+    file = CloudFile(str(tmp_path / "a"))
+    file.put(b"1")
+    assert ((tmp_path / "a").read_bytes(), file.protocol) == (b"1", "file")
+    assert CloudFile(f"file://{tmp_path}/a").get() == b"1"
+    file.move(f"file://{tmp_path}/b")
+    assert CloudFiles(str(tmp_path)).abspath("b") == f"file://{tmp_path}/b"
+    assert dl([f"{tmp_path}/b"])[0]["content"] == b"1"
+    with pytest.raises(ValueError, match="names no file"):
+        CloudFile("/")
+
+
+def test_a_move_names_a_file(cf: CloudFiles) -> None:
+    cf.put("a", b"A")
+    for target in ("mem://compat-bucket", "mem://compat-bucket/dir/"):
+        with pytest.raises(ValueError, match="names no file"):
+            cf.move("a", target)
+    assert cf.get("a") == b"A"
+
+
+def test_dl_reads_ranges_and_shows_no_password(object_server: ObjectServer) -> None:
+    object_server.put("a", b"0123")
+    host = object_server.url.removeprefix("http://")
+    (result,) = dl([{"path": f"http://user:pass@{host}/a", "byte_range": (1, 3)}])
+    assert (result["content"], result["fullpath"]) == (b"12", f"http://{host}/a")
+
+
+def test_copies_by_pickle(cf: CloudFiles) -> None:
+    cf.put("a", b"A")
+    assert pickle.loads(pickle.dumps(cf)).get("a") == b"A"
