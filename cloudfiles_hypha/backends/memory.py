@@ -54,6 +54,12 @@ _buckets: dict[str, dict[str, _Object]] = {}
 _lock = Lock()  # guards the dictionaries; objects never change
 
 
+def clear_memory() -> None:
+    """Forget everything that is in ``mem://``."""
+    with _lock:
+        _buckets.clear()
+
+
 class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 

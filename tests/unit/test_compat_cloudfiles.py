@@ -9,11 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, ArtifactNotFound, ObjectInfo, ObjectNotFound, TransferError, backends
+from cloudfiles_hypha import (
+    ArtifactFiles,
+    ArtifactNotFound,
+    IntegrityError,
+    ObjectInfo,
+    ObjectNotFound,
+    TransferError,
+    backends,
+)
 from cloudfiles_hypha.backends import Resources
 from cloudfiles_hypha.backends.base import Backend
 from cloudfiles_hypha.backends.memory import MemoryBackend
-from cloudfiles_hypha.compat.cloudfiles import CloudFile, CloudFiles, dl
+from cloudfiles_hypha.backends.s3.backend import S3Backend
+from cloudfiles_hypha.compat.cloudfiles import CloudFile, CloudFiles, clear_memory, compression, dl, exceptions, paths
 from cloudfiles_hypha.paths import Location
 from tests.support.object_server import ObjectServer, Status
 
@@ -353,3 +362,116 @@ def test_dl_reads_ranges_and_shows_no_password(object_server: ObjectServer) -> N
 def test_copies_by_pickle(cf: CloudFiles) -> None:
     cf.put("a", b"A")
     assert pickle.loads(pickle.dumps(cf)).get("a") == b"A"
+
+
+# --- The modules beside it --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cloudpath", "expected"),
+    [
+        ("gs://bucket/a/b", (None, "gs", "bucket", "a/b", None)),
+        ("precomputed://s3://bucket", ("precomputed", "s3", "bucket", "", None)),
+        ("gs://bucket/a/|zarr3:", ("zarr3", "gs", "bucket", "a/", None)),
+        ("gs://bucket/a|neuroglancer-precomputed:", (None, "gs", "bucket", "a", None)),
+        ("s3://https://host:9/bucket/a", (None, "s3", "bucket", "a", "https://host:9")),
+        ("https://host/a/b", (None, "https", None, "a/b", "https://host")),
+        ("file:///a/b", (None, "file", None, "/a/b", None)),
+        ("mem://b/c", (None, "mem", "b", "c", None)),
+        ("hypha://https://host/ws/data@v1/a", (None, "hypha", "ws/data@v1", "a", "https://host")),
+        ("ws/data/a", (None, "hypha", "ws/data", "a", None)),
+    ],
+)
+def test_cloudpaths_are_taken_apart_and_put_together(cloudpath: str, expected: tuple[object, ...]) -> None:
+    extracted = paths.extract(cloudpath)
+    assert extracted[:-1] == expected
+    assert paths.extract(paths.ascloudpath(extracted)) == extracted
+    assert paths.ascloudpath(extracted) == paths.normalize(cloudpath if "://" in cloudpath else f"hypha://{cloudpath}")
+    assert paths.get_protocol(cloudpath) == extracted.protocol
+
+
+def test_paths_of_buckets() -> None:
+    assert paths.asbucketpath("s3://https://host/bucket/a/b") == "s3://https://host/bucket"
+    assert paths.to_https_protocol("gs://bucket/a b") == "https://storage.googleapis.com/bucket/a%20b"
+    assert paths.to_https_protocol("s3://http://host/bucket/a") == "http://host/bucket/a"
+    assert paths.to_https_protocol(paths.extract("s3://bucket/a")).host == "https://s3.amazonaws.com"
+    assert paths.to_https_protocol("mem://b/a") == "mem://b/a"
+    found = paths.find_common_buckets(["mem://a/x/y", {"path": "mem://a/z", "byte_range": (1, 2)}, "/d/e", "mem://b/x"])
+    whole = {"start": None, "end": None}
+    assert found == {
+        "mem://a": [{"path": "x/y", **whole}, {"path": "z", "start": 1, "end": 2}],
+        "file:///d": [{"path": "e", **whole}],
+        "mem://b": [{"path": "x", **whole}],
+    }
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "xz", "bzip2", True, None])
+def test_content_is_encoded_and_decoded(encoding: str | bool | None) -> None:
+    made = compression.compress(b"x" * 100, encoding)
+    assert compression.decompress(made, encoding) == b"x" * 100
+    assert encoding in compression.COMPRESSION_TYPES
+
+
+def test_transcode(cf: CloudFiles) -> None:
+    cf.put("a", b"a" * 100, compress="gzip")
+    given = [*cf.get(["a", "none"], raw=True), ("b", b"b")]
+    made = [*compression.transcode(given, "br", in_place=True, progress="Transcoding")]
+    assert made[0] is given[0]
+    assert [(each["path"], each["compress"]) for each in made] == [("a", "br"), ("none", None), ("b", "br")]
+    cf.puts([each for each in made if each["content"] is not None], raw=True)
+    assert cf.get(["a", "b"], return_dict=True) == {"a": b"a" * 100, "b": b"b"}
+    assert next(compression.transcode(("c", b"c"), None))["content"] == b"c"
+
+
+def test_errors_are_caught_by_their_names(cf: CloudFiles) -> None:
+    with pytest.raises(exceptions.UnsupportedProtocolError):
+        CloudFiles("nothing://bucket")
+    with pytest.raises(exceptions.UnsupportedCompressionType):
+        cf.put("a", b"", compress="rot13")
+    cf.put("a", b"no gzip", compress="gzip", raw=True)
+    with pytest.raises(exceptions.DecompressionError):
+        cf.get("a")
+    for content in (b"", b"no gzip"):
+        with pytest.raises(exceptions.DecompressionError, match="name"):
+            compression.decompress(content, "gzip", "name")
+
+
+@pytest.mark.parametrize("name", ["MD5IntegrityError", "CRC32CIntegrityError", "IntegrityError"])
+def test_wrong_bytes_are_caught_by_upstreams_names(name: str) -> None:
+    assert issubclass(IntegrityError, getattr(exceptions, name))
+
+
+def test_options_of_buckets() -> None:
+    cf = CloudFiles(
+        "precomputed://s3://bucket/a", endpoint="http://host:9/", no_sign_request=True, request_payer="requester"
+    )
+    backend = cf.files._backend
+    assert isinstance(backend, S3Backend)
+    assert cf.cloudpath == "s3://http://host:9/bucket/a"
+    assert (backend.access.anonymous, backend.access.request_payer) == (True, True)
+    assert CloudFiles("s3://bucket/a", use_https=True).cloudpath == "https://s3.amazonaws.com/bucket/a"
+    for options in ({"endpoint": "http://host"}, {"no_sign_request": True}, {"request_payer": "requester"}):
+        with pytest.raises(ValueError):
+            CloudFiles("mem://bucket", **options)
+    assert (
+        CloudFiles(
+            "mem://b", composite_upload_threshold=5, locking=None, parallel=2
+        ).files._settings.multipart_threshold
+        == 5
+    )
+
+
+def test_what_is_known_of_a_file_is_kept_where_that_was_asked_for() -> None:
+    kept, fresh = (CloudFile("mem://compat-kept/a", cache_meta=cache) for cache in (True, False))
+    kept.put(b"1")
+    assert (kept.size(), fresh.size()) == (1, 1)
+    fresh.put(b"12")
+    assert (kept.size(), fresh.size()) == (1, 2)
+    kept.put(b"123")
+    assert kept.size() == 3
+
+
+def test_memory_is_cleared(cf: CloudFiles) -> None:
+    cf.put("a", b"A")
+    clear_memory()
+    assert cf.get("a") is None

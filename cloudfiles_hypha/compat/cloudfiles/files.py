@@ -1,9 +1,8 @@
-"""The interface of cloud-files: ``from cloudfiles_hypha.compat.cloudfiles import CloudFiles, CloudFile, dl``.
+"""``CloudFiles``, ``CloudFile`` and ``dl``: cloud-files' names and manners over ``ArtifactFiles``.
 
-Its names and manners: None for what is missing, its keys in results, ``get_json`` of several as plain values. All the
-rest, and every store, is ``ArtifactFiles``. Beyond upstream results are in the order of the input, and everything is
-tried before an error is raised. What has no meaning here is refused, and never ignored if that would change what is
-stored or read.
+None for what is missing, its keys in results, ``get_json`` of several as plain values. Beyond upstream results are in
+the order of the input, and everything is tried before an error is raised. What has no meaning here is refused, and
+never ignored if that would change what is stored or read.
 """
 
 from __future__ import annotations
@@ -12,26 +11,30 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from ..arguments import is_scalar, to_json
-from ..backends import locate, split_cloudpath
-from ..content.codecs import codec_of, transcode
-from ..errors import ArtifactNotFound, BatchError, DecompressionError, ObjectNotFound, TransferError
-from ..files import ArtifactFiles
-from ..models import ObjectInfo
-from ..paths import join_names
-from ..progress import ProgressOption
-from ..redact import without_credentials
-from ..results import CopyResult, Result
-from ..transfers.copies import Transfer, chunks, wanted_of
-from ..transfers.copy import Wanted
+from ...arguments import is_scalar, to_json
+from ...backends import locate, split_cloudpath
+from ...content.codecs import codec_of, transcode
+from ...errors import ArtifactNotFound, BatchError, DecompressionError, ObjectNotFound, TransferError
+from ...files import ArtifactFiles
+from ...models import ObjectInfo
+from ...paths import join_names
+from ...progress import ProgressOption
+from ...redact import without_credentials
+from ...results import CopyResult, Result
+from ...transfers.copies import Transfer, chunks, wanted_of
+from ...transfers.copy import Wanted
+from . import paths as paths_of
 
 _KEYS = ("path", "content", "byte_range", "error", "compress", "raw", "tags")
 
 
 class CloudFiles:
-    """Files at a cloudpath. The arguments after the cloudpath may be positional, in this order.
+    """Files at a cloudpath. The five arguments of cloud-files' documentation may be positional.
 
-    ``options`` are those of ``ArtifactFiles``, such as ``token`` and ``server_url``.
+    ``use_https`` reads a public bucket by its web address, ``endpoint`` is the server of an ``s3://bucket``,
+    ``no_sign_request`` and ``request_payer`` are S3's. ``parallel`` is taken and not needed: one process does all, with
+    what is costly off the interpreter lock. ``options`` are those of ``ArtifactFiles``, such as ``token`` and
+    ``server_url``.
     """
 
     def __init__(
@@ -41,12 +44,37 @@ class CloudFiles:
         green: bool | None = None,
         secrets: Any = None,
         num_threads: int = 20,
+        *,
+        use_https: bool = False,
+        endpoint: str | None = None,
+        parallel: int = 1,
+        request_payer: str | None = None,
+        locking: bool | None = None,
+        composite_upload_threshold: int | None = None,
+        no_sign_request: bool = False,
         **options: Any,
     ) -> None:
-        self.files = ArtifactFiles(
-            cloudpath, progress=progress, green=green, secrets=secrets, num_threads=num_threads, **options
-        )
+        _, cloudpath = paths_of.without_format(cloudpath)
+        if endpoint is not None:
+            cloudpath = _with_endpoint(paths_of.extract(cloudpath), endpoint)
+        if use_https:
+            cloudpath = paths_of.to_https_protocol(cloudpath)
+        if composite_upload_threshold is not None:
+            options["multipart_threshold"] = composite_upload_threshold
         self._location = locate(cloudpath)
+        if no_sign_request or request_payer is not None:
+            if self.protocol != "s3":
+                raise ValueError(f"no_sign_request and request_payer are for s3://, not for {self.protocol}://")
+            secrets = _s3_secrets(secrets, no_sign_request, request_payer)
+        self.files = ArtifactFiles(
+            cloudpath,
+            progress=progress,
+            green=green,
+            secrets=secrets,
+            num_threads=num_threads,
+            locking=bool(locking),
+            **options,
+        )
         self.cloudpath = self._location.root if self.protocol == "file" else cloudpath
 
     def __repr__(self) -> str:
@@ -70,6 +98,7 @@ class CloudFiles:
         total: int | None = None,
         raw: bool = False,
         progress: ProgressOption = None,
+        parallel: int | None = None,
         return_dict: bool = False,
         raise_errors: bool = True,
     ) -> Any:
@@ -158,6 +187,7 @@ class CloudFiles:
         total: int | None = None,
         raw: bool = False,
         progress: ProgressOption = None,
+        parallel: int | None = None,
     ) -> int:
         """Store pairs or dicts (or one of them); how many were stored.
 
@@ -205,6 +235,7 @@ class CloudFiles:
         *,
         total: int | None = None,
         progress: ProgressOption = None,
+        parallel: int | None = None,
     ) -> int:
         """Store values as JSON; how many were stored."""
         items = _items(files)
@@ -224,7 +255,9 @@ class CloudFiles:
             progress=progress,
         )
 
-    def delete(self, paths: Any, total: int | None = None, progress: ProgressOption = None) -> int:
+    def delete(
+        self, paths: Any, total: int | None = None, progress: ProgressOption = None, parallel: int | None = None
+    ) -> int:
         """Remove files; how many."""
         scalar = is_scalar(paths)
         try:
@@ -377,12 +410,31 @@ class CloudFiles:
         self.delete(key)
 
 
+def _with_endpoint(extracted: paths_of.ExtractedPath, endpoint: str) -> str:
+    if extracted.protocol != "s3" or extracted.host is not None:
+        raise ValueError("endpoint= is the server of an s3://bucket that names none")
+    return paths_of.asprotocolpath(extracted._replace(host=endpoint.rstrip("/")))
+
+
+def _s3_secrets(secrets: Any, no_sign_request: bool, request_payer: str | None) -> Mapping[str, object]:
+    if secrets is not None and not isinstance(secrets, Mapping):
+        raise ValueError("no_sign_request and request_payer go together with secrets= as a mapping; or put them there")
+    given = {**(secrets or {})}
+    if no_sign_request:
+        given = {"no_sign_request": True}
+    if request_payer is not None:
+        given["request_payer"] = request_payer
+    return given
+
+
 class CloudFile:
     """One file, named by its whole cloudpath."""
 
-    def __init__(self, path: str, **options: Any) -> None:
-        root, self.filename = split_cloudpath(path)
+    def __init__(self, path: str, *, cache_meta: bool = False, **options: Any) -> None:
+        root, self.filename = split_cloudpath(paths_of.normalize(path))
         self.cf = CloudFiles(root, **options)
+        self.cache_meta = cache_meta
+        self._known: dict[str, Any] | None = None
 
     @property
     def sep(self) -> str:
@@ -407,19 +459,25 @@ class CloudFile:
 
     def put(self, content: Any, *args: Any, **options: Any) -> int:
         """Store it."""
+        self._known = None
         return self.cf.put(self.filename, content, *args, **options)
 
     def put_json(self, content: Any, *args: Any, **options: Any) -> int:
         """Store a value as JSON."""
+        self._known = None
         return self.cf.put_json(self.filename, content, *args, **options)
 
     def head(self) -> dict[str, Any] | None:
-        """Its headers, None if it is missing."""
-        headers: dict[str, Any] | None = self.cf.head(self.filename)
-        return headers
+        """Its headers, None if it is missing; with ``cache_meta`` as they were when they were first asked for."""
+        if self._known is None or not self.cache_meta:
+            self._known = self.cf.head(self.filename)
+        return self._known
 
     def size(self) -> int | None:
         """Its bytes, None if it is missing."""
+        if self.cache_meta:
+            headers = self.head()
+            return None if headers is None else headers["Content-Length"]
         size: int | None = self.cf.size(self.filename)
         return size
 
@@ -429,10 +487,12 @@ class CloudFile:
 
     def delete(self) -> None:
         """Remove it."""
+        self._known = None
         self.cf.delete(self.filename)
 
     def touch(self) -> None:
         """Make it, empty, if it is not there."""
+        self._known = None
         self.cf.touch(self.filename)
 
     def move(self, dest: str) -> None:
@@ -446,6 +506,7 @@ class CloudFile:
 
     def transfer_from(self, cloudpath: str, reencode: str | None = None) -> None:
         """Copy what is at another cloudpath here."""
+        self._known = None
         root, name = split_cloudpath(cloudpath)
         self.cf.transfer_from(root, [(name, self.filename)], reencode=reencode)
 
@@ -486,7 +547,7 @@ def dl(cloudpaths: Any, raw: bool = False, progress: ProgressOption = False, **o
         cloudpath, (start, end) = item, (None, None)
         if isinstance(item, Mapping):
             cloudpath, (start, end) = item["path"], item.get("byte_range") or (None, None)
-        root, name = split_cloudpath(cloudpath)
+        root, name = split_cloudpath(paths_of.normalize(cloudpath))
         places.setdefault(root, []).append((number, {"path": name, "start": start, "end": end}))
         shown.append(without_credentials(cloudpath))
     results: list[Any] = [None] * len(shown)
