@@ -1,5 +1,6 @@
 """Bulk transfer for Hypha artifacts and HTTP: ``ArtifactFiles`` reads and writes many files at once."""
 
+from .backends.aliases import add_alias, aliases, remove_alias
 from .content.codecs import transcode
 from .engine.pool import Cancellation
 from .errors import (
@@ -89,7 +90,10 @@ __all__ = [
     "UntypedWarning",
     "WithdrawnWarning",
     "__version__",
+    "add_alias",
+    "aliases",
     "dl",
+    "remove_alias",
     "sync",
     "transcode",
 ]

@@ -145,6 +145,7 @@ class ArtifactFiles:
             lock_dir=lock_dir,
             windows_names=windows_names,
         )
+        cloudpath = backends.resolved(cloudpath)
         self._open(cloudpath, backends.locate(cloudpath), settings)
 
     def _open(self, cloudpath: str, location: Location, settings: Settings) -> None:
@@ -917,6 +918,7 @@ class ArtifactFiles:
 
     def _beside(self, cloudpath: str) -> ArtifactFiles:
         """The files at another cloudpath, with the same options; secrets go where they are meant for only."""
+        cloudpath = backends.resolved(cloudpath)
         location = backends.locate(cloudpath)
         settings = self._settings
         access = getattr(self._backend, "access", None)

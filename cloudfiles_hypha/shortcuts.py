@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .arguments import Patterns, is_scalar, name_filter
-from .backends import split_cloudpath
+from .backends import resolved, split_cloudpath
 from .engine.pool import Cancellation
 from .errors import BatchError
 from .files import ArtifactFiles
@@ -212,7 +212,7 @@ class SyncPlan:
 
 
 def _shown(place: ArtifactFiles | str) -> str:
-    return without_credentials(place if isinstance(place, str) else place.cloudpath)
+    return without_credentials(resolved(place) if isinstance(place, str) else place.cloudpath)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, cast
 
 from ..paths import Location, last_of, parent_of, split_scheme
 from ..redact import without_credentials
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from ..settings import Settings
     from ..transports.base import Transport
     from .base import Backend
 
 _NAMED_OTHERWISE = {"file": "local", "gs": "gcs", "mem": "memory", "http": "web", "https": "web"}
-_NO_SCHEMES = {"base", *_NAMED_OTHERWISE.values()}
+_NO_SCHEMES = {"aliases", "base", *_NAMED_OTHERWISE.values()}
 _GROUP = "cloudfiles_hypha.backends"
 
 
@@ -46,13 +50,32 @@ class BackendModule(Protocol):
 
 
 def locate(text: str) -> Location:
-    """Where the files of a cloudpath are, or ``ValueError`` that says what is wrong with it. No I/O."""
+    """Where the files of a cloudpath are, or ``ValueError`` that says what is wrong with it. No I/O but for aliases."""
+    text = resolved(text)
     scheme, rest = split_scheme(text)
     return _module(scheme, text).locate(text, rest)
 
 
+def resolved(text: str) -> str:
+    """The cloudpath that is meant: of one that begins with an alias, what that stands for."""
+    scheme, rest = split_scheme(text)
+    if not has_scheme(scheme):
+        from .aliases import stands_for  # only here: few programs have any
+
+        target = stands_for(scheme)
+        if target is not None:
+            return target + rest.lstrip("/")
+    return text
+
+
+def has_scheme(name: str) -> bool:
+    """Whether there is a backend for this scheme."""
+    return _ours(name) is not None or _theirs(name) is not None
+
+
 def split_cloudpath(cloudpath: str) -> tuple[str, str]:
     """The place of a file, and its name there; ``ValueError`` if the cloudpath names no file."""
+    cloudpath = resolved(cloudpath)
     location = locate(cloudpath)
     root, name = parent_of(cloudpath), last_of(cloudpath)
     if location.scheme == "file":
@@ -76,19 +99,31 @@ def open_backend(location: Location, resources: Resources) -> Backend:
 
 
 def _module(scheme: str, text: str) -> BackendModule:
-    name = f"{__name__}.{_NAMED_OTHERWISE.get(scheme, scheme)}"
-    if re.fullmatch(r"[a-z][a-z0-9]*", scheme) and scheme not in _NO_SCHEMES:
-        try:
-            return cast(BackendModule, import_module(name))
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-    from importlib.metadata import entry_points  # only here: importing it takes 20 ms
-
-    for found in entry_points(group=_GROUP, name=scheme):
-        return cast(BackendModule, found.load())
+    ours = _ours(scheme)
+    if ours is not None:
+        return cast(BackendModule, import_module(ours))
+    theirs = _theirs(scheme)
+    if theirs is not None:
+        return cast(BackendModule, theirs.load())
     supported = ", ".join(_schemes())
     raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {supported}")
+
+
+@lru_cache(maxsize=64)
+def _ours(scheme: str) -> str | None:
+    """The name of the module beside this one that is for a scheme."""
+    if scheme in _NO_SCHEMES or re.fullmatch(r"[a-z][a-z0-9]*", scheme) is None:
+        return None
+    name = f"{__name__}.{_NAMED_OTHERWISE.get(scheme, scheme)}"
+    return name if find_spec(name) is not None else None
+
+
+@lru_cache(maxsize=64)
+def _theirs(scheme: str) -> EntryPoint | None:
+    """The entry point for a scheme that is somebody else's."""
+    from importlib.metadata import entry_points  # only here: importing it takes 20 ms
+
+    return next(iter(entry_points(group=_GROUP, name=scheme)), None)
 
 
 def _schemes() -> list[str]:

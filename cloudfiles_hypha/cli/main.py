@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
 from ..plan.sync import COMPARE
 from ..transfers.tree import OVERWRITE
-from . import copying, moving, reading, server, writing
+from . import alias, copying, moving, reading, server, writing
 from .places import Clients
 from .report import (
     BROKEN_PIPE,
@@ -151,6 +151,20 @@ def _parser() -> argparse.ArgumentParser:
 
     exists = add("exists", reading.exists, "Exit with 0 if there is such a file, 1 if not, 2 if unknown.", reach)
     exists.add_argument("cloudpath", metavar="CLOUDPATH", help="with a slash at the end: is anything in that folder?")
+
+    named = commands.add_parser("alias", help="Names for endpoints and folders: NAME://bucket/path.")
+    verbs = named.add_subparsers(metavar="VERB", required=True)
+    for verb, run, text in (
+        ("add", alias.add, "Have NAME://rest mean TARGET followed by rest."),
+        ("ls", alias.ls, "List all aliases."),
+        ("rm", alias.rm, "Forget an alias."),
+    ):
+        command = verbs.add_parser(verb, help=text, description=text)
+        command.set_defaults(run=run, on_cloud=False)
+        if verb != "ls":
+            command.add_argument("name", metavar="NAME")
+        if verb == "add":
+            command.add_argument("target", metavar="TARGET", help="how a cloudpath begins, as in s3://https://host/")
 
     serve = add("serve", server.serve, "Run a Hypha server on this machine and print the environment to use.")
     serve.add_argument("--directory", type=Path, metavar="DIR", help="keep its data here (default: a temporary one)")

@@ -12,12 +12,16 @@ from posixpath import basename, dirname
 from typing import Any, NamedTuple
 
 from ...arguments import is_scalar
-from ...backends import locate, split_cloudpath
+from ...backends import locate, resolved, split_cloudpath
+from ...backends.aliases import add_alias, aliases, remove_alias
 from ...paths import SEP, join_names, quote_path
 
 __all__ = [
     "ALLOWED_FORMATS",
     "ExtractedPath",
+    "add_alias",
+    "add_persistent_alias",
+    "aliases",
     "asbucketpath",
     "ascloudpath",
     "asprotocolpath",
@@ -27,6 +31,8 @@ __all__ = [
     "find_common_buckets",
     "get_protocol",
     "normalize",
+    "remove_alias",
+    "remove_persistent_alias",
     "to_https_protocol",
     "without_format",
 ]
@@ -67,6 +73,7 @@ def without_format(cloudpath: str) -> tuple[str | None, str]:
 def extract(cloudpath: str) -> ExtractedPath:
     """Take a cloudpath apart; ``ValueError`` if it is none."""
     format_, cloudpath = without_format(cloudpath)
+    cloudpath = resolved(cloudpath)
     location = locate(cloudpath)
     scheme = location.scheme
     if scheme == "file":
@@ -143,3 +150,13 @@ def find_common_buckets(cloudpaths: str | Iterable[str | Mapping[str, Any]]) -> 
             root, path = split_cloudpath(cloudpath)
         found.setdefault(root, []).append({"path": path, "start": start, "end": end})
     return found
+
+
+def add_persistent_alias(alias: str, host: str) -> None:
+    """An alias that other processes know, too; see ``add_alias``."""
+    add_alias(alias, host, persistent=True)
+
+
+def remove_persistent_alias(alias: str) -> None:
+    """Forget an alias that other processes know; see ``remove_alias``."""
+    remove_alias(alias, persistent=True)

@@ -1,0 +1,30 @@
+"""``alias``: names for endpoints and folders, kept in a file of the user's. Nothing is contacted."""
+
+from __future__ import annotations
+
+import argparse
+
+from ..backends.aliases import add_alias, aliases, remove_alias
+from .report import OK, UsageError, say
+
+
+def add(options: argparse.Namespace) -> int:
+    """Keep an alias."""
+    add_alias(options.name, options.target, persistent=True)
+    return OK
+
+
+def ls(options: argparse.Namespace) -> int:
+    """A line for each alias: its name, and what it stands for."""
+    for name, target in sorted(aliases().items()):
+        say(f"{name}://", target)
+    return OK
+
+
+def rm(options: argparse.Namespace) -> int:
+    """Forget an alias."""
+    try:
+        remove_alias(options.name, persistent=True)
+    except KeyError as error:
+        raise UsageError(str(error.args[0])) from None
+    return OK
