@@ -424,7 +424,8 @@ def test_urls_that_expire_between_parts_are_signed_again(
             super().answer(exchange)
 
     key = next(key for key in hypha.store.objects if key.endswith("/big"))
-    hypha.store.fault(key, *[*[Fault()] * 5, Expiring()] * 3, method="GET")
+    # twice: requests that are under way use up answers, too, so no part may come through in between
+    hypha.store.fault(key, *[*[Fault()] * 5, Expiring()] * 2, method="GET")
     assert store.download("big", tmp_path / "big", part_size=PART)["verified"] == "md5"
     assert hypha.count("get_file") <= 8
 

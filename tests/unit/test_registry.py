@@ -64,8 +64,16 @@ def test_a_backend_of_somebody_elses_is_found_by_its_entry_point(
     (described / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1\n")
     (described / "entry_points.txt").write_text("[cloudfiles_hypha.backends]\nx-y = somebody_elses\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    backends._theirs.cache_clear()
     assert importlib.metadata.version("somebody") == "1"
     with ArtifactFiles("x-y://registry-2", num_threads=0) as cf:
         cf.put("a", b"a")
         assert cf.get("a") == b"a"
     del sys.modules["somebody_elses"]
+    backends._theirs.cache_clear()
+
+
+def test_every_scheme_that_is_said_to_be_supported_is() -> None:
+    for scheme in backends._schemes():
+        module = backends._module(scheme, "")
+        assert callable(module.locate) and callable(module.open_backend), scheme
