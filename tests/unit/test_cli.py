@@ -496,11 +496,11 @@ def test_names_that_differ_in_case_collide_only_where_the_disk_says_so(
 ) -> None:
     smuggle(bucket, "A.TXT", b"capital")
     smuggle(bucket, "Dir2/D", b"capital")
-    monkeypatch.setattr(localdisk, "_tells_case_apart", lambda folder: False)
+    monkeypatch.setattr(localdisk, "tells_apart", lambda folder: False)
     assert main(["cp", "-r", bucket, str(tmp_path / "down")]) == 2
     assert not (tmp_path / "down").exists()
     monkeypatch.undo()
-    if not localdisk._tells_case_apart(tmp_path):
+    if not localdisk.tells_apart(tmp_path):
         pytest.skip("this disk ignores case")
     assert main(["cp", "-r", bucket, str(tmp_path / "down")]) == 0
     assert read_tree(tmp_path / "down") == {**FILES, "A.TXT": b"capital", "Dir2/D": b"capital"}

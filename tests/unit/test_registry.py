@@ -76,4 +76,5 @@ def test_a_backend_of_somebody_elses_is_found_by_its_entry_point(
 def test_every_scheme_that_is_said_to_be_supported_is() -> None:
     for scheme in backends._schemes():
         module = backends._module(scheme, "")
-        assert callable(module.locate) and callable(module.open_backend), scheme
+        assert callable(module.locate), scheme
+        assert callable(module.open_backend), scheme
