@@ -253,7 +253,7 @@ class Backend:
         """Whether ``copy`` can be asked for objects of that backend."""
         return False
 
-    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
+    def copy(self, source: Backend, request: GetRequest, path: str, control: Control) -> Stored:
         """Make ``path`` a copy of the object that ``request`` names (of its version, if that is pinned), with all that
         is stored of it, without its bytes passing through here. Only where ``copies_from`` says so; raises
         ``CannotCopy`` for an object of which that cannot be had."""

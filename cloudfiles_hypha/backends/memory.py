@@ -141,7 +141,7 @@ class MemoryBackend(Backend):
         """Whether ``copy`` can be asked for objects of that backend."""
         return isinstance(source, MemoryBackend)
 
-    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
+    def copy(self, source: Backend, request: GetRequest, path: str, control: Control) -> Stored:
         """Make ``path`` a copy of an object."""
         found = cast(MemoryBackend, source)._find(request.path)
         if request.pinned not in (None, found.etag):

@@ -93,11 +93,12 @@ class _Resolution:
         self._policy = batches.policy
         self._reader: Resolver | None = job.source.reading() if job.source.can.batched else None
         self._read_sizes = self._reader.sizes() if self._reader is not None else None
+        self._session = session
         self._writer = session if job.target.can.batched else None
 
     def sizes(self) -> BatchSizes:
         """Sizes of the calls of one run: the target's, if it has any, since those cost more."""
-        return (self._writer or cast(Resolver, self._reader)).sizes()
+        return (self._writer or self._reader or self._session).sizes()
 
     def __call__(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
         control = RunControl(self._policy, run, batch)
@@ -265,7 +266,8 @@ class Copies:
                 yield Copy(context, job, session, index, one, source.prefix + one.path, target.prefix + one.target)
 
         def prepare(session: WriteSession) -> Prepare[Any] | None:
-            if not (source.backend.can.batched or target.backend.can.batched) or server_side:
+            can = target.backend.can
+            if not (source.backend.can.batched or can.batched or can.multipart):
                 return None
             resolution = _Resolution(job, target.batches, session)
             return Prepare(resolution, resolution.sizes)

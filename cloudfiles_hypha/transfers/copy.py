@@ -29,6 +29,7 @@ from ..errors import (
 from ..models import Body, GetRequest, ObjectInfo, PutRequest, Stored
 from ..plan.parts import MIB
 from ..results import Result, failed, written
+from .control import RunControl
 from .put import PutInParts
 from .task import FRESH_TICKETS, Context, Task, attempts_of
 from .upload import SentPart
@@ -237,7 +238,8 @@ class Copy(Task[Result]):
     def _have_copied(self, run: Run) -> Done[Result]:
         job, wanted = self.job, self.wanted
         request = GetRequest(self.source_path, tags=wanted.tags, pinned=wanted.etag)
-        stored = self.attempt(run, partial(job.target.copy, job.source, request, self.path))
+        control = RunControl(self.context.policy, run, [self])
+        stored = self.attempt(run, partial(job.target.copy, job.source, request, self.path, control))
         self.arrived(run, stored.size)
         # the etag of a copy may be another one; which version it is of, the pinned one says
         info = ObjectInfo(self.source_path, stored.size, wanted.etag)

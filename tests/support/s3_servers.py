@@ -38,6 +38,7 @@ class S3Server:
     """A server and the keys for it."""
 
     url: str
+    copies_parts: bool = True
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -170,4 +171,4 @@ def rclone() -> Iterator[S3Server]:
         (home / "data").mkdir()
         command = [program, "serve", "s3", f"--addr={HOST}:{port}", f"--auth-key={KEY},{SECRET}", str(home / "data")]
         with serving(command, home, lambda: status_of(url) is not None):
-            yield S3Server(url)
+            yield S3Server(url, copies_parts=False)

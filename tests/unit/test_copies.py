@@ -335,7 +335,7 @@ def test_a_source_that_has_changed_meanwhile_is_kept(monkeypatch: pytest.MonkeyP
 
     def copy_and_change(self: MemoryBackend, *args: Any) -> Any:
         stored = put(self, *args)
-        if args[-1] == "a":
+        if args[2] == "a":
             source.put("a", b"new")
         return stored
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,11 +22,13 @@ from ...errors import (
     InvalidRequest,
     ObjectNotFound,
     PreconditionFailed,
+    ServerError,
     TransferError,
 )
 from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ...paths import Location, quote_path
 from ...plan.batches import BatchSizes
+from ...plan.parts import MIB, part_count, upload_part_size
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
 from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
@@ -42,6 +44,13 @@ LARGEST_PUT = 5 * 1024**3
 _PATIENCE = 600.0
 # Seconds that count for a removal of many objects, however long it took: the next one may have more names.
 _QUICK = 0.01
+# Bytes of each part of a copy that the store makes, and how many of them are made side by side.
+_COPIED_PART = 512 * MIB
+_COPIED_AT_ONCE = 10
+_KEPT = frozenset(
+    {"content-type", "cache-control", "content-encoding", "content-disposition", "content-language", "expires"}
+)
+_MD5 = re.compile(r"[0-9a-f]{32}")
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 _GONE = re.compile(r"\bNoSuchUpload\b")
 _log = logging.getLogger("cloudfiles_hypha")
@@ -160,20 +169,21 @@ class S3Backend(Backend):
             and source.access.keys() == self.access.keys() is not None
         )
 
-    def copy(self, source: Backend, request: GetRequest, path: str) -> Stored:
-        """Have the store copy an object; one of more than 5 GiB it copies in parts only, which is not asked of it."""
+    def copy(self, source: Backend, request: GetRequest, path: str, control: Control) -> Stored:
+        """Have the store copy an object; one of more than 5 GiB it copies in parts only."""
         assert isinstance(source, S3Backend)  # noqa: S101 -- as ``copies_from`` says
         there = source.head(request.path, None)
         if request.pinned not in (None, there.etag):
             raise PreconditionFailed("the object has changed", path=request.path)
-        if there.size is None or there.etag is None or there.size > LARGEST_PUT:
+        if there.size is None or there.etag is None:
             raise CannotCopy
-        headers = [
-            ("x-amz-copy-source", f"/{source.bucket}{_url(request.path)}"),
-            ("x-amz-copy-source-if-match", f'"{there.etag}"'),
-            ("x-amz-storage-class", self.access.storage_class),
-        ]
-        sent = tuple((name, value) for name, value in headers if value)
+        sent = _copying(source, request.path, there.etag)
+        if there.size > LARGEST_PUT:
+            with self.writing(control) as writes:
+                assert isinstance(writes, S3Writes)  # noqa: S101 -- as made above
+                return writes.copy_in_parts(source, there, sent, path, control)
+        if self.access.storage_class:
+            sent = (*sent, ("x-amz-storage-class", self.access.storage_class))
         response = self.sender.checked(self.sender.send(HttpRequest("PUT", _url(path), sent, b"", idle=_PATIENCE)))
         if response.status != 200:
             raise error_of(response, request.path)
@@ -210,7 +220,7 @@ class S3Backend(Backend):
         self.sender.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # and hashed as any other session
 class PartsSession(Session):
     """A multipart upload: besides its id the MD5s of parts that are there already, and the ETags that parts have."""
 
@@ -275,18 +285,21 @@ class S3Writes(DirectWrites):
 
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
         """Begin a multipart upload, or go on with one that was interrupted."""
-        path, headers = request.path, self._backend.describing(request)
+        headers = self._backend.describing(request)
         if request.conditional:  # before its bytes are sent for nothing
             control.retry(partial(self._conditions.check, request))
+        note = Note(upload="", size=request.size, count=count, described=json.dumps(headers))
+        return self._begin(request.path, headers, note, control)
+
+    def _begin(self, path: str, headers: tuple[tuple[str, str], ...], wanted: Note, control: Control) -> PartsSession:
         journal = self._journals.get(path)
         if journal is None:
             journal = self._journals[path] = self._backend.journal(path)
         known = journal.read() if journal.acquire() else None
-        wanted = Note(upload="", size=request.size, count=count, described=json.dumps(headers))
         if known is not None:
             there = self._there(path, known.upload, control) if known.fits(wanted) else None
             if there is not None:
-                _log.info("%s: going on with an upload of which %d of %d parts are there", path, len(there), count)
+                _log.info("%s: going on with an upload: %d of %d parts are there", path, len(there), wanted.count)
                 self._sessions[path] = known.upload
                 return PartsSession(known.upload, (), there)
             self._abort(path, known.upload)
@@ -370,6 +383,74 @@ class S3Writes(DirectWrites):
             raise lost(request)
         return replies.completed(self._backend.sender.checked(response).body)
 
+    def copy_in_parts(
+        self,
+        source: S3Backend,
+        there: ObjectInfo,
+        copying: tuple[tuple[str, str], ...],
+        path: str,
+        control: Control,
+    ) -> Stored:
+        """Have the store copy a large object part by part, all of one version, with all that is stored of it."""
+        size = there.size or 0
+        part_size = upload_part_size(size, _COPIED_PART)
+        headers = _carried(there.headers)
+        if self._backend.access.storage_class:
+            headers = (*headers, ("x-amz-storage-class", self._backend.access.storage_class))
+        count = part_count(size, part_size)
+        note = Note(upload="", size=size, count=count, described=json.dumps([copying, headers]))
+        request = PutRequest(path, b"")
+
+        def copy(number: int) -> str:
+            query = canonical_query({"partNumber": str(number + 1), "uploadId": session.id})
+            first, last = number * part_size, min(size, (number + 1) * part_size) - 1
+            sent = (*copying, ("x-amz-copy-source-range", f"bytes={first}-{last}"))
+            asked = HttpRequest("PUT", f"{_url(path)}?{query}", sent, b"", idle=_PATIENCE)
+            return control.retry(partial(self._copy_part, request, asked))
+
+        try:
+            session = self._begin(path, headers, note, control)
+            missing = [number for number in range(count) if number not in session.there]
+            session.etags.update(session.there)
+            session.etags.update(zip(missing, control.map(copy, missing, _COPIED_AT_ONCE), strict=True))
+            # not every store looks at the ETag that the parts are to be of
+            if control.retry(partial(source.head, there.path, None)).etag != there.etag:
+                self._errors[path] = PreconditionFailed("the object has changed while it was copied", path=there.path)
+                raise self._errors[path]
+            digests = [each if _MD5.fullmatch(each) else "" for _, each in sorted(session.etags.items())]
+            etag = self.close_parts(request, session, digests, control).etag
+        except StaleTicket as error:
+            raise ServerError(f"the store has lost the upload: {error.args[0]}", path=path) from None
+        except InvalidRequest as error:  # it knows no such copies
+            self.failed(path)
+            raise CannotCopy from error
+        except TransferError:
+            self.failed(path)
+            raise
+        if etag == there.etag:
+            return Stored(size, etag, "etag-parts")
+        if control.retry(partial(self._backend.head, path, None)).size != size:
+            raise IntegrityError("the copy does not have the size of the object", path=path)
+        return Stored(size, etag, "length")
+
+    def _copy_part(self, request: PutRequest, asked: HttpRequest) -> str:
+        """The ETag of a part that the store has copied: one attempt."""
+        with self._noted_errors(request):
+            try:
+                response = self._backend.sender.checked(self._send(asked))
+            except ServerError as error:
+                if error.status == 501:
+                    raise InvalidRequest(str(error.args[0]), path=request.path, status=501) from None
+                raise
+            if response.status != 200:
+                raise error_of(response, request.path)
+            if not response.body:  # it took that for a part without bytes
+                raise InvalidRequest("the store knows no copies of parts", path=request.path)
+            etag = replies.copied(response.body)
+            if etag is None:
+                raise ServerError("the store has copied a part and does not say which ETag that has", path=request.path)
+            return etag
+
     def _etag_there(self, path: str) -> str | None:
         try:
             return self._backend.head(path, None).etag
@@ -422,6 +503,16 @@ def _conditions(request: PutRequest) -> tuple[tuple[str, str], ...]:
     if request.new:
         return (("If-None-Match", "*"),)
     return () if request.pinned is None else (("If-Match", f'"{request.pinned}"'),)
+
+
+def _copying(source: S3Backend, path: str, etag: str) -> tuple[tuple[str, str], ...]:
+    """The headers that say what is to be copied, and of which version."""
+    return ("x-amz-copy-source", f"/{source.bucket}{_url(path)}"), ("x-amz-copy-source-if-match", f'"{etag}"')
+
+
+def _carried(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What is stored of an object besides its bytes, which a copy in parts has to be told of."""
+    return tuple((name, value) for name, value in headers.items() if name in _KEPT or name.startswith("x-amz-meta-"))
 
 
 def _is_of_bucket(error: ObjectNotFound) -> bool:

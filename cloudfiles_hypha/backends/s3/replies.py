@@ -199,13 +199,13 @@ def completed(body: bytes) -> str | None:
 
 
 def copied(body: bytes) -> str | None:
-    """The ETag of an object that is a copy."""
-    return (_expect(body, "CopyObjectResult").findtext("ETag") or "").strip('"') or None
+    """The ETag of an object, or of a part, that is a copy."""
+    return (_expect(body, "CopyObjectResult", "CopyPartResult").findtext("ETag") or "").strip('"') or None
 
 
 def parts(body: bytes) -> tuple[dict[int, tuple[str, int]], str | None]:
     """The parts that are there by number (from 1) with ETag and size, and where the list goes on."""
-    root = _expect(body, "ListPartsResult")
+    root = _expect(body, "ListPartsResult", "ListPartsResponse")  # moto calls it the latter
     found = {}
     for part in root.iterfind("Part"):
         number, size = part.findtext("PartNumber") or "", part.findtext("Size") or ""
