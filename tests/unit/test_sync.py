@@ -158,7 +158,7 @@ def test_nothing_is_removed_when_something_could_not_be_copied(monkeypatch: pyte
     copy = MemoryBackend.copy
 
     def fail(self: MemoryBackend, *args: Any) -> Any:
-        if args[-1] == "a":
+        if args[2] == "a":
             raise TransferError("no", path="a")
         return copy(self, *args)
 
