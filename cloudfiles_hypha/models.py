@@ -126,6 +126,12 @@ class ObjectInfo:
     compress: str | None = None
     """What the stored bytes are encoded with, by the names of ``content.codecs``."""
 
+    @property
+    def digest(self) -> str | None:
+        """The ETag that tells content apart, if it is made as S3 makes it; ``etag`` tells versions apart, and may be
+        another one."""
+        return (self.headers.get("etag") or self.etag or "").strip('"') or None
+
 
 class Fetched(NamedTuple):
     """The bytes of one read, and what came with them."""

@@ -27,12 +27,13 @@ class OutOfOrderError(ValueError):
 
 
 class Entry(NamedTuple):
-    """One file of a listing, by its name without the prefix."""
+    """One file of a listing, by its name without the prefix. ``digest`` is as ``ObjectInfo`` has it."""
 
     path: str
     size: int | None = None
     etag: str | None = None
     modified: float | None = None
+    digest: str | None = None
 
 
 Pair = tuple[Entry | None, Entry | None]
@@ -60,7 +61,7 @@ def same_digest(one: ObjectInfo | Entry, other: ObjectInfo | Entry) -> bool | No
     compared: those of uploads in parts say nothing when they differ."""
     if one.size != other.size and None not in (one.size, other.size):
         return False
-    found = [_DIGEST.fullmatch(etag.lower()) if etag else None for etag in (one.etag, other.etag)]
+    found = [_DIGEST.fullmatch(digest.lower()) if digest else None for digest in (one.digest, other.digest)]
     if found[0] is None or found[1] is None:
         return None
     if found[0][0] == found[1][0]:
@@ -141,23 +142,23 @@ def decide(pair: Pair, compare: Compare, *, digests: bool, delete: bool) -> Step
     """
     here, there = pair
     if here is None:
-        return Step("remove", *there, "name") if there is not None and delete else None
+        return Step("remove", *there[:4], "name") if there is not None and delete else None
     if there is None:
-        return Step("copy", *here, "name", "missing")
+        return Step("copy", *here[:4], "name", "missing")
     if None not in (here.size, there.size) and here.size != there.size:
-        return Step("copy", *here, "size", "different")
+        return Step("copy", *here[:4], "size", "different")
     sizes_known = here.size is not None and there.size is not None
     if compare == "size":
-        return Step("keep", *here, "size") if sizes_known else Step("copy", *here, "name", "unknown")
+        return Step("keep", *here[:4], "size") if sizes_known else Step("copy", *here[:4], "name", "unknown")
     if compare != "time" and digests:
         same = same_digest(here, there)
         if same is not None:
-            return Step("keep", *here, "digest") if same else Step("copy", *here, "digest", "different")
+            return Step("keep", *here[:4], "digest") if same else Step("copy", *here[:4], "digest", "different")
     if compare != "digest" and here.modified is not None and there.modified is not None:
         if here.modified > there.modified:
-            return Step("copy", *here, "time", "different")
+            return Step("copy", *here[:4], "time", "different")
         if sizes_known:
-            return Step("keep", *here, "time")
+            return Step("keep", *here[:4], "time")
     if compare == "auto" and sizes_known:
-        return Step("keep", *here, "size")
-    return Step("copy", *here, "size" if sizes_known else "name", "unknown")
+        return Step("keep", *here[:4], "size")
+    return Step("copy", *here[:4], "size" if sizes_known else "name", "unknown")

@@ -225,7 +225,7 @@ class Sync:
             for info in backend.scan(side.prefix, control=control):
                 name = info.path[skip:]
                 if self._options.wanted(name):
-                    yield Entry(check_name(name), info.size, info.etag, info.last_modified)
+                    yield Entry(check_name(name), info.size, info.etag, info.last_modified, info.digest)
         except ObjectNotFound:  # an artifact or a folder that is yet to be made
             if side is self._source:
                 raise
@@ -250,7 +250,7 @@ class Sync:
 
     def _unsure(self, here: Entry, there: Entry) -> bool:
         """Whether it is worth two questions to have digests to compare: less than to copy for nothing."""
-        if here.size != there.size or (here.etag and there.etag):
+        if here.size != there.size or (here.digest and there.digest):
             return False
         if self._options.compare == "digest":
             return True
@@ -295,7 +295,7 @@ def _filled(entry: Entry | None, told: Mapping[str, ObjectInfo | Exception]) -> 
     info = told[entry.path]
     if isinstance(info, Exception):
         raise info
-    return entry._replace(size=info.size, etag=info.etag)
+    return entry._replace(size=info.size, etag=info.etag, digest=info.digest)
 
 
 def _path(entry: Entry) -> str:

@@ -24,6 +24,7 @@ from cloudfiles_hypha import (
     PreconditionFailed,
     RangeNotSatisfiable,
     RetryPolicy,
+    sync,
 )
 from cloudfiles_hypha.backends.gcs import HOST, GcsLocation, auth
 from cloudfiles_hypha.content import digests
@@ -96,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one(self) -> None:
         store, url = self.store, urlsplit(self.path)
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         store.seen.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))
         if url.path == "/token":
@@ -286,6 +287,40 @@ def test_listings_go_over_pages_and_tell_digests(store: Store, cf: ArtifactFiles
 
 
 # -- writing
+
+
+def test_what_is_there_already_is_not_copied_again(store: Store, cf: ArtifactFiles, tmp_path: Path) -> None:
+    source = ArtifactFiles(f"mem://{tmp_path.name}-gcs")
+    source.puts([("a", b"one"), ("b", b"two"), ("c", b"three")])
+    store.put("a", b"one")
+    store.put("b", b"owt")
+    plan = sync(source, cf, dry_run=True).plan
+    assert {step.path: (step.do, step.compared) for step in plan} == {
+        "a": ("keep", "digest"),
+        "b": ("copy", "digest"),
+        "c": ("copy", "name"),
+    }
+    assert all("/o?" in path for _, path, _ in store.seen)  # the listing was enough
+    results = source.transfer_to(cf, overwrite="different")
+    assert [(result["done"], result["compared"]) for result in results] == [
+        ("nothing", "digest"),
+        ("copied", None),
+        ("copied", None),
+    ]
+    assert sync(cf, source, compare="digest", dry_run=True).plan.counts == {"keep": 3}  # and from there
+    for name in source:
+        (tmp_path / name).write_bytes(source.get(name))
+    assert {result["skipped"] for result in cf.upload(tmp_path)} == {True}
+
+
+def test_of_composite_objects_no_digests_are_compared(store: Store, cf: ArtifactFiles, tmp_path: Path) -> None:
+    store.composite = True
+    store.put("a", b"one")
+    source = ArtifactFiles(f"mem://{tmp_path.name}-gcs")
+    source.put("a", b"one")
+    assert [step.compared for step in sync(source, cf, dry_run=True, compare="digest").plan] == ["size"]
+    source.put("a", b"eno")
+    assert [step.do for step in sync(source, cf, dry_run=True, compare="digest").plan] == ["copy"]
 
 
 def test_an_upload_that_breaks_off_goes_on_where_it_was(store: Store, cf: ArtifactFiles, tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_etags_of_uploads_in_parts_say_nothing_when_they_differ() -> None:
     whole, other, parts = "a" * 32, "b" * 32, "a" * 32 + "-2"
 
     def same(one: str | None, two: str | None) -> bool | None:
-        return same_digest(Entry("x", 1, one), Entry("x", 1, two))
+        return same_digest(Entry("x", 1, digest=one), Entry("x", 1, digest=two))
 
     assert [same(whole, whole), same(whole, other), same(parts, parts)] == [True, False, True]
     assert [same(whole, parts), same(parts, "b" * 32 + "-2"), same(whole, "W/x"), same(None, whole)] == [None] * 4
