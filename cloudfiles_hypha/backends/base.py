@@ -174,6 +174,8 @@ class Capabilities:
     """``list`` and ``scan`` give names in the order of their code points, whatever folders they are in."""
     copies: bool = False
     """Objects may be copied without their bytes passing through here; see ``Backend.copy``."""
+    lists_encodings: bool = False
+    """``scan`` tells what an object is encoded with."""
     folds: bool = False
     """Names that differ in case, or in how characters are composed, may be of one file; ``Backend.same`` tells."""
     pins_listed: bool = False

@@ -18,7 +18,7 @@ from typing import IO, cast
 
 from ..content.codecs import CODECS, encoding_name, encodings_in
 from ..content.sources import BLOCK, LocalFile
-from ..disk.encoded import is_kept_name
+from ..disk.encoded import codec_in, is_kept_name
 from ..disk.folder import Archived, Draft, Folder, Found, Outside
 from ..disk.locks import FileLocks
 from ..disk.tree import check_not_ours, tells_apart
@@ -94,7 +94,7 @@ class LocalBackend(Backend):
     """Files below one folder."""
 
     scheme = "file"
-    can = Capabilities(blocking=True, pins_listed=True, folds=True, conditions=frozenset({"new"}))
+    can = Capabilities(blocking=True, pins_listed=True, folds=True, conditions=frozenset({"new"}), lists_encodings=True)
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = Folder(folder)
@@ -169,11 +169,13 @@ class LocalBackend(Backend):
         """Like ``list``, with what the file system tells of each file; not the type, which would be looked at."""
         with _translated(prefix, missing=f"there is no folder {self._folder.root!r}"):
             for name, entry in self._folder.walk(prefix, flat=False):
+                path = entry.path if entry is not None else self._folder.path(name)
                 try:
-                    there = entry.stat() if entry is not None else os.stat(self._folder.path(name))
+                    there = entry.stat() if entry is not None else os.stat(path)
                 except FileNotFoundError:  # removed since the folder was read
                     continue
-                yield ObjectInfo(name, there.st_size, _etag(there), None, there.st_mtime)
+                compress = codec_in(path) or encoding_name(_attribute(path, "content-encoding"))
+                yield ObjectInfo(name, there.st_size, _etag(there), None, there.st_mtime, compress=compress)
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -268,11 +270,11 @@ _ATTRIBUTES = ("content-type", "content-encoding", "cache-control")
 _Attributes = Mapping[str, str | None]
 
 
-def _attribute(descriptor: int, name: str) -> str | None:
-    """What was kept with a file by ``_describe``."""
+def _attribute(opened: int | str, name: str) -> str | None:
+    """What was kept with a file, given by its descriptor or its path, by ``_describe``."""
     if not hasattr(os, "getxattr"):
         return None
-    for file in (descriptor, f"/proc/self/fd/{descriptor}"):
+    for file in (opened, f"/proc/self/fd/{opened}"):
         try:
             return os.getxattr(file, f"user.{name}").decode("ascii", "replace")
         except OSError as error:

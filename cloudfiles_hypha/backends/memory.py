@@ -64,7 +64,14 @@ class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
     scheme = "mem"
-    can = Capabilities(blocking=True, s3_etags=True, ordered=True, copies=True, conditions=frozenset({"new", "pinned"}))
+    can = Capabilities(
+        blocking=True,
+        s3_etags=True,
+        ordered=True,
+        copies=True,
+        conditions=frozenset({"new", "pinned"}),
+        lists_encodings=True,
+    )
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket

@@ -40,6 +40,12 @@ def listed_name(name: str) -> tuple[str, int]:
     return (name, 0) if found is None else (found[1], _ORDER[_CODECS[found[2]]])
 
 
+def codec_in(name: str) -> str | None:
+    """What a file is encoded with, going by what it is called on disk; None if that does not tell."""
+    found = _KEPT.fullmatch(name) if _MARK in name else None
+    return None if found is None else _CODECS[found[2]]
+
+
 def is_kept_name(name: str) -> bool:
     """Whether a file is called as only an encoded one is."""
     return listed_name(name)[1] > 0

@@ -27,13 +27,15 @@ class OutOfOrderError(ValueError):
 
 
 class Entry(NamedTuple):
-    """One file of a listing, by its name without the prefix. ``digest`` is as ``ObjectInfo`` has it."""
+    """One file of a listing, by its name without the prefix. ``digest`` is as ``ObjectInfo`` has it;
+    ``encoding`` is what its bytes are encoded with, "" for nothing, None where the listing does not tell."""
 
     path: str
     size: int | None = None
     etag: str | None = None
     modified: float | None = None
     digest: str | None = None
+    encoding: str | None = None
 
 
 Pair = tuple[Entry | None, Entry | None]
@@ -147,6 +149,8 @@ def decide(pair: Pair, compare: Compare, *, digests: bool, delete: bool) -> Step
         return Step("copy", *here[:4], "name", "missing")
     if None not in (here.size, there.size) and here.size != there.size:
         return Step("copy", *here[:4], "size", "different")
+    if None not in (here.encoding, there.encoding) and here.encoding != there.encoding:
+        return Step("copy", *here[:4], "encoding", "different")  # equal bytes would not be equal content
     sizes_known = here.size is not None and there.size is not None
     if compare == "size":
         return Step("keep", *here[:4], "size") if sizes_known else Step("copy", *here[:4], "name", "unknown")

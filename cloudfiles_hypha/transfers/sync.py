@@ -225,7 +225,8 @@ class Sync:
             for info in backend.scan(side.prefix, control=control):
                 name = info.path[skip:]
                 if self._options.wanted(name):
-                    yield Entry(check_name(name), info.size, info.etag, info.last_modified, info.digest)
+                    encoding = (info.compress or "") if backend.can.lists_encodings else None
+                    yield Entry(check_name(name), info.size, info.etag, info.last_modified, info.digest, encoding)
         except ObjectNotFound:  # an artifact or a folder that is yet to be made
             if side is self._source:
                 raise

@@ -27,9 +27,10 @@ from cloudfiles_hypha.backends import local
 from cloudfiles_hypha.backends.base import Capabilities
 from cloudfiles_hypha.backends.local import LocalBackend
 from cloudfiles_hypha.backends.memory import MemoryBackend
+from cloudfiles_hypha.content.codecs import compress
 from cloudfiles_hypha.disk import folder
 from cloudfiles_hypha.paths import folded
-from cloudfiles_hypha.plan.sync import Entry, OutOfOrderError, decide, merge, same_digest
+from cloudfiles_hypha.plan.sync import Compare, Entry, OutOfOrderError, decide, merge, same_digest
 from cloudfiles_hypha.transfers.sync import TooManyRemovalsError, sort_entries
 from tests.support.clients import CLIENTS, QUICK, connect
 from tests.support.fake_hypha import FakeHypha
@@ -107,6 +108,27 @@ def test_digests_that_a_listing_does_not_tell_are_asked_for(hypha: FakeHypha) ->
         report = sync(source, cf, compare="digest")
         assert [(result["path"], result["compared"]) for result in report.results] == [("a", "digest")]
         assert cf.get("a") == b"one"
+
+
+@pytest.mark.parametrize("compare", ["auto", "size", "time"])
+def test_equal_bytes_that_are_encoded_otherwise_are_different(
+    compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target, bare = (ArtifactFiles(f"file://{tmp_path}/{name}") for name in ("source", "attributes", "names"))
+    stored = compress(b"text")
+    source.puts([("a", stored), ("b", stored)], content_encoding="gzip")
+    source.put("c", stored)
+    for name in source:
+        os.utime(tmp_path / "source" / name, (1e9, 1e9))  # the clock of a disk may be behind that of the process
+    for place in (target, memory(), bare):
+        if place is bare:
+            monkeypatch.delattr(os, "setxattr")
+        place.put("a", stored)
+        place.puts([("b", stored), ("c", stored)], content_encoding="gzip")
+        report = sync(source, place, compare=compare)
+        assert {result["path"]: result["compared"] for result in report.results} == {"a": "encoding", "c": "encoding"}
+        assert sync(source, place, compare=compare, dry_run=True).plan.counts == {"keep": 3}
+        assert place.get(list(source), return_dict=True) == {"a": b"text", "b": b"text", "c": stored}
 
 
 def test_what_is_left_out_is_neither_copied_nor_removed() -> None:

@@ -53,7 +53,7 @@ class GcsBackend(Backend):
     """The objects of one bucket."""
 
     scheme = "gs"
-    can = Capabilities(s3_etags=True, conditions=frozenset({"new", "pinned"}))
+    can = Capabilities(s3_etags=True, conditions=frozenset({"new", "pinned"}), lists_encodings=True)
 
     def __init__(self, host: str, bucket: str, tokens: Tokens, transport: Transport) -> None:
         self._host = host
