@@ -1065,7 +1065,7 @@ class ArtifactFiles:
         With ``flat`` only one level is listed, and folders appear once, with a slash at the end. With ``size`` it
         yields pairs of a path and its bytes (None for a folder), which most stores tell in the listing itself. Either
         everything is listed or an error is raised. A web server can be listed where it has pages of its folders
-        (nginx's ``autoindex``).
+        (nginx, Apache, rclone).
         """
         if not isinstance(prefix, str):
             raise TypeError(f"prefix is a string, not {type(prefix).__name__}")

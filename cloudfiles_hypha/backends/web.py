@@ -1,6 +1,7 @@
 """``http(s)://host/prefix``: plain web servers, read-only. How answers are checked: ``transports.answers``.
 
-Folders are listed where the server offers a page of what is in them: nginx's ``autoindex``, as HTML or JSON.
+Folders are listed where the server offers a page of what is in them: nginx's ``autoindex``, as HTML or JSON, Apache's
+``mod_autoindex``, ``rclone serve http``. What is not surely such a page is an error.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class HttpBackend(Backend):
             yield info.path
 
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
-        """Like ``list``, with sizes and times where the server tells them exactly: in JSON."""
+        """Like ``list``, with sizes and times where the server tells them exactly: nginx in JSON, rclone
+        (sizes)."""
         return self._walk(prefix, flat=False, control=control)
 
     def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
@@ -155,46 +157,126 @@ def _from_json(body: bytes, folder: str) -> list[ObjectInfo]:
 
 
 def _from_html(body: bytes, folder: str) -> list[ObjectInfo]:
-    """nginx's ``autoindex``, and pages like it: each entry a link to a name in the folder. Sizes there are rounded on
-    some servers, so they do not count."""
+    """A page of what is in a folder, in HTML: each entry a link that is called as the name that it leads to."""
     page = _Page()
     page.feed(body.decode("utf-8", "replace"))
     page.close()
-    if not page.title.strip().lower().startswith("index of"):
-        raise TransferError("cannot be listed: the page there is not one of what is in a folder", path=folder)
+    title = page.title.strip()
+    try:
+        if title.lower().startswith("index of"):
+            return _of_index(page.links, folder)
+        if title.startswith("/") and any(link.href.startswith("?sort=namedirfirst") for link in page.links):
+            return _of_rclone(page, folder)
+    except ValueError as error:
+        raise TransferError(f"cannot be listed: {error}", path=folder) from None
+    raise TransferError("cannot be listed: the page there is not one of what is in a folder", path=folder)
+
+
+@dataclass(slots=True)
+class _Link:
+    href: str
+    text: str = ""
+    named: bool = False  # in rclone's pages: this is the name of an entry
+    size: int | None = None
+
+
+def _of_index(links: Sequence[_Link], folder: str) -> list[ObjectInfo]:
+    """nginx's ``autoindex``, Apache's ``mod_autoindex``, and pages like them. Sizes there are rounded on some servers,
+    so they do not count."""
+    found: dict[str, ObjectInfo] = {}
+    icons: set[str] = set()
+    for link in links:
+        href = link.href.removeprefix("./")
+        absolute = href.startswith("/") or "://" in href
+        if absolute and not href.endswith("/") and "?" not in href and "#" not in href:
+            raise ValueError(f"a link leads to {href!r:.60}, wherever that is")
+        if href.startswith("/") and href.endswith("/") and not _leads_up(link.text):
+            raise ValueError(f"a link leads to {href!r:.60}, wherever that is")
+        if absolute or "?" in href or "#" in href or href.startswith(("../", "mailto:")) or href in ("", ".", ".."):
+            continue  # the folder above, other orders of the page, who runs the server
+        name = _name_in(href)
+        if not link.text.strip():
+            icons.add(name)
+        elif _calls(link.text, name):
+            found[name] = ObjectInfo(folder + name)
+        else:
+            raise ValueError(f"a link to {name!r:.60} is called {link.text.strip()!r:.60}")
+    if icons - found.keys():
+        raise ValueError(f"a link to {min(icons - found.keys())!r:.60} has no name")
+    return [*found.values()]
+
+
+def _of_rclone(page: _Page, folder: str) -> list[ObjectInfo]:
+    """``rclone serve http``: a row for each entry, with its bytes."""
     found = []
     for link in page.links:
-        name = link.removeprefix("./")
-        if (name.startswith("/") or "://" in name) and not name.endswith("/") and "?" not in name and "#" not in name:
-            raise TransferError(f"cannot be listed: a link leads to {name!r:.60}, wherever that is", path=folder)
-        if "?" in name or "#" in name or name.startswith(("/", "../")) or "://" in name or name in ("", "."):
-            continue  # the folder above, other orders of the page
-        name = unquote(name, errors="surrogateescape")
-        if "/" in name.removesuffix("/"):
-            raise TransferError(
-                f"cannot be listed: {name!r:.60} is not in the folder that it is listed in", path=folder
-            )
-        found.append(ObjectInfo(folder + name))
+        if link.named:
+            name = _name_in(link.href.removeprefix("./"))
+            if not _calls(link.text, name):
+                raise ValueError(f"a link to {name!r:.60} is called {link.text.strip()!r:.60}")
+            found.append(ObjectInfo(folder + name, None if name.endswith("/") else link.size))
+    if len(found) != page.rows:
+        raise ValueError(f"there are {page.rows} rows and {len(found)} names")
     return found
 
 
+def _name_in(href: str) -> str:
+    name = unquote(href, errors="surrogateescape")
+    if "/" in name.removesuffix("/") or name.strip("/") in ("", ".", ".."):
+        raise ValueError(f"{name!r:.60} is not in the folder that it is listed in")
+    return name
+
+
+def _leads_up(text: str) -> bool:
+    shown = " ".join(text.split()).lower()
+    cut = shown.endswith("..>") and "parent directory".startswith(shown[:-3].rstrip())
+    return cut or shown in ("", "parent directory", "..", "../")
+
+
+def _calls(text: str, name: str) -> bool:
+    """Whether the text of a link is the name that it leads to, which servers cut short (``na..>``)."""
+    shown, name = (" ".join(each.split()).removesuffix("/").rstrip() for each in (text, name))
+    if "\ufffd" in shown or not name.isprintable():
+        return True  # a text that is not UTF-8 cannot be compared
+    return shown == name or (shown.endswith("..>") and name.startswith(shown[:-3].rstrip()))
+
+
 class _Page(HTMLParser):
-    """The title of a page and where its links lead."""
+    """What is told of a page: its title, its links, and the rows of rclone's table."""
 
     def __init__(self) -> None:
         super().__init__()
         self.title = ""
-        self.links: list[str] = []
-        self._in_title = False
+        self.links: list[_Link] = []
+        self.rows = 0
+        self._in_title = self._in_link = self._in_name = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._in_title = tag == "title"
-        if tag == "a":
-            self.links += [value for name, value in attrs if name == "href" and value]
+        given = dict(attrs)
+        if tag == "title":
+            self._in_title = True
+        elif tag == "tr" and given.get("class") == "file":
+            self.rows += 1
+        elif tag == "span":
+            self._in_name = given.get("class") == "name"
+        elif tag == "a" and given.get("href") is not None:
+            self.links.append(_Link(given["href"] or "", named=self._in_name))
+            self._in_link = True
+        elif tag == "td" and self.links and (given.get("data-order") or "").isdecimal():
+            row = next((link for link in reversed(self.links) if link.named), None)
+            if row is not None:
+                row.size = int(given["data-order"] or "")
 
     def handle_endtag(self, tag: str) -> None:
-        self._in_title = False
+        if tag == "title":
+            self._in_title = False
+        elif tag == "a":
+            self._in_link = False
+        elif tag == "span":
+            self._in_name = False
 
     def handle_data(self, data: str) -> None:
         if self._in_title:
             self.title += data
+        elif self._in_link:
+            self.links[-1].text += data
