@@ -34,11 +34,11 @@ from .arguments import (
 from .backends import Resources
 from .backends.base import Control, WriteSession
 from .content.codecs import Compress, encoding_name
-from .content.sources import Content
+from .content.sources import Content, Stream
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
 from .errors import BatchError, ObjectNotFound, TransferError
-from .models import GetRequest, ObjectInfo, PutRequest, Timeouts
+from .models import Body, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .redact import without_credentials
@@ -403,7 +403,8 @@ class ArtifactFiles:
             content_type, cache_control, content_encoding, compress, compression_level, overwrite, if_match
         )
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
-        alone = not self._goes_in_parts(requests[0][1])
+        (request,) = (request for _, request in requests)
+        alone = not (self._goes_in_parts(request) or (self._comes_as_stream(request) and self._backend.can.growing))
         (result,) = self._write("put", requests, None, self._batches.inline if alone else self._engine, None)
         if result["error"] is not None:
             raise result["error"]
@@ -495,7 +496,9 @@ class ArtifactFiles:
         requests: Iterable[tuple[str, PutRequest]] = write_requests(files, self._prefix, options, encode)
         if isinstance(files, Sequence):  # known whole: refuse what is wrong with it before anything is sent
             requests = [*requests]
-            total, total_bytes = len(requests), sum(request.size for _, request in requests)
+            total = len(requests)
+            if not any(isinstance(request.body, Stream) for _, request in requests):
+                total_bytes = sum(request.size for _, request in requests)
             for name, request in requests:
                 self._check_described(name, request)
         bar = self._bar(progress, "put", total, total_bytes)
@@ -519,21 +522,44 @@ class ArtifactFiles:
 
         return self._batches.write(verb, tasks, bar, engine=engine, cancel=cancel)
 
-    def _put_task(
-        self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest
-    ) -> Put | PutInParts:
+    def _put_task(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> Put:
         """The task for one upload: in parts, where it is large and the backend can."""
         self._check_described(name, request)
+        if self._comes_as_stream(request):
+            from .transfers.stream import PutStream  # loads what few programs need
+
+            most, size = self._stored_at_once(request), self._settings.part_size
+            return PutStream(context, session, index, name, request, most=most, part_size=size)
         if request.compress is not None:
             return PutEncoded(context, session, index, name, request)
         if self._goes_in_parts(request):
             return PutInParts(context, session, index, name, request, self._settings.part_size)
         return Put(context, session, index, name, request)
 
+    @property
+    def _threshold(self) -> int:
+        largest = self._backend.can.largest_put
+        threshold = self._settings.multipart_threshold
+        return threshold if largest is None else min(threshold, largest)
+
     def _goes_in_parts(self, request: PutRequest) -> bool:
-        can, threshold = self._backend.can, self._settings.multipart_threshold
-        most = threshold if can.largest_put is None else min(threshold, can.largest_put)
-        return can.multipart and request.size > most and (can.described_parts or not _is_described(request))
+        can = self._backend.can
+        if not can.multipart or request.size <= self._threshold:
+            return False
+        return can.described_parts or not _is_described(request)
+
+    def _comes_as_stream(self, request: PutRequest) -> bool:
+        """Whether it is sent while it is read: nobody knows its size yet."""
+        if request.compress is None or isinstance(request.body, Stream):
+            return isinstance(request.body, Stream)
+        most = self._stored_at_once(request)
+        return isinstance(request.body, Body) or (most is not None and request.size > most)
+
+    def _stored_at_once(self, request: PutRequest) -> int | None:
+        """Bytes beyond which what comes as a stream goes in parts; None if it cannot."""
+        can = self._backend.can
+        described = request.compress is not None or _is_described(request)
+        return self._threshold if can.growing and (can.described_parts or not described) else None
 
     def _check_keeps(self, name: str, encoding: str | None) -> None:
         can = self._backend.can

@@ -99,6 +99,10 @@ class WriteSession(Protocol):
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
         """Begin an upload in ``count`` parts, whose URLs are to live for so many seconds. Called by one at a time."""
 
+    def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
+        """Begin an upload in at most so many parts, of which nobody knows how many there will be, for ``put_part`` and
+        ``close_parts``; where it is ``failed``, or this session ends before, it is abandoned as far as that can be."""
+
     def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
         """Store one part (numbered from 0). ``StaleTicket`` means that the whole session is over."""
 
@@ -136,6 +140,10 @@ class DirectWrites:
         """Not asked for."""
         raise NotImplementedError
 
+    def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
+        """Not asked for."""
+        raise NotImplementedError
+
     def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
         """Not asked for."""
         raise NotImplementedError
@@ -161,6 +169,13 @@ class Capabilities:
     """Large objects may be stored in parts."""
     described_parts: bool = False
     """What is stored in parts can have a content type, cache control and content encoding."""
+    growing: int = 0
+    """In so many parts at most an upload may go of which nobody knows the size (``WriteSession.open_stream``); 0: what
+    comes as a stream is gathered, and stored at once."""
+    ordered_parts: bool = False
+    """Those parts have to come one after the other."""
+    flows: bool = False
+    """``put`` takes a ``content.flow.Flow`` as a body, and reads it while it writes."""
     deletes_many: bool = False
     """Names that are to be removed go to ``WriteSession.resolve`` before ``delete`` is called for each."""
     blocking: bool = False

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from ..content.codecs import CODECS, encoding_name, encodings_in
+from ..content.flow import Flow
 from ..content.sources import BLOCK, LocalFile
 from ..disk.encoded import codec_in, is_kept_name
 from ..disk.folder import Archived, Draft, Folder, Found, Outside
@@ -94,7 +95,14 @@ class LocalBackend(Backend):
     """Files below one folder."""
 
     scheme = "file"
-    can = Capabilities(blocking=True, pins_listed=True, folds=True, conditions=frozenset({"new"}), lists_encodings=True)
+    can = Capabilities(
+        blocking=True,
+        pins_listed=True,
+        folds=True,
+        flows=True,
+        conditions=frozenset({"new"}),
+        lists_encodings=True,
+    )
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = Folder(folder)
@@ -192,7 +200,7 @@ class LocalBackend(Backend):
                 "files with this ending are those that are stored with a content encoding; choose another name",
                 path=path,
             )
-        with nullcontext() if not isinstance(body, Body) else body.open() as reader:
+        with nullcontext() if isinstance(body, bytes | memoryview | Flow) else body.open() as reader:
             with _translated(path, writing=True):
                 home = self._folder.home(path, make=True)
             with home:
@@ -392,6 +400,11 @@ def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | Non
     if isinstance(body, bytes | memoryview):
         with _translated(path, writing=True):
             draft.write(body)
+        return
+    if isinstance(body, Flow):
+        for block in body.rest():
+            with _translated(path, writing=True):
+                draft.write(block)
         return
     assert reader is not None  # noqa: S101 -- it was opened, since this is a ``Body``
     if isinstance(body, LocalFile):

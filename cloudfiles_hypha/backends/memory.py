@@ -10,6 +10,7 @@ from threading import Lock
 from typing import cast
 
 from ..content.codecs import encoding_name
+from ..content.flow import Flow
 from ..errors import NotModified, ObjectNotFound, PreconditionFailed
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
 from ..paths import Location, as_prefix
@@ -69,6 +70,7 @@ class MemoryBackend(Backend):
         s3_etags=True,
         ordered=True,
         copies=True,
+        flows=True,
         conditions=frozenset({"new", "pinned"}),
         lists_encodings=True,
     )
@@ -124,7 +126,9 @@ class MemoryBackend(Backend):
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""
-        if isinstance(request.body, Body):
+        if isinstance(request.body, Flow):
+            content = b"".join(request.body.rest())
+        elif isinstance(request.body, Body):
             with request.body.open() as reader:
                 content = reader.read()
         else:

@@ -1,15 +1,17 @@
 """What may be uploaded, brought into one form: bytes in memory, or a ``Body`` that is read afresh each time.
 
-A file object that is not the system's own is the user's code; see ``Foreign`` for when it is called.
+A file object that is not the system's own, and any iterator, is the user's code; see ``Foreign`` and ``Stream`` for
+when it is called.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import os
 import stat
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -18,11 +20,14 @@ from ..models import Body
 if TYPE_CHECKING:
     from .spool import Spool
 
-Content = bytes | bytearray | memoryview | str | IO[bytes] | os.PathLike[str]
-"""Bytes or anything with a buffer, text (sent as UTF-8), an open binary file, or the path of a local file."""
+Content = bytes | bytearray | memoryview | str | IO[bytes] | os.PathLike[str] | Iterator[bytes]
+"""Bytes or anything with a buffer, text (sent as UTF-8), an open binary file, the path of a local file, or an iterator
+(a generator, say) of blocks of bytes."""
 
 # Bytes that are copied at a time.
 BLOCK = 1024 * 1024
+_END = object()
+_log = logging.getLogger("cloudfiles_hypha")
 
 
 class Reader(io.RawIOBase):
@@ -208,6 +213,71 @@ class Foreign(Body):
         return spool
 
 
+class Stream(Body):
+    """A user's blocks of bytes, as many as there will be: code that only its owner's thread may call, and only once.
+
+    ``transfers.stream`` reads it while it is sent. As a ``Body`` it can be opened by its owner's thread.
+    """
+
+    def __init__(self, blocks: Iterator[object], path: str) -> None:
+        self._blocks = blocks
+        self._path = path
+        self._error: Exception | None = None
+        self._copy: Spool | None = None
+        self.size = 0  # bytes that it has given so far
+
+    def read(self) -> bytes:
+        """The next bytes: a block, or many small ones; nothing at the end. Never again after an error."""
+        if self._error is not None:
+            raise self._error
+        blocks: list[bytes] = []
+        size = 0
+        try:
+            while size < BLOCK and (block := next(self._blocks, _END)) is not _END:
+                blocks.append(_block(block, self._path))
+                size += len(blocks[-1])
+        except Exception as error:
+            self._error = error
+            raise
+        except BaseException:  # Ctrl-C may have come anywhere, also where a block is lost
+            self._error = OSError(f"{self._path}: reading its content was interrupted")
+            raise
+        self.size += size
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def close(self) -> None:
+        """Nobody reads on: have a generator do what it does at its end."""
+        blocks, self._blocks = self._blocks, iter(())
+        self._error = self._error or OSError(f"{self._path}: its content was given up before its end")
+        if isinstance(blocks, Generator):
+            try:
+                blocks.close()
+            except Exception as error:  # noqa: BLE001 -- the item has failed already, with another error
+                _log.warning("%s: the generator of its content failed when it was closed: %r", self._path, error)
+
+    def open(self) -> IO[bytes]:
+        """A reader of a copy of all of it; for its owner's thread only."""
+        if self._copy is None:
+            from .spool import Spool
+
+            spool = Spool()
+            while block := self.read():
+                spool.write(block)
+            self._copy = spool
+        return self._copy.open()
+
+
+def _block(block: object, path: str) -> bytes:
+    if isinstance(block, bytes):
+        return block
+    try:
+        return memoryview(block).tobytes()  # type: ignore[arg-type]  # a copy: the next one may lie in the same place
+    except TypeError:
+        raise TypeError(
+            f"{path!r}: its content is an iterator that gives {type(block).__name__}; expected blocks of bytes"
+        ) from None
+
+
 def _bytes(block: object, path: str) -> bytes:
     if block is None:
         raise BlockingIOError(f"{path}: the file has nothing to read yet; give one that waits for its bytes")
@@ -228,12 +298,12 @@ def _of_file(file: IO[bytes], path: str) -> Body:
             return foreign
     except (AttributeError, OSError, io.UnsupportedOperation):
         pass  # it cannot seek: what is read cannot be read again
-    from .spool import Spool
+    return Stream(_read_on(file, path), path)
 
-    spool = Spool()
+
+def _read_on(file: IO[bytes], path: str) -> Iterator[bytes]:
     while block := _bytes(file.read(BLOCK), path):
-        spool.write(block)
-    return spool
+        yield block
 
 
 def blocks_of(body: bytes | memoryview | Body) -> Iterator[bytes | memoryview]:
@@ -264,11 +334,16 @@ def as_body(content: Any, path: str) -> bytes | memoryview | Body:
         raise TypeError(f"{path!r}: the file gives text; open it in binary mode")
     if hasattr(content, "read"):
         return _of_file(content, path)
+    if isinstance(content, Iterator):
+        if getattr(content, "gi_frame", content) is None:
+            raise ValueError(f"{path!r}: this generator has been read to its end before, and gives nothing any more")
+        return Stream(content, path)
     try:
         view = memoryview(content)
         # only what lies in the order of its indices, and is not empty, can be looked at as bytes without a copy
         return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
     except TypeError:
         raise TypeError(
-            f"{path!r}: cannot upload {type(content).__name__}; give bytes, text, an open binary file or a path"
+            f"{path!r}: cannot upload {type(content).__name__}; give bytes, text, an open binary file, a path, or an "
+            "iterator of blocks of bytes"
         ) from None

@@ -28,7 +28,7 @@ class Spool(Body):
         self._lock = threading.Lock()  # guards seeking and reading, which belong together
         self.size = 0
 
-    def write(self, block: bytes) -> None:
+    def write(self, block: bytes | memoryview) -> None:
         """Add bytes at the end; not while it is being read."""
         self._file.write(block)
         self.size += len(block)

@@ -32,6 +32,19 @@ def upload_part_size(size: int, preferred: int = 16 * MIB) -> int:
     return max(preferred, -(-least // MIB) * MIB)
 
 
+def growing_part_size(number: int, first: int = 16 * MIB, most: int = MOST_PARTS) -> int:
+    """Bytes of part ``number`` (from 0) of an upload whose length nobody knows yet.
+
+    In whole MiB: ``first``, and from part to part as much more as lets ``most`` of them (2,500 at least) hold the 5 TiB
+    of the largest object: 0.1 MiB where S3's 10,000 are allowed. So parts begin small and no part is ever larger than
+    its place asks for (1.1 GiB the last of 10,000). Raises ``ValueError`` for a part that would be one too many.
+    """
+    if not 0 <= number < most:
+        raise ValueError(f"part {number}: an upload has at most {most}")
+    more = number * 2 * LARGEST_OBJECT // (most * (most - 1))  # all of them together are the largest object
+    return min(LARGEST_PART, -(-(first + more) // MIB) * MIB)
+
+
 def part_count(size: int, part: int) -> int:
     """How many parts of ``part`` bytes make ``size`` bytes; an empty object is one empty part."""
     return max(1, -(-size // part))

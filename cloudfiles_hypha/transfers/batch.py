@@ -24,7 +24,7 @@ from ..progress import Observer, Progress
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
 from .control import RunControl
-from .put import PutEncoded, PutInParts
+from .put import Put, PutEncoded
 from .task import Context, Task
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Batches:
         prepare: Prepare[Any] | None = None,
     ) -> Generator[tuple[AnyTask[R], Done[R]], None, None]:
         can = self.backend.can
-        if prepare is None and resolver is not None and (can.batched or can.multipart):
+        if prepare is None and resolver is not None and (can.batched or can.multipart or can.growing):
             prepare = self._prepare(resolver)
         return (engine or self.engine).run(
             tasks,
@@ -205,7 +205,7 @@ class Batches:
 
         def counted(session: WriteSession) -> Iterable[Task[Result]]:
             for task in tasks(session):
-                if isinstance(task, PutInParts):
+                if isinstance(task, Put) and task.tells_bar:
                     moved[task.index] = 0  # it is told of them as they move
                 elif isinstance(task, PutEncoded):
                     moved[task.index] = task.request.size
@@ -267,12 +267,7 @@ class _Resolution:
 
     def __call__(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
         control = RunControl(self._policy, run, batch)
-        named: list[Task[Any]] = []
-        for task in cast("Sequence[Task[Any]]", batch):
-            if isinstance(task, PutInParts):
-                task.resolve(control)
-            else:
-                named.append(task)
+        named = [task for task in cast("Sequence[Task[Any]]", batch) if not task.resolve(control)]
         if not named:
             return
         tickets = self._resolve([task.path for task in named], control, sizes)

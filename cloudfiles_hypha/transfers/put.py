@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from ..backends.base import Control, StaleTicket, WriteSession
-from ..content.codecs import compress, compress_blocks, encoding_name
+from ..content.codecs import compress_blocks, encoding_name
 from ..content.sources import Foreign, LocalFile, blocks_of
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import Run
@@ -33,6 +33,7 @@ class Put(Task[Result]):
     """One object in one request."""
 
     __slots__ = ("heavy", "request", "session", "weight")
+    tells_bar = False  # of its bytes, as they move; else they are counted with its result
 
     def __init__(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> None:
         super().__init__(context, index, name, request.path)
@@ -82,60 +83,39 @@ class Put(Task[Result]):
 
 
 class PutEncoded(Put):
-    """One object, encoded by the worker that sends it: in memory if it is there, else into a spooled copy."""
+    """One object that is in memory, encoded there by the worker that sends it."""
 
-    __slots__ = ("encoded", "spool")
+    __slots__ = ("encoded",)
 
     def __init__(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> None:
         super().__init__(context, session, index, name, request)
         self.encoded: PutRequest | None = None  # also of the turn before, if a URL has expired since
-        self.spool: Spool | None = None
         self.heavy = request.size >= _LONG_ENCODING and not context.backend.can.blocking
 
     def work(self, run: Run) -> Done[Result]:
+        request = self.request
         if self.encoded is None:
-            body = self._encode(run)
-            codec = self.request.compress
-            self.encoded = replace(self.request, body=body, content_encoding=codec, compress=None)
+            codec, level = request.compress, request.compression_level
+            body = b"".join(compress_blocks(blocks_of(request.body), codec, level))
+            self.encoded = replace(request, body=body, content_encoding=codec, compress=None)
         stored = self._put(run, self.encoded)
         self.arrived(run, stored.size)
         done = self._done(self.encoded, stored)
-        self._forget()
+        self.encoded = None
         return done
 
-    def _encode(self, run: Run) -> bytes | Body:
-        request = self.request
-        body, codec, level = request.body, request.compress, request.compression_level
-        if not isinstance(body, Body):
-            return compress(body, codec, level)
-        if isinstance(body, Foreign):
-            copied = run.ask(partial(body.copy, 0, body.size))
-            try:
-                self.spool = encoded_copy(copied, codec, level, run.check)
-            finally:
-                copied.close()
-        else:
-            self.spool = encoded_copy(body, codec, level, run.check)
-        return self.spool
-
-    def _forget(self) -> None:
-        if self.spool is not None:
-            self.spool.close()
-        self.encoded = self.spool = None
-
     def give_up(self, error: Exception) -> Done[Result]:
-        self._forget()
+        self.encoded = None
         return super().give_up(error)
 
 
-def encoded_copy(body: Body, codec: str | None, level: int | None, check: Callable[[], object]) -> Spool:
-    """A copy of what a body has, encoded; ``check`` is called again and again, and may raise."""
+def encoded_copy(body: Body, codec: str | None, level: int | None) -> Spool:
+    """A copy of what a body has, encoded."""
     from ..content.spool import Spool
 
     spool = Spool()
     try:
         for block in compress_blocks(blocks_of(body), codec, level):
-            check()
             spool.write(block)
         if isinstance(body, LocalFile):
             body.check()
@@ -149,6 +129,7 @@ class PutInParts(Put):
     """One large object; each turn sends one part of it, and whoever ends the last one has the result."""
 
     __slots__ = ("upload",)
+    tells_bar = True
 
     def __init__(
         self,
@@ -164,18 +145,29 @@ class PutInParts(Put):
         self.heavy = True
         self.unresolved = False  # it is begun when a worker is ready for it: its URLs expire
 
-    def resolve(self, control: Control) -> None:
+    def resolve(self, control: Control) -> bool:
         """Begin the multipart upload, if that has not been done; called by one at a time."""
         upload = self.upload
         if upload.session is not None or isinstance(self.ticket, Exception):
-            return
+            return True
         try:
-            session = self.session.open_parts(upload.request, upload.count, upload.lifetime, control)
+            session = self._open(control)
         except TransferError as error:
             self.ticket = error
         else:
             self.ticket = session
             upload.open(session)
+        return True
+
+    def _open(self, control: Control) -> Session:
+        upload = self.upload
+        return self.session.open_parts(upload.request, upload.count, upload.lifetime, control)
+
+    def _close(self, session: Session, run: Run) -> Stored:
+        """Make one object of the parts, all of which are there."""
+        upload = self.upload
+        digests = [upload.digests[number] for number in range(upload.count)]
+        return self.session.close_parts(upload.request, session, digests, RunControl(self.context.policy, run))
 
     def turn(self, run: Run) -> Done[Result] | More | Unresolved:
         """Send one part."""
@@ -251,10 +243,9 @@ class PutInParts(Put):
             try:
                 if isinstance(upload.request.body, LocalFile):
                     upload.request.body.check()
-                digests = [upload.digests[number] for number in range(upload.count)]
-                control = RunControl(self.context.policy, run)
-                stored = self.session.close_parts(upload.request, session, digests, control)
-                return self.end(run, Done(((self.index, written(self.name, self.request, stored, upload.attempts)),)))
+                stored = self._close(session, run)
+                self.attempts = upload.attempts
+                return self.end(run, self._done(self.request, stored))
             except StaleTicket as error:
                 self.stale += 1
                 self._expired(run, session)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..backends.base import Backend, StaleTicket, Ticket
+from ..backends.base import Backend, Control, StaleTicket, Ticket
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import GIVEN_UP, Run
 from ..errors import AccessDenied, Cancelled, TransferError
@@ -76,6 +76,10 @@ class Task(Generic[R]):
     def item(self) -> Item:
         """What an observer is told."""
         return Item(self.index, self.name, self.tags)
+
+    def resolve(self, control: Control) -> bool:
+        """Find out by itself what it needs; False if its name is to be resolved along with others."""
+        return False
 
     def turn(self, run: Run) -> Done[R] | More | Unresolved:
         """Do the work; what goes wrong is part of the results."""

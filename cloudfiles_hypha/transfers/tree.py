@@ -419,7 +419,7 @@ class Entry:
             return matches(digest, parts, self.size, partial(read_blocks, file))
 
     def _is_stored_as(self, info: ObjectInfo, digest: str, parts: int, codec: str, level: int | None) -> bool | None:
-        spool = encoded_copy(LocalFile(Path(self.path)), codec, level, lambda: None)
+        spool = encoded_copy(LocalFile(Path(self.path)), codec, level)
         try:
             return spool.size == info.size and matches(digest, parts, spool.size, spool.between)
         finally:

@@ -12,11 +12,17 @@ import logging
 from collections import deque
 from dataclasses import dataclass, replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from ..content.sources import PartOf
+from ..errors import InvalidRequest
 from ..models import PutRequest, Session, Stored
-from ..plan.parts import MIB, part_count, upload_part_size
+from ..plan.parts import LARGEST_OBJECT, MIB, growing_part_size, part_count, upload_part_size
 from .parts import InParts
+
+if TYPE_CHECKING:
+    from ..content.flow import Flow
+    from ..content.spool import Spool
 
 # Seconds for which URLs are asked to live: at least, and at most (the longest that S3 signs for).
 _SHORTEST, _LONGEST = 3600, 7 * 24 * 3600
@@ -24,6 +30,11 @@ _SHORTEST, _LONGEST = 3600, 7 * 24 * 3600
 # was measured it may become.
 _EXPECTED = 1 * MIB
 _MARGIN = 4
+# Bytes of parts that may be kept until the store has them, where they cannot be read again; but two parts always may,
+# and a part for each worker is the most.
+_KEPT = 256 * MIB
+# The number of a part of which nothing is known yet.
+_UNTAKEN = -1
 _log = logging.getLogger("cloudfiles_hypha")
 
 
@@ -121,3 +132,69 @@ class Upload(InParts[SentPart]):
             self._sent += stored.size
             self._speed = self._sent / max(1e-3, monotonic() - self._began)
             return stored.size
+
+
+class GrowingUpload(Upload):
+    """The state of an upload whose parts are taken from a flow until it ends, and kept until they are in the store."""
+
+    def __init__(self, request: PutRequest, flow: Flow, *, width: int, most: int, part_size: int | None) -> None:
+        super().__init__(request, width=width, part_size=part_size)
+        self.most = most
+        self.count = 0  # of those that were taken
+        self._flow = flow
+        self._kept: dict[int, Spool] = {}
+
+    @property
+    def lifetime(self) -> int:
+        """As long as can be: nobody knows when it ends, and it cannot begin anew."""
+        return _LONGEST
+
+    def _next(self) -> SentPart | None:
+        if self.session is None or not (self._todo or not self._flow.ended):
+            return None
+        return SentPart(self._todo.popleft() if self._todo else _UNTAKEN, self.session)
+
+    def _return(self, part: SentPart) -> None:
+        self._todo.append(part.number)
+
+    def _left(self) -> int:
+        if self._flow.ended:
+            return len(self._todo)
+        size = growing_part_size(min(self.count, self.most - 1), self.part_size, self.most)
+        return max(1, len(self._todo), max(2, _KEPT // size) - self._active)
+
+    def take(self, part: SentPart) -> SentPart | None:
+        """The part that was claimed with its bytes, which are taken now if it is a new one; None at the end."""
+        if part.number != _UNTAKEN:
+            return part
+        flow = self._flow
+        with flow.lock:  # so that the numbers are in the order of the bytes
+            number = self.count
+            left = LARGEST_OBJECT - flow.size
+            room = growing_part_size(number, self.part_size, self.most) if number < self.most else 0
+            spool = flow.take(min(room, left) or 1)  # where there is no room, to see whether that is the end
+            if not spool.size:
+                spool.close()
+                return None
+            if not (room and left):
+                spool.close()
+                raise InvalidRequest("it has more than the 5 TiB that an object can hold", path=self.request.path)
+            self.count += 1
+            self._kept[number] = spool
+        return SentPart(number, part.session)
+
+    def body(self, part: SentPart) -> PutRequest:
+        """The request for one part that was taken."""
+        return replace(self.request, body=self._kept[part.number])
+
+    def sent(self, part: SentPart, stored: Stored) -> int:
+        """A part is in the store, and need not be kept any more."""
+        size = super().sent(part, stored)
+        if part.number in self.digests:
+            self._kept.pop(part.number).close()
+        return size
+
+    def close(self) -> None:
+        """Let go of what is kept."""
+        while self._kept:
+            self._kept.popitem()[1].close()

@@ -12,6 +12,7 @@ import pathlib
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,8 @@ def test_what_cannot_be_read_twice_is_copied_whatever_its_size() -> None:
 
     body = as_body(Pipe(), "a")
     assert isinstance(body, Body)
-    assert body.size == len(large)
     assert [read_all_fast(body) == large, read_all_fast(body) == large] == [True, True]
+    assert body.size == len(large)
 
 
 def read_all_fast(body: bytes | memoryview | Body) -> bytes:
@@ -207,7 +208,9 @@ def test_a_copy_is_closed_with_its_body_and_without_a_warning(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "content", [None, 7, 1.5, ["a"], {"a": 1}, object(), iter(())], ids=lambda content: type(content).__name__
+    "content",
+    [None, 7, 1.5, ["a"], [b"a"], [1, 2], (b"a",), {"a": 1}, object(), range(3)],
+    ids=lambda content: type(content).__name__,
 )
 def test_what_has_no_bytes_is_refused_by_name(content: Any) -> None:
     with pytest.raises(TypeError, match=r"'dir/a': cannot upload"):
@@ -225,4 +228,30 @@ def test_text_files_are_refused_with_advice(tmp_path: Path) -> None:
             return "text"
 
     with pytest.raises(TypeError, match="binary mode"):
-        as_body(Texts(), "a")
+        read_all(as_body(Texts(), "a"))
+
+
+@pytest.mark.parametrize("block", ["text", 1, None, [1], (b"a",)], ids=lambda block: type(block).__name__)
+def test_an_iterator_of_anything_but_bytes_is_refused_when_that_comes(block: object) -> None:
+    body = as_body(iter([b"a", block]), "dir/a")
+    for _ in range(2):  # what comes after an error is no end
+        with pytest.raises(TypeError, match=r"'dir/a': .* gives .*; expected blocks of bytes"):
+            read_all(body)
+
+
+def test_a_generator_that_has_ended_is_refused_since_it_would_be_taken_for_an_empty_content() -> None:
+    blocks = (block for block in (b"a", b"b"))
+    assert read_all(as_body(blocks, "a")) == b"ab"
+    with pytest.raises(ValueError, match=r"'a': .*read to its end"):
+        as_body(blocks, "a")
+
+
+def test_blocks_that_lie_in_the_same_place_one_after_the_other_are_copied() -> None:
+    def blocks() -> Iterator[bytearray]:
+        same = bytearray(3)
+        for each in (b"abc", b"def", b"ghi"):
+            same[:] = each
+            yield same
+
+    assert read_all(as_body(blocks(), "a")) == b"abcdefghi"
+    assert read_all(as_body(iter([numpy.arange(3, dtype="u1"), b"", memoryview(b"xyz")[::2]]), "a")) == b"\0\1\2xz"

@@ -7,12 +7,14 @@ The ETag of an object is its generation, which pins it; its MD5 and CRC32C are c
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import logging
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -21,7 +23,7 @@ from urllib.parse import quote, urlencode
 
 from ...content.codecs import encoding_name
 from ...content.digests import check_checksum, checksum_of, content_md5, md5_of
-from ...content.sources import PartOf
+from ...content.sources import PartOf, blocks_of
 from ...errors import (
     AccessDenied,
     IntegrityError,
@@ -31,12 +33,13 @@ from ...errors import (
     ServerError,
     TransferError,
 )
-from ...models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
-from ...plan.parts import MIB
+from ...models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ...plan.batches import BatchSizes
+from ...plan.parts import MIB, MOST_PARTS
 from ...redact import scrub
 from ...transports import HttpRequest, HttpResponse, Transport
 from ...transports.answers import error_of, fetch_into, read_body, slice_of
-from ..base import Backend, Capabilities, Control, DirectWrites, Ticket, WriteSession
+from ..base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
 from ..conditions import Conditions, lost
 from .auth import Tokens
 
@@ -44,16 +47,25 @@ _FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncodi
 # Bytes up to which an object is sent in one request, which holds them in memory; and of each piece of a larger one.
 _AT_ONCE = 8 * MIB
 _CHUNK = 16 * MIB
+# What has another size than a multiple of that is taken as the last piece only.
+_GRAIN = 256 * 1024
 _ENCODING = "x-goog-stored-content-encoding"
 _RECEIVED = re.compile(r"bytes=0-(\d+)")
 _Resource = dict[str, Any]
+_log = logging.getLogger("cloudfiles_hypha")
 
 
 class GcsBackend(Backend):
     """The objects of one bucket."""
 
     scheme = "gs"
-    can = Capabilities(s3_etags=True, conditions=frozenset({"new", "pinned"}), lists_encodings=True)
+    can = Capabilities(
+        s3_etags=True,
+        growing=MOST_PARTS,
+        ordered_parts=True,
+        conditions=frozenset({"new", "pinned"}),
+        lists_encodings=True,
+    )
 
     def __init__(self, host: str, bucket: str, tokens: Tokens, transport: Transport) -> None:
         self._host = host
@@ -176,7 +188,7 @@ class GcsBackend(Backend):
 
     def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
         """What surrounds a batch of writes: it knows which uploads broke off."""
-        return nullcontext(_Writes(self))
+        return closing(_Writes(self))
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object."""
@@ -202,15 +214,17 @@ class GcsBackend(Backend):
         response = self._authorized.send(HttpRequest("POST", url, headers, body, once=request.conditional))
         if response.status != 200:
             raise self._refusal(response, request)
-        return _stored(response, request, digest)
+        return _stored(response, request.path, request.size, digest)
 
-    def open_upload(self, request: PutRequest, digest: str) -> str:
-        """Begin the upload of a large object; its URL, which is as good as a token for it."""
-        headers = (
+    def open_upload(self, request: PutRequest, digest: str | None) -> str:
+        """Begin the upload of a large object; its URL, which is as good as a token for it. Without a digest its size is
+        not known either."""
+        headers: tuple[tuple[str, str], ...] = (
             ("Content-Type", "application/json; charset=UTF-8"),
             ("X-Upload-Content-Type", request.content_type or "application/octet-stream"),
-            ("X-Upload-Content-Length", str(request.size)),
         )
+        if digest is not None:
+            headers = (*headers, ("X-Upload-Content-Length", str(request.size)))
         query = {"uploadType": "resumable", "name": request.path, "fields": _FIELDS, **_condition(request)}
         url = self._objects(query, upload=True)
         body = json.dumps(_resource(request, digest)).encode()
@@ -230,13 +244,40 @@ class GcsBackend(Backend):
         else:
             size = min(_CHUNK, request.size - start)
             sent, body = f"bytes {start}-{start + size - 1}/{request.size}", PartOf.cut(request.body, start, size)
-        response = self._authorized.send(HttpRequest("PUT", url, (("Content-Range", sent),), body if body else b""))
+        return self._send_piece(HttpRequest("PUT", url, (("Content-Range", sent),), body or b""), request, digest)
+
+    def send_unsized(
+        self, request: PutRequest, url: str, digest: str, start: int, body: Body | None, total: int | None
+    ) -> Stored | int:
+        """Likewise with an upload whose size is told only with its ``total``: the piece that begins at ``start``, or
+        (None) nothing."""
+        last = "" if body is None else f"{start}-{start + body.size - 1}"
+        headers: tuple[tuple[str, str], ...] = (
+            ("Content-Range", f"bytes {last or '*'}/{'*' if total is None else total}"),
+        )
+        if total is not None:
+            headers = (*headers, ("X-Goog-Hash", f"md5={digest}"))
+        sized = replace(request, body=PartOf.cut(b"", 0, total or 0))
+        return self._send_piece(HttpRequest("PUT", url, headers, body or b""), sized, digest)
+
+    def _send_piece(self, asked: HttpRequest, request: PutRequest, digest: str) -> Stored | int:
+        response = self._authorized.send(asked)
         if response.status in (200, 201):
-            return _stored(response, request, digest)
+            return _stored(response, request.path, request.size, digest)
         if response.status != 308:
             raise self._refusal(response, request)
         received = _RECEIVED.fullmatch((response.header("range") or "").strip())
         return int(received[1]) + 1 if received else 0
+
+    def cancel_upload(self, path: str, url: str) -> None:
+        """Have the store forget an upload; where that fails it does so after a week."""
+        try:
+            status = self._authorized.send(HttpRequest("DELETE", url)).status
+        except TransferError as error:
+            _log.info("%s: the unfinished upload could not be cancelled: %s", path, error)
+        else:
+            if status not in (204, 404, 410, 499):
+                _log.info("%s: the unfinished upload could not be cancelled: HTTP %d", path, status)
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
@@ -250,6 +291,22 @@ class GcsBackend(Backend):
         self._transport.close()
 
 
+class _Unsized:
+    """The state of an upload of unknown size, whose pieces come one after the other."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.size = 0  # of all pieces that are there
+        self.digest = hashlib.md5(usedforsecurity=False)  # of these
+        self.unsure = False  # whether some of the next one is there, too
+        self.stored: Stored | None = None  # once the store was told that it is complete
+
+
+@dataclass(frozen=True, slots=True)
+class _UnsizedSession(Session):
+    upload: _Unsized = field(kw_only=True, repr=False)  # whose URL is as good as a token
+
+
 class _Writes(DirectWrites):
     """The writes of one batch. An upload in pieces is one session at Google's; a further attempt goes on with it."""
 
@@ -258,14 +315,15 @@ class _Writes(DirectWrites):
         self.put = self._put
         self._backend = backend
         self._begun: dict[str, tuple[str, str]] = {}  # by path: the session's URL, and the MD5 it was told of
-        self._lock = Lock()  # guards the one above
+        self._unsized: dict[str, str] = {}  # by path: the URL of an upload of unknown size
+        self._lock = Lock()  # guards the two above
         # emulators may not look at conditions
         self._conditions = Conditions(partial(backend.head, ticket=None), heeds=backend.genuine)
 
     def _put(self, request: PutRequest, ticket: Ticket) -> Stored:
-        return self._conditions.put(request, self._send) if request.conditional else self._send(request)
+        return self._conditions.put(request, self._store) if request.conditional else self._store(request)
 
-    def _send(self, request: PutRequest) -> Stored:
+    def _store(self, request: PutRequest) -> Stored:
         if request.size <= _AT_ONCE:
             return self._backend.put_at_once(request)
         with self._lock:
@@ -287,6 +345,64 @@ class _Writes(DirectWrites):
                 raise ServerError("the store takes no more of the upload, and does not say why", path=request.path)
         return at
 
+    def sizes(self) -> BatchSizes:
+        """How many uploads in parts are begun before they go on."""
+        return BatchSizes(first=4, limit=100)
+
+    def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
+        """Begin an upload of unknown size."""
+        url = control.retry(lambda: self._backend.open_upload(request, None))
+        with self._lock:
+            self._unsized[request.path] = url
+        return _UnsizedSession("", (), upload=_Unsized(url))
+
+    def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
+        """Send the next piece, or what is missing of it. Its size tells whether it can only be the last one."""
+        upload = _ours(session)
+        end = upload.size + request.size
+        digest = upload.digest.copy()
+        for block in blocks_of(request.body):
+            digest.update(block)
+        send = partial(self._send, request, upload, content_md5(digest), end if request.size % _GRAIN else None)
+        at: Stored | int = send(None) if upload.unsure else upload.size
+        while isinstance(at, int) and at < end:
+            if at < upload.size:
+                raise StaleTicket("the store has lost a piece of it", path=request.path)
+            upload.unsure = True
+            before, at = at, send(at)
+            if isinstance(at, int) and at <= before:
+                raise ServerError("the store takes no more of the upload, and does not say why", path=request.path)
+        upload.stored = at if isinstance(at, Stored) else None
+        upload.size, upload.digest, upload.unsure = end, digest, False
+        return Stored(request.size, None, "md5", digest.hexdigest())
+
+    def _send(
+        self, request: PutRequest, upload: _Unsized, digest: str, total: int | None, at: int | None
+    ) -> Stored | int:
+        """Send the rest of a piece, from ``at`` on, or (None) ask what is there."""
+        rest = None
+        if at is not None:
+            rest = PartOf.cut(request.body, at - upload.size, upload.size + request.size - at)
+        try:
+            return self._backend.send_unsized(request, upload.url, digest, at or 0, rest, total)
+        except ObjectNotFound as error:
+            raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
+
+    def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
+        """Say that the upload is complete, if the last piece has not said so."""
+        upload = _ours(session)
+
+        def attempt() -> Stored:
+            found = upload.stored
+            if found is None:
+                answer = self._send(request, upload, content_md5(upload.digest), upload.size, None)
+                if isinstance(answer, int):
+                    raise ServerError(f"the store has {answer} of {upload.size} bytes", path=request.path)
+                found = answer
+            return found
+
+        return control.retry(attempt)
+
     def _forget(self, path: str) -> None:
         with self._lock:
             self._begun.pop(path, None)
@@ -294,10 +410,27 @@ class _Writes(DirectWrites):
     def failed(self, path: str) -> None:
         """The session is left to expire, after a week; what was sent in it is no object."""
         self._forget(path)
+        with self._lock:
+            url = self._unsized.pop(path, None)
+        if url is not None:  # nobody can go on with it
+            self._backend.cancel_upload(path, url)
 
     def succeeded(self, path: str) -> None:
         """There is nothing to go on with."""
         self._forget(path)
+        with self._lock:
+            self._unsized.pop(path, None)
+
+    def close(self) -> None:
+        """The batch is over, or was given up."""
+        for path in [*self._unsized]:
+            self.failed(path)
+
+
+def _ours(session: Session) -> _Unsized:
+    if not isinstance(session, _UnsizedSession):
+        raise TypeError(f"{session!r} is not of this backend")
+    return session.upload
 
 
 class _Authorized:
@@ -424,7 +557,7 @@ def _check_modified(request: GetRequest, info: ObjectInfo) -> None:
         raise NotModified("not sent: it is here already", path=request.path)
 
 
-def _resource(request: PutRequest, digest: str) -> _Resource:
+def _resource(request: PutRequest, digest: str | None) -> _Resource:
     """What is to be kept with an object. The store refuses bytes that do not have this MD5."""
     wanted = {
         "name": request.path,
@@ -444,11 +577,11 @@ def _condition(request: PutRequest) -> dict[str, str]:
     return {} if expected is None else {"ifGenerationMatch": expected}
 
 
-def _stored(response: HttpResponse, request: PutRequest, digest: str) -> Stored:
-    item = _parse(response, request.path)
-    if item.get("md5Hash") != digest or str(item.get("size")) != str(request.size):
-        raise IntegrityError("what was stored is not what was sent, by its size or MD5", path=request.path)
-    return Stored(request.size, str(item.get("generation") or "") or None, "md5", _hex(digest))
+def _stored(response: HttpResponse, path: str, size: int, digest: str) -> Stored:
+    item = _parse(response, path)
+    if item.get("md5Hash") != digest or str(item.get("size")) != str(size):
+        raise IntegrityError("what was stored is not what was sent, by its size or MD5", path=path)
+    return Stored(size, str(item.get("generation") or "") or None, "md5", _hex(digest))
 
 
 def _content(request: PutRequest) -> bytes | memoryview:

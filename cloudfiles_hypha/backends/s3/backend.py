@@ -28,7 +28,7 @@ from ...errors import (
 from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ...paths import Location, quote_path
 from ...plan.batches import BatchSizes
-from ...plan.parts import MIB, part_count, upload_part_size
+from ...plan.parts import MIB, MOST_PARTS, part_count, upload_part_size
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
 from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
@@ -63,6 +63,7 @@ class S3Backend(Backend):
     can = Capabilities(
         multipart=True,
         described_parts=True,
+        growing=MOST_PARTS,
         deletes_many=True,
         copies=True,
         s3_etags=True,
@@ -241,6 +242,7 @@ class S3Writes(DirectWrites):
         self._send = backend.sender.send
         self._journals: dict[str, Journal] = {}  # by path, of uploads that have not ended
         self._sessions: dict[str, str] = {}
+        self._streams: set[str] = set()  # paths of uploads that nobody can go on with
         self._errors: dict[str, TransferError] = {}  # the latest of each
         self._gone: set[str] = set()  # removed along with others
         # not every store but Amazon's looks at conditions
@@ -297,7 +299,7 @@ class S3Writes(DirectWrites):
             journal = self._journals[path] = self._backend.journal(path)
         known = journal.read() if journal.acquire() else None
         if known is not None:
-            there = self._there(path, known.upload, control) if known.fits(wanted) else None
+            there = self._there(path, known.upload, control) if wanted.count and known.fits(wanted) else None
             if there is not None:
                 _log.info("%s: going on with an upload: %d of %d parts are there", path, len(there), wanted.count)
                 self._sessions[path] = known.upload
@@ -315,6 +317,11 @@ class S3Writes(DirectWrites):
         journal.write(replace(wanted, upload=upload))
         self._sessions[path] = upload
         return PartsSession(upload, ())
+
+    def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
+        """Begin a multipart upload that is noted only to be aborted."""
+        self._streams.add(request.path)
+        return self.open_parts(request, 0, lifetime, control)
 
     def _there(self, path: str, upload: str, control: Control) -> dict[int, str] | None:
         """The MD5s of the parts that the store has; None if it has forgotten the upload, or will not say."""
@@ -470,17 +477,28 @@ class S3Writes(DirectWrites):
     def failed(self, path: str) -> None:
         """What the store has refused is aborted; what could not be sent stays there, for the next attempt."""
         error, upload = self._errors.get(path), self._sessions.get(path)
-        if upload is not None and error is not None and not (error.retryable or isinstance(error, Cancelled)):
+        if path in self._streams:
+            self._abandon(path)
+        elif upload is not None and error is not None and not (error.retryable or isinstance(error, Cancelled)):
             self._abort(path, upload)
             self._end(path)
 
-    def _abort(self, path: str, upload: str) -> None:
+    def _abort(self, path: str, upload: str) -> bool:
         try:
             self._send(HttpRequest("DELETE", f"{_url(path)}?{canonical_query({'uploadId': upload})}"))
         except ObjectNotFound:
-            return
+            return True
         except TransferError as error:
             _log.warning("%s: the unfinished upload %s could not be aborted, and stays: %s", path, upload, error)
+            return False
+        return True
+
+    def _abandon(self, path: str) -> None:
+        """Abort an upload whose content is gone; what cannot be aborted stays noted, for the next one to this name."""
+        self._streams.discard(path)
+        upload = self._sessions.get(path)
+        if upload is not None and self._abort(path, upload):
+            self._end(path)
 
     def _end(self, path: str) -> None:
         journal = self._journals.pop(path, None)
@@ -490,6 +508,8 @@ class S3Writes(DirectWrites):
 
     def leave(self) -> None:
         """Let others upload what was not completed here."""
+        for path in [*self._streams]:
+            self._abandon(path)
         for journal in self._journals.values():
             journal.leave()
 
