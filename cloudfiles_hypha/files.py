@@ -388,7 +388,9 @@ class ArtifactFiles:
         """Store one file, and on Hypha commit it (unless the artifact is already staged).
 
         ``content`` is bytes or anything with a buffer, text (stored as UTF-8), an open binary file (from where
-        it stands; also a pipe), or a ``Path``. Overwrites. Raises if it fails.
+        it stands; also a pipe), a ``Path``, or an iterator (a generator, say) of blocks of bytes, which is read in this
+        thread while it is sent. Overwrites. Raises if it fails; what an iterator raises is raised as it is, and then
+        nothing is stored.
 
         ``overwrite="never"`` stores it only if there is nothing of this name, else it is an ``ObjectExists``, which is
         a ``FileExistsError``. ``if_match`` is an ETag, as results have it: it is stored only if what is there has that,
@@ -430,7 +432,8 @@ class ArtifactFiles:
         ``files`` gives ``(path, content)`` pairs or dicts with ``path`` and ``content`` (and ``content_type``,
         ``cache_control``, ``content_encoding``, ``compress``, ``compression_level``, ``overwrite``, ``if_match``,
         ``tags``, which override the call's; the last but one is ``put``'s); results of ``get`` fit too, and keep the
-        encoding that they were stored with.
+        encoding that they were stored with. Contents are what ``put`` takes; an iterator of blocks that raises fails
+        its file only.
         A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
         left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
         so far stays staged: ``commit()`` or ``discard()`` it.

@@ -44,7 +44,7 @@ class Store:
 
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, int]] = {}
-        self.sessions: dict[str, tuple[str, int, bytearray]] = {}
+        self.sessions: dict[str, tuple[str, int | None, bytearray]] = {}
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
         self.token: str | None = None  # what has to be shown
         self.generation = 1000
@@ -151,15 +151,21 @@ class Handler(BaseHTTPRequestHandler):
                 name = json.loads(described.partition(b"\r\n\r\n")[2])["name"]
                 return self.stored(name, content.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n"))
             number = str(len(store.sessions))
-            size = int(self.headers["X-Upload-Content-Length"])
-            store.sessions[number] = (query["name"], size, bytearray())
+            told = self.headers["X-Upload-Content-Length"]
+            store.sessions[number] = (query["name"], int(told) if told else None, bytearray())
             host = store.location or f"http://{self.headers['Host']}"
             return self.answer(200, Location=f"{host}{self.path}&upload_id={number}")
         if query["upload_id"] not in store.sessions:
             return self.answer(404)
+        if self.command == "DELETE":
+            del store.sessions[query["upload_id"]]
+            return self.answer(499)
         name, size, kept = store.sessions[query["upload_id"]]
+        sent, _, total = self.headers["Content-Range"].removeprefix("bytes ").partition("/")
+        size = int(total) if total != "*" else None
+        assert size is not None or len(body) % (256 * 1024) == 0
         if body:
-            start = int(self.headers["Content-Range"].removeprefix("bytes ").partition("-")[0])
+            start = int(sent.partition("-")[0])
             assert start == len(kept)
             if store.drop_chunks and store.drop_chunks[0] == start // (16 * MIB):
                 store.drop_chunks.pop(0)
@@ -338,6 +344,52 @@ def test_an_upload_that_breaks_off_goes_on_where_it_was(store: Store, cf: Artifa
         "*",
         f"{24 * MIB}-{40 * MIB - 1}",
     ]
+
+
+def streamed(content: bytes, size: int = 999_999) -> Iterator[bytes]:
+    return (content[start : start + size] for start in range(0, len(content), size))
+
+
+@pytest.mark.parametrize("rest", [5, 0], ids=["with a rest", "of whole pieces"])
+def test_what_has_no_known_length_goes_in_pieces_and_its_size_and_md5_are_told_at_the_end(
+    store: Store, cf: ArtifactFiles, rest: int
+) -> None:
+    content = os.urandom(64 * MIB + 2 * MIB + rest)
+    store.drop_chunks = [1]
+    result = cf.put("a", streamed(content))
+    assert store.objects["a"][0] == content
+    assert (result["size"], result["verified"], result["etag"]) == (len(content), "md5", str(store.generation))
+    asked = [headers for method, _, headers in store.seen if method == "PUT"]
+    assert [headers["content-range"].removeprefix("bytes ") for headers in asked] == [
+        f"0-{16 * MIB - 1}/*",
+        f"{16 * MIB}-{33 * MIB - 1}/*",  # of which half was kept
+        "*/*",
+        f"{24 * MIB}-{33 * MIB - 1}/*",
+        f"{33 * MIB}-{50 * MIB - 1}/*",
+        f"{50 * MIB}-{66 * MIB + 4}/{66 * MIB + 5}" if rest else f"{50 * MIB}-{66 * MIB - 1}/*",
+        *([] if rest else [f"*/{66 * MIB}"]),
+    ]
+    md5 = f"md5={b64(hashlib.md5(content).digest())}"
+    assert [headers.get("x-goog-hash") for headers in asked] == [None] * (len(asked) - 1) + [md5]
+
+
+def test_a_stream_that_breaks_off_is_cancelled(store: Store, cf: ArtifactFiles) -> None:
+    def broken() -> Iterator[bytes]:
+        yield bytes(65 * MIB)
+        yield bytes(16 * MIB)
+        raise ZeroDivisionError
+
+    store.put("a", b"as it was")
+    with pytest.raises(ZeroDivisionError):
+        cf.put("a", broken())
+    assert store.objects["a"][0] == b"as it was"
+    assert store.sessions == {}
+
+
+def test_a_stream_of_which_something_else_was_stored_is_an_error(store: Store, cf: ArtifactFiles) -> None:
+    store.lie = b"damaged"
+    with pytest.raises(IntegrityError, match="not what was sent"):
+        cf.put("a", streamed(bytes(65 * MIB), 8 * MIB))
 
 
 def test_what_was_stored_wrongly_is_an_error(store: Store, cf: ArtifactFiles) -> None:

@@ -17,6 +17,7 @@ from cloudfiles_hypha.plan.parts import (
     MIB,
     MOST_PARTS,
     SMALLEST_PART,
+    growing_part_size,
     likely_part_sizes,
     part_count,
     upload_part_size,
@@ -311,6 +312,30 @@ def test_what_s3_cannot_hold_is_refused() -> None:
     for size, preferred in [(LARGEST_OBJECT + 1, 16 * MIB), (-1, 16 * MIB), (1, 5 * MIB - 1), (1, LARGEST_PART + 1)]:
         with pytest.raises(ValueError, match="5"):
             upload_part_size(size, preferred)
+
+
+@pytest.mark.parametrize("most", [MOST_PARTS, 2_500])
+@pytest.mark.parametrize("first", [SMALLEST_PART, 16 * MIB, 16 * MIB + 1, 4 * 1024 * MIB, LARGEST_PART])
+def test_parts_of_what_has_no_known_length_grow_until_they_can_hold_the_largest_object(first: int, most: int) -> None:
+    sizes = [growing_part_size(number, first, most) for number in range(most)]
+    assert sizes == sorted(sizes)
+    assert first <= sizes[0] < first + MIB
+    assert sizes[-1] <= LARGEST_PART
+    assert all(size % MIB == 0 for size in sizes)  # as Google's store wants them
+    assert sum(sizes) >= LARGEST_OBJECT
+
+
+def test_the_first_parts_are_about_as_small_as_asked_and_the_last_ones_no_larger_than_they_have_to_be() -> None:
+    sizes = [growing_part_size(number) for number in range(MOST_PARTS)]
+    assert sizes[0] == 16 * MIB
+    assert sizes[100] <= 27 * MIB
+    assert sizes[-1] <= 1.1 * 1024 * MIB
+
+
+@pytest.mark.parametrize("number", [-1, MOST_PARTS])
+def test_a_part_too_many_is_refused(number: int) -> None:
+    with pytest.raises(ValueError, match="at most 10000"):
+        growing_part_size(number)
 
 
 @given(st.integers(1, 200), st.integers(2, 10_000), st.integers(1, MIB))

@@ -111,9 +111,12 @@ def empty(server: S3Server) -> Iterator[None]:
 
 
 def killed(server: S3Server, local: Path, enough: int) -> None:
-    arguments = json.dumps([server.cloudpath("uploads"), server.secrets, str(local), KEY, PART, enough])
+    run_and_be_killed(_VICTIM, [server.cloudpath("uploads"), server.secrets, str(local), KEY, PART, enough])
+
+
+def run_and_be_killed(script: str, arguments: list[Any]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", _VICTIM, arguments]
+    command = [sys.executable, "-c", script, json.dumps(arguments)]
     child = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=50, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr
 
@@ -192,6 +195,33 @@ def test_a_note_that_was_cut_off_counts_for_nothing(server: S3Server, local: Pat
         assert cf.get(KEY) == local.read_bytes()
     assert notes() == []
     assert unfinished(server) == 1  # nobody knows whose it is
+
+
+_STREAMER = """
+import json, os, signal, sys
+from cloudfiles_hypha import ArtifactFiles
+cloudpath, secrets, key, part = json.loads(sys.argv[1])
+def blocks():
+    for _ in range(6):
+        yield bytes(part)
+    os.kill(os.getpid(), signal.SIGKILL)
+ArtifactFiles(cloudpath, secrets=secrets, num_threads=2, multipart_threshold=part, part_size=part).put(key, blocks())
+"""
+
+
+def test_what_a_killed_stream_has_left_is_aborted_by_the_next_upload_to_its_name_and_never_gone_on_with(
+    server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_and_be_killed(_STREAMER, [server.cloudpath("uploads"), server.secrets, KEY, PART])
+    assert unfinished(server) == len(notes()) == 1
+    with client(server) as cf:
+        sent = Sent(cf, monkeypatch)
+        content = [bytes(PART)] * 2 + [b"another end"]
+        assert cf.put(KEY, iter(content))["verified"] == "etag-parts"
+        assert cf.get(KEY) == b"".join(content)
+    assert (sent.begun, sent.parts) == (1, 2)
+    assert unfinished(server) == 0
+    assert notes() == []
 
 
 def test_two_uploads_to_one_name_at_the_same_time_do_not_share_parts(server: S3Server, local: Path) -> None:
