@@ -1826,10 +1826,6 @@ def test_files_that_go_from_store_to_store_keep_every_byte_type_and_encoding(
             place.close()
 
 
-README = Path(__file__).with_name("README.md")
-_BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
-
-
 # -- other ways, other stores of a server ---------------------------------------------------------------------------
 
 
@@ -1916,6 +1912,10 @@ def test_an_artifact_in_git_is_read_and_its_writes_are_refused_before_anything_i
             with pytest.raises(InvalidRequest, match=f"{artifact}.*kept in git.*with git, at http"):
                 write()
     assert not {"edit", "put_file", "remove_file", "commit"} & set(recorder.counts)
+
+
+README = Path(__file__).with_name("README.md")
+_BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.skipif(not README.exists(), reason="there is no README yet")
