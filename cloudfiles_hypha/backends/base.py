@@ -189,6 +189,8 @@ class Capabilities:
     """``list`` and ``scan`` give names in the order of their code points, whatever folders they are in."""
     copies: bool = False
     """Objects may be copied without their bytes passing through here; see ``Backend.copy``."""
+    reads_cheaply: bool = False
+    """An object is read as fast as a file, so that it can be compared with one where digests cannot be."""
     lists_encodings: bool = False
     """``scan`` tells what an object is encoded with."""
     folds: bool = False

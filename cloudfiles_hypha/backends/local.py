@@ -102,6 +102,7 @@ class LocalBackend(Backend):
         flows=True,
         conditions=frozenset({"new"}),
         lists_encodings=True,
+        reads_cheaply=True,
     )
 
     def __init__(self, folder: str, settings: Settings) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
+from typing import IO
 
 from ..content.codecs import MAX_SIZE_ON_DISK, decompress_blocks
 from ..engine.outcomes import Done
@@ -36,30 +37,11 @@ class Head(Task[Result]):
 
 
 class Compare(Task[Verdict]):
-    """Whether a local file has the content of one object."""
+    """Whether a local file has the content of one object; read to be compared where no digest is, if that is cheap."""
 
-    __slots__ = ("_has",)
+    __slots__ = ("_file", "_has")
 
     heavy = True  # digesting keeps a core busy
-
-    def __init__(
-        self, context: Context, index: int, name: str, path: str, has: Callable[[ObjectInfo], bool | None]
-    ) -> None:
-        super().__init__(context, index, name, path)
-        self._has = has
-
-    def work(self, run: Run) -> Done[Verdict]:
-        info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))
-        return Done(((self.index, self._has(info)),))
-
-    def give_up(self, error: Exception) -> Done[Verdict]:
-        return Done(((self.index, error),))
-
-
-class CompareContent(Compare):
-    """Likewise; of an object that is encoded the content is what it is decoded to, so that is fetched."""
-
-    __slots__ = ("_file",)
 
     def __init__(
         self,
@@ -70,25 +52,72 @@ class CompareContent(Compare):
         has: Callable[[ObjectInfo], bool | None],
         file: str,
     ) -> None:
-        super().__init__(context, index, name, path, has)
+        super().__init__(context, index, name, path)
+        self._has = has
         self._file = file
 
     def work(self, run: Run) -> Done[Verdict]:
-        backend = self.context.backend
-        info = self.attempt(run, partial(backend.head, self.path, self.ticket))
+        info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))
+        return Done(((self.index, self._verdict(run, info)),))
+
+    def _verdict(self, run: Run, info: ObjectInfo) -> bool | None:
+        verdict = self._has(info)
+        if verdict is None and self.context.backend.can.reads_cheaply:
+            return self.attempt(run, partial(self._equal, run, info))
+        return verdict
+
+    def _equal(self, run: Run, info: ObjectInfo) -> bool:
+        """Whether the stored bytes, all of one version, are the file's."""
+        with open(self._file, "rb") as file:
+            try:
+                self.context.backend.get(GetRequest(self.path, pinned=info.etag), self.ticket, _Comparing(file, run))
+            except _Differ:
+                return False
+            return not file.read(1)
+
+    def give_up(self, error: Exception) -> Done[Verdict]:
+        return Done(((self.index, error),))
+
+
+class CompareContent(Compare):
+    """Likewise; of an object that is encoded the content is what it is decoded to, so that is fetched."""
+
+    __slots__ = ()
+
+    def _verdict(self, run: Run, info: ObjectInfo) -> bool | None:
         if info.compress is None:
-            return Done(((self.index, self._has(info)),))
+            return super()._verdict(run, info)
+        backend = self.context.backend
         spool, fetched = self.attempt(run, partial(stored_copy, backend, GetRequest(self.path), self.ticket))
         try:
             decoded = decompress_blocks(spool.blocks(), fetched.compress, MAX_SIZE_ON_DISK, self.name)
-            return Done(((self.index, self._equals(decoded, run)),))
+            with open(self._file, "rb") as file:
+                comparing = _Comparing(file, run)
+                for block in decoded:
+                    comparing.write(block)
+                return not file.read(1)
+        except _Differ:
+            return False
         finally:
             spool.close()
 
-    def _equals(self, blocks: Iterable[bytes], run: Run) -> bool:
-        with open(self._file, "rb") as file:
-            for block in blocks:
-                run.check()
-                if file.read(len(block)) != block:
-                    return False
-            return not file.read(1)
+
+class _Differ(Exception):
+    """The bytes are not those of the file."""
+
+
+class _Comparing:
+    """A sink that compares what comes with a file, and keeps nothing."""
+
+    def __init__(self, file: IO[bytes], run: Run) -> None:
+        self._file = file
+        self._run = run
+
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        """Bytes are about to come."""
+
+    def write(self, block: bytes) -> None:
+        """The next bytes."""
+        self._run.check()
+        if self._file.read(len(block)) != block:
+            raise _Differ

@@ -296,7 +296,7 @@ def _filled(entry: Entry | None, told: Mapping[str, ObjectInfo | Exception]) -> 
     info = told[entry.path]
     if isinstance(info, Exception):
         raise info
-    return entry._replace(size=info.size, etag=info.etag, digest=info.digest)
+    return entry._replace(size=info.size, etag=info.etag, digest=info.digest, encoding=info.compress or "")
 
 
 def _path(entry: Entry) -> str:

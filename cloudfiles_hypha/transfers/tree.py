@@ -294,7 +294,7 @@ class Trees:
         context = self._batches.context(backend=backend)
         has = partial(Entry.has, s3_etags=backend.can.s3_etags, codec=codec, level=level)
         tasks = [
-            Compare(context, number, entry.name, self._prefix + entry.name, partial(has, entry))
+            Compare(context, number, entry.name, self._prefix + entry.name, partial(has, entry), entry.path)
             for number, entry in enumerate(entries)
         ]
         resolver = backend.reading(silent=True) if backend.can.batched else None

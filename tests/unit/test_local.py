@@ -932,6 +932,41 @@ def test_folders_are_uploaded_downloaded_and_verified(store: Path, tmp_path: Pat
     assert (comparison["different"], comparison["missing"], comparison["extra"]) == (["a"], [], [])
 
 
+def test_files_of_the_same_size_are_told_apart_by_their_bytes(store: Path, tmp_path: Path, cf: ArtifactFiles) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    large = os.urandom(3 * MIB)
+    for name, content in {"a": b"equal", "b": b"other", "c": large, "d": large, "e": b"", "f": b"shorter"}.items():
+        (source / name).write_bytes(content)
+    cf.puts([("a", b"equal"), ("c", large), ("d", large[:-1] + b"?"), ("e", b""), ("f", b"longer!!")])
+    cf.put("b", b"rehto")
+    os.utime(store / "b", (2e9, 2e9))
+    comparison = cf.verify(source)
+    assert (comparison["equal"], comparison["same_size"]) == (["a", "c", "e"], [])
+    assert (comparison["different"], comparison["errors"]) == (["b", "d", "f"], {})
+    before = {name: (store / name).stat().st_ino for name in "ace"}
+    assert {result["path"]: result["skipped"] for result in cf.upload(source)} == {
+        name: name in "ace" for name in "abcdef"
+    }
+    assert {name: (store / name).stat().st_ino for name in "ace"} == before
+    assert cf.verify(source)["equal"] == [*"abcdef"]
+
+
+def test_a_file_that_cannot_be_read_is_not_compared(
+    tmp_path: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_bytes(b"1")
+    cf.put("a", b"1")
+
+    def fail(*args: Any) -> Any:
+        raise AccessDenied("not this one", path="a")
+
+    monkeypatch.setattr(local.LocalBackend, "get", fail)
+    comparison = cf.verify(tmp_path / "source")
+    assert (comparison["equal"], [*comparison["errors"]]) == ([], ["a"])
+
+
 def test_downloading_onto_itself_is_harmless(store: Path, cf: ArtifactFiles) -> None:
     cf.put("a", b"1")
     cf.download("", store)

@@ -131,6 +131,14 @@ def test_equal_bytes_that_are_encoded_otherwise_are_different(
         assert place.get(list(source), return_dict=True) == {"a": b"text", "b": b"text", "c": stored}
 
 
+def test_encodings_are_compared_where_digests_are_asked_for(hypha: FakeHypha) -> None:
+    source = memory()
+    source.put("a", b"same bytes", content_encoding="gzip")
+    with connect(hypha, "ws/a", create=True) as cf:
+        cf.put("a", b"same bytes")
+        assert [step.compared for step in sync(source, cf, compare="digest", dry_run=True).plan] == ["encoding"]
+
+
 def test_what_is_left_out_is_neither_copied_nor_removed() -> None:
     source, target = memory(FILES), memory({"keep.log": b"", "gone": b""})
     sync(source, target, delete=True, include=["a/*", "gone", "*.log"], exclude="*.log")
