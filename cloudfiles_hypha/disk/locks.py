@@ -24,6 +24,16 @@ else:
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.05
 
 
+def lock(descriptor: int, *, exclusive: bool = True) -> bool:
+    """Lock an open file until it is closed, without waiting; False if somebody else has it. Only where locks are
+    ``AVAILABLE``; ``OSError`` on a file system without."""
+    try:
+        flock(descriptor, (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class FileLocks:
     """Locks in one folder; ``patience`` is how many seconds to wait for one."""
 
@@ -49,13 +59,8 @@ class FileLocks:
     def _take(self, descriptor: int, name: str, *, exclusive: bool) -> None:
         deadline = time.monotonic() + self._patience
         pause = _FIRST_LOOK
-        while True:
-            try:
-                return flock(descriptor, (LOCK_EX if exclusive else LOCK_SH) | LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TransferTimeout(
-                        f"another process has had the lock in {self._folder!r} for {self._patience:g} s"
-                    ) from None
+        while not lock(descriptor, exclusive=exclusive):
+            if time.monotonic() > deadline:
+                raise TransferTimeout(f"another process has had the lock in {self._folder!r} for {self._patience:g} s")
             time.sleep(pause)
             pause = min(2 * pause, _LAST_LOOK)

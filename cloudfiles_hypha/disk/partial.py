@@ -26,6 +26,7 @@ from threading import Lock
 from typing import Any
 
 from ..plan.ranges import Spans
+from .locks import AVAILABLE, lock
 
 _FORMAT = 1
 _BLOCK = 1024 * 1024
@@ -122,8 +123,9 @@ class PartialFile:
         """A descriptor of the journal, locked, and made if need be; -1 if somebody else has it."""
         journal = os.open(self._known_journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY | exclusive, 0o600)
         try:
-            # whoever locked it before this may have removed it since, and a third have made another
-            if _lock_file(journal) and _is_at(journal, self._known_journal):
+            # Windows does not let two processes open it in the first place; elsewhere whoever locked it before this may
+            # have removed it since, and a third have made another
+            if (not AVAILABLE or lock(journal)) and _is_at(journal, self._known_journal):
                 return journal
         except OSError:  # a disk without locks: there nobody owns anything
             if exclusive:
@@ -320,16 +322,3 @@ def _boot() -> str:
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
-
-
-def _lock_file(descriptor: int) -> bool:
-    """Whether this process is the one that has the file; it is until the file is closed. ``OSError`` without locks."""
-    try:
-        import fcntl
-    except ImportError:  # Windows does not let two processes open it in the first place
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -122,7 +122,7 @@ def test_two_at_one_target_do_not_disturb_each_other(target: Path) -> None:
 def test_another_that_comes_before_a_new_file_is_locked_gets_a_file_of_its_own(
     target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock = partial._lock_file
+    lock = partial.lock
     others: list[PartialFile] = []
 
     def lock_late(descriptor: int) -> bool:
@@ -132,7 +132,7 @@ def test_another_that_comes_before_a_new_file_is_locked_gets_a_file_of_its_own(
             others[0].create(SIZE, "tag", resumable=True)
         return lock(descriptor)
 
-    monkeypatch.setattr(partial, "_lock_file", lock_late)
+    monkeypatch.setattr(partial, "lock", lock_late)
     first = begun(target)
     (second,) = others
     second.write(0, [b"2"])
@@ -195,7 +195,7 @@ def test_a_disk_without_locks_will_do(target: Path, monkeypatch: pytest.MonkeyPa
     def refused(descriptor: int) -> bool:
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr(partial, "_lock_file", refused)
+    monkeypatch.setattr(partial, "lock", refused)
     for end in (PartialFile.publish, PartialFile.leave):
         end(begun(target))
         assert hidden(target) == []
