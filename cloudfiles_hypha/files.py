@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from . import backends
@@ -1085,22 +1085,59 @@ class ArtifactFiles:
         return SubtreeSize(files, size)
 
     @overload
-    def list(self, prefix: str = ..., flat: bool = ..., *, size: Literal[False] = ...) -> Iterator[str]: ...
+    def list(
+        self, prefix: str = ..., flat: bool = ..., *, size: Literal[False] = ..., start_after: str | None = ...
+    ) -> Iterator[str]: ...
     @overload
-    def list(self, prefix: str = ..., flat: bool = ..., *, size: Literal[True]) -> Iterator[tuple[str, int | None]]: ...
-    def list(self, prefix: str = "", flat: bool = False, *, size: bool = False) -> Iterator[Any]:
+    def list(
+        self, prefix: str = ..., flat: bool = ..., *, size: Literal[True], start_after: str | None = ...
+    ) -> Iterator[tuple[str, int | None]]: ...
+    def list(
+        self, prefix: str = "", flat: bool = False, *, size: bool = False, start_after: str | None = None
+    ) -> Iterator[Any]:
         """Yield the paths that begin with ``prefix``, which need not be a folder.
 
         With ``flat`` only one level is listed, and folders appear once, with a slash at the end. With ``size`` it
         yields pairs of a path and its bytes (None for a folder), which most stores tell in the listing itself. Either
-        everything is listed or an error is raised. A web server can be listed where it has pages of its folders
-        (nginx, Apache, rclone).
+        everything is listed or an error is raised. A web server can be listed where it has pages of its folders (nginx,
+        Apache, rclone).
+
+        ``start_after`` goes on behind a path that was listed before, whether or not it is still there. That takes a
+        store which lists in the order of names, as most do; another one is an error then, as soon as that shows.
         """
         if not isinstance(prefix, str):
             raise TypeError(f"prefix is a string, not {type(prefix).__name__}")
         if prefix.startswith("/") or ".." in prefix.split("/"):
             raise ValueError(f"prefix={prefix!r}: must not begin with a slash or contain '..'")
-        return self._list_sizes(prefix, flat) if size else self._list(prefix, flat)
+        if start_after is None:
+            return self._list_sizes(prefix, flat) if size else self._list(prefix, flat)
+        if flat:
+            raise ValueError("start_after= goes on with a listing of all levels, not with flat=True")
+        if not isinstance(start_after, str):
+            raise TypeError(f"start_after is a path, not {type(start_after).__name__}")
+        listed = self._list_after(prefix, start_after, size)
+        return self._with_sizes(listed) if size else (name for name, _ in listed)
+
+    def _list_after(self, prefix: str, start_after: str, size: bool) -> Iterator[tuple[str, int | None]]:
+        skip, last, before = len(self._prefix), self._prefix + start_after, ""
+        below, control = self._prefix + prefix, self._control()
+        asked = self._backend.scan_after(below, last, control=control)
+        first = None if asked is None else next(asked, None)
+        if first is not None and first.path < last:
+            asked = None  # it goes by another order, or knows of no such thing: all of its listing tells which
+        if asked is not None:
+            found = ((info.path, info.size) for info in chain((first,) if first is not None else (), asked))
+        elif size:
+            found = ((info.path, info.size) for info in self._backend.scan(below, control=control))
+        else:
+            found = ((path, None) for path in self._backend.list(below, flat=False, control=control))
+        for path, known in found:
+            # what comes after start_after by another order may have been left out then, or be left out now
+            if path <= before:
+                raise TransferError("the store does not list in the order of names, so there is no going on", path=path)
+            before = path
+            if path > last:
+                yield path[skip:], known
 
     def _list(self, prefix: str, flat: bool) -> Iterator[str]:
         skip = len(self._prefix)
@@ -1115,6 +1152,10 @@ class ArtifactFiles:
         else:
             found = self._backend.scan(self._prefix + prefix, control=self._control())
             listed = ((info.path[skip:], info.size) for info in found)
+        return self._with_sizes(listed)
+
+    def _with_sizes(self, listed: Iterator[tuple[str, int | None]]) -> Iterator[tuple[str, int | None]]:
+        """What a listing gives no size of is asked for."""
         while several := [*islice(listed, _ASKED_TOGETHER)]:
             unknown = [name for name, known in several if known is None and not name.endswith("/")]
             sizes = self.size(unknown) if unknown else {}

@@ -248,6 +248,10 @@ class Backend:
         for path in self.list(prefix, flat=False, control=control):
             yield ObjectInfo(path)
 
+    def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo] | None:
+        """Like ``scan``, without names that come before ``name``, where the store can be asked so; else None."""
+        return None
+
     def as_written(self, control: Control) -> Backend:
         """The backend that reads what a write would overwrite."""
         return self

@@ -489,6 +489,15 @@ class ListingContract(ReadingContract):
         place.fill(dict.fromkeys(self.odd_names, b"x"))
         assert sorted(cf) == sorted(self.odd_names)
 
+    @pytest.mark.parametrize("prefix", ["", "b/"])
+    def test_a_listing_goes_on_behind_any_name(self, place: Place, cf: ArtifactFiles, prefix: str) -> None:
+        place.fill(dict.fromkeys(self.FILES, b"x"))
+        names = sorted(cf.list(prefix))
+        for number, name in enumerate(names):
+            assert [*cf.list(prefix, start_after=name)] == names[number + 1 :]
+            assert [*cf.list(prefix, start_after=f"{name}!", size=True)] == [(each, 1) for each in names[number + 1 :]]
+        assert [*cf.list(prefix, start_after="")] == names
+
     def test_isdir_tells_folders_from_files(self, place: Place, cf: ArtifactFiles) -> None:
         place.fill(dict.fromkeys(self.FILES, b"x"))
         assert cf.isdir("b")

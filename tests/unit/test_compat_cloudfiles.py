@@ -121,6 +121,16 @@ def test_list(cf: CloudFiles) -> None:
     assert dict(cf.list(size=True)) == {"abc": 0, "abcd/e": 2, "x": 1}
 
 
+def test_a_listing_goes_on_from_a_token(cf: CloudFiles) -> None:
+    cf.puts([("a", b"1"), ("b/c", b"12"), ("d", b"")])
+    (_, token), *_ = cf.list(return_resume_token=True)
+    assert [*cf.list(resume_token=token)] == ["b/c", "d"]
+    ((name, size, token), *_) = cf.list(resume_token=token, size=True, return_resume_token=True)
+    assert (name, size, [*cf.list(resume_token=token, size=True)]) == ("b/c", 2, [("d", 0)])
+    with pytest.raises(ValueError, match="flat"):
+        cf.list(flat=True, return_resume_token=True)
+
+
 # --- Manners ----------------------------------------------------------------------------------------------------------
 
 

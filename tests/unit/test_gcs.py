@@ -191,6 +191,7 @@ class Handler(BaseHTTPRequestHandler):
     def listing(self, query: dict[str, str]) -> None:
         names = sorted(name for name in self.store.objects if name.startswith(query["prefix"]))
         names = [name for name in names if name > query.get("pageToken", "")]
+        names = [name for name in names if name >= query.get("startOffset", "")]
         page: dict[str, Any] = {"items": [self.store.resource(name) for name in names[:3]]}
         if names[3:]:
             page["nextPageToken"] = names[2]
@@ -290,6 +291,13 @@ def test_listings_go_over_pages_and_tell_digests(store: Store, cf: ArtifactFiles
         store.put(f"d/{number}", b"1")
     assert list(cf.list("d/")) == [f"d/{number}" for number in range(8)]
     assert len(store.seen) == 3
+
+
+def test_going_on_with_a_listing_asks_for_no_more_than_the_rest(store: Store, cf: ArtifactFiles) -> None:
+    for number in range(8):
+        store.put(f"d/{number}", b"1")
+    assert list(cf.list("d/", start_after="d/5")) == ["d/6", "d/7"]
+    assert len(store.seen) == 1
 
 
 # -- writing

@@ -10,6 +10,7 @@ import re
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -540,6 +541,23 @@ def test_a_listing_that_goes_in_circles_is_an_error() -> None:
         cf._backend.sender._transport = Scripted(answer(200, body), answer(200, body))  # type: ignore[attr-defined]
         with pytest.raises(TransferError, match="just been"):
             list(cf)
+
+
+def test_going_on_with_a_listing_asks_the_store_for_no_more_than_the_rest() -> None:
+    begin = b"<ListBucketResult><IsTruncated>%s</IsTruncated><NextContinuationToken>%s</NextContinuationToken>"
+    pages = [
+        begin % (b"true", b"t") + b"<Contents><Key>p/c</Key><Size>1</Size></Contents></ListBucketResult>",
+        begin % (b"false", b"") + b"<Contents><Key>p/d</Key><Size>1</Size></Contents></ListBucketResult>",
+    ]
+    with ArtifactFiles("s3://http://host/bucket/p", secrets=GIVEN, retry=QUICK, num_threads=0) as cf:
+        transport = Scripted(*(answer(200, page) for page in pages))
+        cf._backend.sender._transport = transport  # type: ignore[attr-defined]
+        assert list(cf.list(start_after="b")) == ["c", "d"]
+    queries = [dict(parse_qsl(request.url.partition("?")[2])) for request in transport.seen]
+    assert [(query.get("start-after"), query.get("continuation-token")) for query in queries] == [
+        ("p/b", None),
+        (None, "t"),
+    ]
 
 
 # -- uploads, with a store that answers as told

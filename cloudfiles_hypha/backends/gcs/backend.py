@@ -170,8 +170,17 @@ class GcsBackend(Backend):
         for name, item in self._pages(prefix, flat=False, control=control):
             yield _info(item, name)
 
-    def _pages(self, prefix: str, *, flat: bool, control: Control) -> Iterator[tuple[str, _Resource]]:
+    def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, from a name on."""
+        for found, item in self._pages(prefix, flat=False, control=control, start=name):
+            yield _info(item, found)
+
+    def _pages(
+        self, prefix: str, *, flat: bool, control: Control, start: str | None = None
+    ) -> Iterator[tuple[str, _Resource]]:
         query = {"prefix": prefix, "fields": f"items({_FIELDS}),prefixes,nextPageToken", "maxResults": "1000"}
+        if start is not None:
+            query["startOffset"] = start
         if flat:
             query["delimiter"] = "/"
         while True:

@@ -104,8 +104,18 @@ class S3Backend(Backend):
             if isinstance(entry, ObjectInfo):
                 yield entry
 
-    def _entries(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo | str]:
+    def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, from behind a name on."""
+        for entry in self._entries(prefix, flat=False, control=control, after=name):
+            if isinstance(entry, ObjectInfo):
+                yield entry
+
+    def _entries(
+        self, prefix: str, *, flat: bool, control: Control, after: str | None = None
+    ) -> Iterator[ObjectInfo | str]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
+        if after is not None:
+            query["start-after"] = after
         if flat:
             query["delimiter"] = "/"
         while True:
@@ -120,6 +130,7 @@ class S3Backend(Backend):
             if page.following == query.get("continuation-token"):
                 raise TransferError("the store's listing goes on where it has just been", path=prefix)
             query = {**query, "continuation-token": page.following}
+            query.pop("start-after", None)  # the token knows
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object; the store compares its MD5 with what arrives."""

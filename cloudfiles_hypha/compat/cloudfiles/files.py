@@ -317,9 +317,26 @@ class CloudFiles:
         """Whether anything is in a folder."""
         return self.files.isdir(prefix)
 
-    def list(self, prefix: str = "", flat: bool = False, size: bool = False) -> Iterator[Any]:
-        """Names that begin with ``prefix``; with ``size`` pairs of a name and its bytes."""
-        return self.files.list(prefix, flat, size=True) if size else self.files.list(prefix, flat)
+    def list(
+        self,
+        prefix: str = "",
+        flat: bool = False,
+        size: bool = False,
+        return_resume_token: bool = False,
+        resume_token: str | None = None,
+    ) -> Iterator[Any]:
+        """Names that begin with ``prefix``; with ``size`` or ``return_resume_token`` tuples of a name and these.
+
+        Whoever gives a token as ``resume_token`` gets what comes after the name that it came with.
+        """
+        if flat and return_resume_token:
+            raise ValueError("return_resume_token is for a listing of all levels, not with flat=True")
+        listed: Iterator[Any]
+        if size:
+            listed = self.files.list(prefix, flat, size=True, start_after=resume_token)
+            return ((name, known, name) for name, known in listed) if return_resume_token else listed
+        listed = self.files.list(prefix, flat, start_after=resume_token)
+        return ((name, name) for name in listed) if return_resume_token else listed
 
     # -- moving -----------------------------------------------------------------------------------------------
 
