@@ -22,6 +22,7 @@ from cloudfiles_hypha.backends import Resources
 from cloudfiles_hypha.backends.base import Backend
 from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.backends.s3.backend import S3Backend
+from cloudfiles_hypha.compat import cloudfiles
 from cloudfiles_hypha.compat.cloudfiles import CloudFile, CloudFiles, clear_memory, compression, dl, exceptions, paths
 from cloudfiles_hypha.paths import Location
 from tests.support.object_server import ObjectServer, Status
@@ -30,8 +31,13 @@ numbers = itertools.count()
 
 
 @pytest.fixture
-def cf() -> CloudFiles:
+def memory() -> CloudFiles:
     return CloudFiles(f"mem://compat-{next(numbers)}/folder/")
+
+
+@pytest.fixture(params=["mem", "file"])
+def cf(request: pytest.FixtureRequest, memory: CloudFiles, tmp_path: Path) -> CloudFiles:
+    return memory if request.param == "mem" else CloudFiles(f"file://{tmp_path}/folder/")
 
 
 # --- The examples of the documentation --------------------------------------------------------------------------------
@@ -247,23 +253,23 @@ def test_secrets_go_to_no_other_place(cf: CloudFiles, monkeypatch: pytest.Monkey
     }
 
 
-def test_allow_missing_excuses_missing_sources_only(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_allow_missing_excuses_missing_sources_only(memory: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     other = CloudFiles(f"mem://compat-{next(numbers)}")
-    cf.put("a", b"A")
-    other.transfer_from(cf.files, ["a", "none"], allow_missing=True)
-    other.transfer_from(cf, ["none"], reencode="gzip", allow_missing=True)
+    memory.put("a", b"A")
+    other.transfer_from(memory.files, ["a", "none"], allow_missing=True)
+    other.transfer_from(memory, ["none"], reencode="gzip", allow_missing=True)
     assert list(other) == ["a"]
     with pytest.raises(FileNotFoundError):
-        cf.transfer_to(other, ["none"], 64, "gzip")  # upstream's fourth argument is no allow_missing
+        memory.transfer_to(other, ["none"], 64, "gzip")  # upstream's fourth argument is no allow_missing
     with pytest.raises(FileNotFoundError):
-        other.transfer_from(cf.files, ["none"])
+        other.transfer_from(memory.files, ["none"])
 
     def no_target(*_: object) -> None:
         raise ObjectNotFound("there is no such bucket")
 
     monkeypatch.setattr(MemoryBackend, "copy", no_target)
     with pytest.raises(ObjectNotFound, match="bucket"):
-        cf.transfer_to(other, ["a", "none"], allow_missing=True)
+        memory.transfer_to(other, ["a", "none"], allow_missing=True)
 
 
 def test_transfers_reencode_and_set_types(cf: CloudFiles) -> None:
@@ -322,24 +328,24 @@ def test_slices_of_bytes_have_no_step(cf: CloudFiles) -> None:
         cf[:3] = b"x"
 
 
-def test_an_artifact_that_is_not_there_is_no_missing_file(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_artifact_that_is_not_there_is_no_missing_file(memory: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_artifact(*_: object) -> None:
         raise ArtifactNotFound("no such artifact")
 
     monkeypatch.setattr(MemoryBackend, "_find", no_artifact)
-    for verb in (cf.get, cf.get_json, cf.head, cf.size):
+    for verb in (memory.get, memory.get_json, memory.head, memory.size):
         with pytest.raises(ArtifactNotFound):
             verb("a")
-    assert CloudFiles(cf.cloudpath, create=True).get_json("info") is None  # the first write makes it
+    assert CloudFiles(memory.cloudpath, create=True).get_json("info") is None  # the first write makes it
 
 
-def test_an_unknown_size_is_not_nothing(cf: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_size_is_not_nothing(memory: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError):
         len(CloudFile("mem://compat-none/a"))
-    cf.put("a", b"A")
+    memory.put("a", b"A")
     monkeypatch.setattr(MemoryBackend, "head", lambda self, path, ticket: ObjectInfo(path))
     with pytest.raises(TransferError, match="how large"):
-        cf.size(["a"], return_sum=True)
+        memory.size(["a"], return_sum=True)
 
 
 def test_local_files_are_named_by_their_paths(tmp_path: Path) -> None:
@@ -481,7 +487,39 @@ def test_what_is_known_of_a_file_is_kept_where_that_was_asked_for() -> None:
     assert kept.size() == 3
 
 
-def test_memory_is_cleared(cf: CloudFiles) -> None:
-    cf.put("a", b"A")
+def test_memory_is_cleared(memory: CloudFiles) -> None:
+    memory.put("a", b"A")
     clear_memory()
-    assert cf.get("a") is None
+    assert memory.get("a") is None
+
+
+# What cloud-files 6.4.3 has, by where it is.
+THEIRS = {
+    "CloudFiles": "abspath basename clear_locks delete dirname exists get get_acl get_json head isdir join list "
+    "move moves protocol put put_json put_jsons puts sep size subtree_size touch transfer_from transfer_to",
+    "CloudFile": "basename clear_locks delete dirname exists get get_acl get_json head join move protocol put put_json "
+    "sep size touch transfer_from transfer_to",
+    "": "CloudFile CloudFiles ResumableTransfer clear_memory compression dl exceptions paths reset_connection_pools",
+    "compression": "COMPRESSION_TYPES compress decompress normalize_encoding transcode",
+    "exceptions": "AuthorizationError CRC32CIntegrityError CompressionError DecompressionError IntegrityError "
+    "MD5IntegrityError UnsupportedCompressionType UnsupportedProtocolError",
+    "paths": "ExtractedPath add_alias add_persistent_alias asbucketpath ascloudpath asprotocolpath basename dirname "
+    "extract find_common_buckets get_protocol normalize remove_alias remove_persistent_alias to_https_protocol",
+}
+
+
+def test_every_name_of_cloud_files_is_there_or_it_is_said_why_not() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cloudfiles.md").read_text(encoding="utf-8")
+    refused = text.partition("What is not there:")[2]
+    assert refused
+    for place, names in THEIRS.items():
+        owner = getattr(cloudfiles, place) if place else cloudfiles
+        for name in names.split():
+            assert hasattr(owner, name) or f"`{name}`" in refused, f"{place}.{name}"
+
+
+def test_touch_makes_what_is_missing_only(cf: CloudFiles) -> None:
+    cf.put("a", b"A")
+    cf.touch(["a", {"path": "b"}, "b"])
+    cf.touch("c")
+    assert cf.get(["a", "b", "c"], return_dict=True) == {"a": b"A", "b": b"", "c": b""}

@@ -268,9 +268,12 @@ class CloudFiles:
             raise _first(error) from error
         return len(gone or ())
 
-    def touch(self, paths: Any) -> None:
-        """Make empty files where there are none."""
-        self.files.touch(paths)
+    def touch(self, paths: Any, progress: ProgressOption = None, total: int | None = None) -> None:
+        """Make empty files where there are none; a file is a path, or a dict with a ``path``."""
+        items = [paths] if is_scalar(paths) else paths
+        names = [*dict.fromkeys(item["path"] if isinstance(item, Mapping) else item for item in items)]
+        there = self.files.exists(names, progress=progress)
+        self._puts([{"path": name, "content": b""} for name in names if not there[name]], None, progress)
 
     # -- asking -----------------------------------------------------------------------------------------------
 
