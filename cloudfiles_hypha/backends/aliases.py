@@ -28,14 +28,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]+")  # one letter is a drive on some systems
 _PATIENCE = 10.0
 
 _aliases: dict[str, str] = {}
-_lock = Lock()  # guards the aliases of this process
+_lock = Lock()  # held by whoever changes them; who reads takes none, since it may be in a forked child
 
 
 def aliases() -> dict[str, str]:
     """What each alias stands for: those of this process, of the user's file, and of cloud-files' own file."""
-    with _lock:
-        mine = {**_aliases}
-    return {**_in_file(_THEIR_FILE), **_in_file(ALIASES_FILE), **mine}
+    return {**_in_file(_THEIR_FILE), **_in_file(ALIASES_FILE), **_aliases}
 
 
 def add_alias(name: str, target: str, *, persistent: bool = False) -> None:
@@ -80,8 +78,7 @@ def remove_alias(name: str, *, persistent: bool = False) -> None:
 
 def stands_for(name: str) -> str | None:
     """What is to be put in the place of ``name://``; None if that is no alias."""
-    with _lock:
-        mine = _aliases.get(name)
+    mine = _aliases.get(name)
     return aliases().get(name) if mine is None else mine
 
 
@@ -139,7 +136,7 @@ def _change(change: Callable[[dict[str, str]], None]) -> None:
                 os.fsync(file.fileno())
             os.replace(draft, path)
         except BaseException:
-            os.unlink(draft)
+            Path(draft).unlink(missing_ok=True)
             raise
 
 
