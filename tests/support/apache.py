@@ -53,6 +53,7 @@ def apache(state: Path, options: str = "") -> Iterator[tuple[str, Path]]:
             )
         )
         url = f"http://{HOST}:{port}"
-        command = [program, "-f", str(configuration), "-D", "FOREGROUND"]
+        # one process: the many that it starts else would be in a group of their own, and stay when it is killed
+        command = [program, "-X", "-f", str(configuration)]
         with serving(command, state, lambda: status_of(f"{url}/") == 200):
             yield url, root
