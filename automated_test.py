@@ -178,6 +178,8 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("HYPHA_SERVER_URL", "HYPHA_TOKEN", "HYPHA_WORKSPACE", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+    for name in ("HYPHA_USE_PROXY", "HYPHA_USE_LOCAL_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 

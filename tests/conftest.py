@@ -28,7 +28,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever proxies, authorities, tokens and keys the developer's shell names, a test meets none it did not set."""
     for name in (*_PROXIES, *map(str.upper, _PROXIES), *_AUTHORITIES, *_HYPHA, *_STORES):
         monkeypatch.delenv(name, raising=False)
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
+    for name in [name for name in os.environ if name.startswith(("AWS_", "AZURE_", "HYPHA_USE_"))]:
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)

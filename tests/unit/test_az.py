@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha import AccessDenied, ArtifactFiles, PreconditionFailed, RetryPolicy, ServerError, TransferError
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    ConnectionFailed,
+    PreconditionFailed,
+    RetryPolicy,
+    ServerError,
+    TransferError,
+)
 from cloudfiles_hypha.backends import locate
 from cloudfiles_hypha.backends.az import Access, AzureLocation, _page, find_access, string_to_sign
 from cloudfiles_hypha.models import PutRequest, Session
@@ -17,12 +25,6 @@ from tests.support.object_server import ObjectServer, Redirect, Status
 
 KEY = base64.b64encode(b"a key of an account").decode()
 MINE = "https://mine.blob.core.windows.net"
-
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("ACCOUNT", "KEY", "SAS_TOKEN", "CONNECTION_STRING"):
-        monkeypatch.delenv(f"AZURE_STORAGE_{name}", raising=False)
 
 
 def access(cloudpath: str, secrets: Secrets | None = None) -> Access:
@@ -134,6 +136,15 @@ def test_the_example_of_the_protocol_is_signed_as_it_is_printed_there() -> None:
         "GET\n\n\n\n\n\n\n\n\n\n\n\nx-ms-date:Fri, 26 Jun 2015 23:39:12 GMT\nx-ms-version:2015-02-21\n"
         "/myaccount/mycontainer\ncomp:metadata\nrestype:container\ntimeout:20"
     )
+
+
+def test_a_store_that_cannot_be_reached_is_told_of_without_the_token() -> None:
+    options = {"secrets": {"AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=hush"}, "retry": RetryPolicy(attempts=1)}
+    with ArtifactFiles("az://http://127.0.0.1:9/acc/data", num_threads=0, **options) as cf:  # type: ignore[arg-type]
+        for attempt in (lambda: cf.get("a"), lambda: cf.put("a", b"a"), lambda: list(cf)):
+            with pytest.raises(ConnectionFailed) as caught:
+                attempt()
+            assert "hush" not in f"{caught.value} {caught.value.__cause__}"
 
 
 @pytest.mark.parametrize("secret", [{"AZURE_STORAGE_KEY": KEY}, {"AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=hush"}])
