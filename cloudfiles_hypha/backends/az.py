@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import parse_qsl, quote, unquote, urlencode
@@ -36,6 +37,7 @@ from ..errors import (
     InvalidRequest,
     NotModified,
     ObjectNotFound,
+    PreconditionFailed,
     ServerError,
     TooManyRequests,
     TransferError,
@@ -44,12 +46,14 @@ from ..errors import (
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ..paths import Location, as_prefix, host_in, quote_path
 from ..plan.batches import BatchSizes
+from ..plan.parts import MOST_PARTS
 from ..redact import scrub, without_credentials
 from ..settings import Secrets
 from ..transports import HttpRequest, HttpResponse, Transport
 from ..transports.answers import error_of, fetch, fetch_into, info_of, retry_after
 from . import Resources
 from .base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
+from .conditions import Conditions, lost, may_have_been_done
 
 _VERSION = "2021-12-02"
 _LARGEST_PUT = 5000 * 1024**2
@@ -213,7 +217,15 @@ class AzureBackend(Backend):
     """Blobs of one container. Safe to share between threads."""
 
     scheme = "az"
-    can = Capabilities(multipart=True, described_parts=True, s3_etags=True, largest_put=_LARGEST_PUT)
+    can = Capabilities(
+        multipart=True,
+        described_parts=True,
+        growing=MOST_PARTS,
+        s3_etags=True,
+        lists_encodings=True,
+        largest_put=_LARGEST_PUT,
+        conditions=frozenset({"new", "pinned"}),
+    )
 
     def __init__(self, container: str, access: Access, transport: Transport) -> None:
         self.container = container
@@ -282,13 +294,19 @@ class AzureBackend(Backend):
         """Store one blob; the store compares its MD5 with what arrives, and keeps it."""
         if request.size > _LARGEST_PUT:
             raise InvalidRequest(f"{request.size} bytes: a single upload holds at most 5000 MiB", path=request.path)
-        return self.send(request, _url(request.path), (("x-ms-blob-type", "BlockBlob"), *describing(request)))
+        headers = (("x-ms-blob-type", "BlockBlob"), *describing(request), *_conditions(request))
+        try:
+            return self.send(request, _url(request.path), headers)
+        except PreconditionFailed:
+            if request.conditional:
+                raise lost(request) from None
+            raise
 
     def send(self, request: PutRequest, url: str, headers: tuple[tuple[str, str], ...]) -> Stored:
         """Store a body, whole or a block, and make sure that it is there as it was sent."""
         digest = md5_of(request.body)
         sent = (*headers, ("Content-MD5", content_md5(digest)), ("Content-Type", "application/octet-stream"))
-        response = self.sender.send(HttpRequest("PUT", url, sent, request.body))
+        response = self.sender.send(HttpRequest("PUT", url, sent, request.body, once=request.conditional))
         _check_created(response, request)
         stored = _hex(response.header("content-md5"))
         if stored is not None and stored != digest.hexdigest():
@@ -329,6 +347,13 @@ class _Writes(DirectWrites):
     def __init__(self, backend: AzureBackend) -> None:
         super().__init__(backend)
         self._backend = backend
+        self._conditions = Conditions(partial(backend.head, ticket=None), heeds=True)
+        self.put = self._put
+
+    def _put(self, request: PutRequest, ticket: Ticket) -> Stored:
+        if not request.conditional:
+            return self._backend.put(request, ticket)
+        return self._conditions.put(request, partial(self._backend.put, ticket=ticket))
 
     def sizes(self) -> BatchSizes:
         """How many uploads in parts are begun before they go on: nothing is asked of the store for that."""
@@ -340,7 +365,13 @@ class _Writes(DirectWrites):
 
     def open_parts(self, request: PutRequest, count: int, lifetime: int, control: Control) -> Session:
         """Begin an upload in blocks."""
+        if request.conditional:  # before its bytes are sent for nothing
+            control.retry(partial(self._conditions.check, request))
         return Session(os.urandom(16).hex(), ())
+
+    def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
+        """Begin an upload in as many blocks as will come."""
+        return self.open_parts(request, 0, lifetime, control)
 
     def put_part(self, request: PutRequest, session: Session, number: int) -> Stored:
         """Store one block; the store compares its MD5 with what arrives."""
@@ -352,24 +383,50 @@ class _Writes(DirectWrites):
         blocks = "".join(f"<Latest>{_block(session, number)}</Latest>" for number in range(len(digests)))
         body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{blocks}</BlockList>'.encode()
         sent = (*describing(request), ("Content-MD5", content_md5(md5_of(body))), ("Content-Type", "application/xml"))
-        asked = HttpRequest("PUT", f"{_url(request.path)}?comp=blocklist", sent, body, idle=_PATIENCE)
+        url = f"{_url(request.path)}?comp=blocklist"
+        headers = (*sent, *_conditions(request))
+        asked = HttpRequest("PUT", url, headers, body, idle=_PATIENCE, once=request.conditional)
+        unsure = False  # whether an earlier attempt may have done it, so that its condition holds no more
 
         def attempt() -> HttpResponse:
+            nonlocal unsure
             try:
-                return self._backend.sender.send(asked)
+                response = self._backend.sender.send(asked)
+                _check_created(response, request)
+                return response
+            except PreconditionFailed:
+                if unsure and (there := self._made_of(request.path, _block(session, 0))) is not None:
+                    return there
+                if request.conditional:
+                    raise lost(request) from None
+                raise
             except InvalidRequest as error:
                 if "InvalidBlockList" in str(error.args[0]):  # another upload to this name has ended, and took them
                     raise StaleTicket(str(error.args[0]), path=request.path, status=error.status) from None
                 raise
+            except TransferError as error:
+                unsure = unsure or may_have_been_done(error)
+                raise
 
-        response = control.retry(attempt)
-        _check_created(response, request)
-        return Stored(request.size, etag_of(response), "md5")
+        return Stored(request.size, etag_of(control.retry(attempt)), "md5")
+
+    def _made_of(self, path: str, block: str) -> HttpResponse | None:
+        """What the store says of a blob, if it is made of blocks of which this is one."""
+        asked = HttpRequest("GET", f"{_url(path)}?{_query({'comp': 'blocklist', 'blocklisttype': 'committed'})}")
+        response = self._backend.sender.send(asked)
+        return response if f"<Name>{block}</Name>".encode() in response.body else None
 
 
 def _check_created(response: HttpResponse, request: PutRequest) -> None:
     if response.status != 201:  # whatever has answered, it was not this store
         raise ServerError(f"unexpected answer to an upload: HTTP {response.status}", path=request.path)
+
+
+def _conditions(request: PutRequest) -> tuple[tuple[str, str], ...]:
+    """The headers that say when a write is to take effect."""
+    if request.new:
+        return (("If-None-Match", "*"),)
+    return () if request.pinned is None else (("If-Match", f'"{request.pinned}"'),)
 
 
 def _block(session: Session, number: int) -> str:
@@ -468,6 +525,7 @@ _KINDS: dict[str, type[TransferError]] = {
     "PublicAccessNotPermitted": AccessDenied,
     "NoAuthenticationInformation": AccessDenied,
     "BlobArchived": AccessDenied,
+    "BlobAlreadyExists": PreconditionFailed,
     "Md5Mismatch": IntegrityError,
     "InvalidMd5": IntegrityError,
     "OperationTimedOut": TransferTimeout,

@@ -15,7 +15,16 @@ from urllib.parse import urlencode
 
 import pytest
 
-from cloudfiles_hypha import AccessDenied, ArtifactFiles, BatchError, IntegrityError, ObjectNotFound, PreconditionFailed
+from cloudfiles_hypha import (
+    AccessDenied,
+    ArtifactFiles,
+    BatchError,
+    ConnectionFailed,
+    IntegrityError,
+    ObjectExists,
+    ObjectNotFound,
+    PreconditionFailed,
+)
 from cloudfiles_hypha.backends import az
 from cloudfiles_hypha.backends.base import StaleTicket
 from cloudfiles_hypha.models import GetRequest, PutRequest
@@ -128,6 +137,52 @@ class TestAzurite(BackendContract):
             assert cf.get("a") == b"x" * 10 + b"y" * 10
             with pytest.raises(StaleTicket):
                 writes.close_parts(request, ours, ["", ""], control)
+
+    def test_large_uploads_take_effect_only_if_their_condition_holds(self, place: Place, engine: str) -> None:
+        content = os.urandom(7 * MIB)
+        with place.open(**ENGINES[engine], **IN_PARTS) as cf:
+            cf.put("a", content, overwrite="never")
+            with pytest.raises(ObjectExists):
+                cf.put("a", content + b"more", overwrite="never")
+            first = cf.head("a").etag
+            cf.put("a", content + b"more", if_match=first)
+            with pytest.raises(PreconditionFailed):
+                cf.put("a", b"small", if_match=first)
+            assert cf.get("a") == content + b"more"
+
+    def test_a_conditional_upload_whose_answer_is_lost_knows_its_blocks(
+        self, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        backend = cf._backend
+        assert isinstance(backend, az.AzureBackend)
+        send, lost = backend.sender.send, []
+
+        def losing(request: HttpRequest) -> Any:
+            answer = send(request)
+            if "comp=blocklist" in request.url and request.method == "PUT" and not lost:
+                lost.append(answer)
+                raise ConnectionFailed("the answer was lost")
+            return answer
+
+        control, request = cf._control(), PutRequest(f"{cf._prefix}a", b"", new=True)
+        with backend.writing(control) as writes:
+            ours, theirs = (writes.open_parts(request, 1, 60, control) for _ in range(2))
+            writes.put_part(PutRequest(request.path, b"ours"), ours, 0)
+            monkeypatch.setattr(backend.sender, "send", losing)
+            assert writes.close_parts(request, ours, [""], control).etag == cf.head("a").etag
+            lost.clear()
+            writes.put_part(PutRequest(request.path, b"theirs"), theirs, 0)
+            with pytest.raises(ObjectExists):
+                writes.close_parts(request, theirs, [""], control)
+        assert cf.get("a") == b"ours"
+
+    def test_content_of_unknown_length_goes_in_blocks_that_grow(self, place: Place, engine: str) -> None:
+        blocks = [os.urandom(MIB) for _ in range(13)]
+        with place.open(**ENGINES[engine], **IN_PARTS) as cf:
+            (result,) = cf.puts([("a", iter(blocks))], content_type="text/x-test")
+            assert (result["size"], result["verified"]) == (13 * MIB, "md5")
+            assert cf.get("a") == b"".join(blocks)
+            assert cf.head("a").content_type == "text/x-test"
 
     def test_a_container_that_is_not_there_is_named(self, store: Azurite, engine: str) -> None:
         with Place(store.cloudpath("not-there"), secrets=store.secrets).open(**ENGINES[engine]) as cf:
