@@ -774,7 +774,7 @@ def test_sigterm_in_an_upload_names_the_command_too(hypha: FakeHypha, tree: Path
         (["cat", "URL/none"], "2>&-", 1, ""),
         (["cat", "URL/none"], "2>/dev/full", 1, ""),
         (["cat"], "2>&-", 2, ""),
-        (["cp", "-", "mem://x/a"], "<&-", 2, "cloudfiles-hypha: "),
+        (["cp", "-", "mem://x/a"], "<&-", 1, "cloudfiles-hypha: a: Bad file descriptor\n"),
     ],
 )
 def test_closed_and_full_streams_are_no_defect(

@@ -10,6 +10,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,13 @@ from cloudfiles_hypha import (
     BatchError,
     Cancellation,
     Cancelled,
+    IntegrityError,
     InvalidRequest,
     ObjectNotFound,
+    ServerError,
     TransferError,
 )
+from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.content.flow import Flow
 from cloudfiles_hypha.models import PutRequest, Session
@@ -397,6 +401,51 @@ def test_a_file_that_changes_while_it_is_encoded_is_an_error(
     assert unfinished(bucket) == 0
 
 
+def test_what_follows_an_error_is_that_error_and_no_end() -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"abc"
+        raise ZeroDivisionError
+
+    flow = Flow(broken(), threading.RLock())
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            flow.take(10)
+        assert not flow.ended
+
+
+@pytest.mark.parametrize(("part_size", "width", "turns"), [(16 * MIB, 20, 16), (16 * MIB, 3, 3), (1024 * MIB, 20, 2)])
+def test_so_many_parts_may_be_kept_as_workers_can_send_or_as_are_256_mib_but_two_always(
+    part_size: int, width: int, turns: int
+) -> None:
+    flow = Flow(iter([bytes(1)] * 100), threading.RLock())
+    upload = GrowingUpload(PutRequest("a", flow), flow, width=width, most=10_000, part_size=part_size)
+    upload.open(Session("id", ()))
+    first = upload.claim()
+    assert first is not None
+    assert upload.release(first) == turns
+    claimed = [upload.claim() for _ in range(turns)]
+    assert [upload.release(part) for part in claimed if part is not None] == [1] * turns  # no more than before
+
+
+def test_what_was_read_for_an_attempt_that_failed_is_not_taken_for_the_whole_content_by_the_next(
+    at: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cf = at("mem", num_threads=3)
+    put, calls = cf._backend.put, []
+
+    def failing(request: PutRequest, ticket: object) -> Any:
+        put(replace(request, path="elsewhere"), ticket)
+        calls.append(request.path)
+        raise ServerError("busy", status=503)
+
+    monkeypatch.setattr(cf._backend, "put", failing)
+    with pytest.raises(ServerError, match="busy"):
+        cf.put("a", iter([b"a", b"b"]))
+    assert calls == ["a"]
+    assert cf.get("elsewhere") == b"ab"
+    assert not cf.exists("a")
+
+
 def test_more_than_an_object_can_hold_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def take_all(size: int) -> list[int]:
         flow = Flow(iter([bytes(size)]), threading.RLock())
@@ -425,6 +474,14 @@ def test_on_hypha_a_session_of_more_parts_is_completed_with_those_there_are(at: 
         assert cf.put("a", blocks_of(BODY))["verified"] == "etag-parts"
     assert hypha.files("ws/a") == {"old": b"old", "a": BODY}
     assert hypha.count("put_file_start_multipart") == hypha.count("put_file_complete_multipart") == 1
+
+
+def test_on_hypha_what_was_made_of_fewer_parts_is_looked_at(
+    at: Open, hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HyphaWrites, "_staged_etag", lambda self, path: "another-2")
+    with at("hypha", num_threads=3) as cf, pytest.raises(IntegrityError, match="another-2"):
+        cf.put("a", blocks_of(BODY))
 
 
 def test_on_hypha_what_is_described_or_encoded_goes_at_once(at: Open, hypha: FakeHypha) -> None:
