@@ -30,10 +30,11 @@ from cloudfiles_hypha import (
 from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.content.flow import Flow
-from cloudfiles_hypha.models import PutRequest, Session
+from cloudfiles_hypha.content.spool import Spool
+from cloudfiles_hypha.models import PutRequest, Session, Stored
 from cloudfiles_hypha.progress import Item
 from cloudfiles_hypha.transfers import upload as uploads
-from cloudfiles_hypha.transfers.upload import GrowingUpload
+from cloudfiles_hypha.transfers.upload import GrowingUpload, SentPart
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha
@@ -425,6 +426,36 @@ def test_so_many_parts_may_be_kept_as_workers_can_send_or_as_are_256_mib_but_two
     assert upload.release(first) == turns
     claimed = [upload.claim() for _ in range(turns)]
     assert [upload.release(part) for part in claimed if part is not None] == [1] * turns  # no more than before
+
+
+def test_a_part_that_could_not_be_sent_is_kept_with_its_number_and_its_bytes_until_it_is_there() -> None:
+    flow = Flow(iter([BODY[:PART], BODY[PART : PART + 3]]), threading.RLock())
+    upload = GrowingUpload(PutRequest("a", flow), flow, width=1, most=10_000, part_size=PART)
+    upload.open(Session("id", ()))
+
+    def next_part() -> SentPart:
+        claimed = upload.claim()
+        assert claimed is not None
+        part = upload.take(claimed)
+        assert part is not None
+        return part
+
+    def content(part: SentPart) -> bytes:
+        body = upload.body(part).body
+        assert isinstance(body, Spool)
+        return b"".join(body.blocks())
+
+    first = next_part()
+    assert upload.release(first, again=True) == 1
+    assert next_part() == first
+    assert content(first) == BODY[:PART]
+    assert upload.sent(first, Stored(PART, md5="0")) == PART
+    assert upload.release(first) == 1
+    second = next_part()
+    assert (second.number, content(second)) == (1, BODY[PART : PART + 3])
+    with pytest.raises(KeyError):
+        upload.body(first)  # nothing is kept of what is there
+    upload.close()
 
 
 def test_what_was_read_for_an_attempt_that_failed_is_not_taken_for_the_whole_content_by_the_next(

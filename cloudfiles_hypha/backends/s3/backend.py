@@ -488,9 +488,7 @@ class S3Writes(DirectWrites):
     def failed(self, path: str) -> None:
         """What the store has refused is aborted; what could not be sent stays there, for the next attempt."""
         error, upload = self._errors.get(path), self._sessions.get(path)
-        if path in self._streams:
-            self._abandon(path)
-        elif upload is not None and error is not None and not (error.retryable or isinstance(error, Cancelled)):
+        if upload is not None and error is not None and not (error.retryable or isinstance(error, Cancelled)):
             self._abort(path, upload)
             self._end(path)
 
@@ -504,13 +502,6 @@ class S3Writes(DirectWrites):
             return False
         return True
 
-    def _abandon(self, path: str) -> None:
-        """Abort an upload whose content is gone; what cannot be aborted stays noted, for the next one to this name."""
-        self._streams.discard(path)
-        upload = self._sessions.get(path)
-        if upload is not None and self._abort(path, upload):
-            self._end(path)
-
     def _end(self, path: str) -> None:
         journal = self._journals.pop(path, None)
         self._sessions.pop(path, None)
@@ -518,9 +509,10 @@ class S3Writes(DirectWrites):
             journal.end()
 
     def leave(self) -> None:
-        """Let others upload what was not completed here."""
-        for path in [*self._streams]:
-            self._abandon(path)
+        """Let others upload what was not completed here; what nobody can go on with is aborted, if that can be."""
+        for path in self._streams & self._sessions.keys():
+            if self._abort(path, self._sessions[path]):
+                self._end(path)
         for journal in self._journals.values():
             journal.leave()
 
