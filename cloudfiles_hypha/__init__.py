@@ -38,7 +38,7 @@ from .models import ObjectInfo, Timeouts
 from .one import ArtifactFile
 from .plan.sync import Step
 from .progress import Item, Observer
-from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize
+from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize, UnfinishedUpload
 from .retry import RetryPolicy
 from .shortcuts import SyncPlan, SyncReport, dl, sync
 
@@ -87,6 +87,7 @@ __all__ = [
     "TransferError",
     "TransferTimeout",
     "TruncatedBody",
+    "UnfinishedUpload",
     "UntypedWarning",
     "WithdrawnWarning",
     "__version__",

@@ -7,9 +7,11 @@ users write, ``transfers`` what is done with an item, ``engine`` who does it, ``
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
@@ -38,11 +40,22 @@ from .content.sources import Content, Stream
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
 from .errors import BatchError, ObjectNotFound, TransferError
-from .models import Body, GetRequest, ObjectInfo, PutRequest, Timeouts
+from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .redact import without_credentials
-from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize, content_size, raise_failures
+from .results import (
+    Comparison,
+    CopyResult,
+    FileResult,
+    Result,
+    SubtreeSize,
+    UnfinishedUpload,
+    content_size,
+    failed,
+    got,
+    raise_failures,
+)
 from .retry import RetryPolicy
 from .settings import THRESHOLD, Secrets, Settings, timeouts_of
 from .transfers.batch import Batches
@@ -639,6 +652,60 @@ class ArtifactFiles:
         missing = [(name, b"") for name in names if not there[name]]
         if missing:
             self.puts(missing)
+
+    # -- uploads that were not completed ----------------------------------------------------------------------
+
+    def uploads(self, prefix: str = "") -> Iterator[UnfinishedUpload]:
+        """Yield the uploads in parts of names that begin with ``prefix`` which were neither completed nor aborted.
+
+        Only buckets of ``s3://`` tell them, and keep (and charge for) their parts. One that is ``ours`` goes on when
+        the same upload is made again.
+        """
+        self._check_tells_uploads("uploads")
+        skip = len(self._prefix)
+        for each in self._backend.uploads(self._prefix + prefix, control=self._control()):
+            yield each._replace(path=each.path[skip:])
+
+    def abort_uploads(
+        self,
+        uploads: Iterable[UnfinishedUpload] | None = None,
+        *,
+        prefix: str = "",
+        older_than: float | None = None,
+        raise_errors: bool = True,
+    ) -> Results:
+        """Have the store forget unfinished uploads and their parts: those that are named, as ``uploads()`` yields them,
+        or all of names that begin with ``prefix`` which were begun more than ``older_than`` seconds ago.
+
+        One that a process of this machine is at is an error of that item; whether somebody elsewhere is at one, nobody
+        knows, so mind its age. Results carry the ``UnfinishedUpload`` as ``tags``; for errors see ``get``.
+        """
+        self._check_tells_uploads("abort_uploads")
+        if (uploads is None) == (older_than is None):
+            raise ValueError("say which uploads are meant: uploads=, or older_than= (seconds)")
+        if uploads is None:
+            before = time.time() - cast(float, older_than)
+            found = self.uploads(prefix)
+            uploads = [each for each in found if each.initiated is not None and each.initiated < before]
+        control, results = self._control(), []
+        for each in uploads:
+            request = GetRequest(each.path, tags=each)
+            try:
+                abort = partial(self._backend.abort_upload, self._prefix + check_name(each.path), each.id)
+                control.retry(abort)
+            except TransferError as error:
+                results.append(failed(each.path, request, error, max(1, error.attempts)))
+            else:
+                results.append(got(each.path, request, Fetched(b""), None, 1))
+        if raise_errors:
+            raise_failures("abort_uploads", results)
+        return results
+
+    def _check_tells_uploads(self, verb: str) -> None:
+        if not self._backend.can.tells_uploads:
+            raise TypeError(
+                f"{verb}() is for s3://; {without_credentials(self.cloudpath)!r} tells of no unfinished uploads"
+            )
 
     # -- files on disk ----------------------------------------------------------------------------------------
 

@@ -104,6 +104,19 @@ class CopyResult(TypedDict):
     tags: object
 
 
+class UnfinishedUpload(NamedTuple):
+    """An upload in parts that was neither completed nor aborted: ``id`` is the store's name for it, ``initiated`` when
+    it was begun (seconds since 1970). ``ours`` says that this user began it on this machine, so that the same upload
+    goes on with it, ``running`` that a process of this machine is at it now. Of those that are not ours, nobody here
+    knows whether somebody is at them."""
+
+    path: str
+    id: str
+    initiated: float | None
+    ours: bool = False
+    running: bool = False
+
+
 class SubtreeSize(NamedTuple):
     """How much is below a prefix: how many files, and their bytes together."""
 

@@ -15,6 +15,7 @@ from ..errors import ReadOnly, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ..paths import Location
 from ..plan.batches import BatchSizes
+from ..results import UnfinishedUpload
 
 Ticket = object
 """What ``resolve`` found out about a name, such as a signed URL; handed back to the verb it was made for."""
@@ -201,6 +202,8 @@ class Capabilities:
     """What is kept of an object besides its bytes, and told to whoever reads it."""
     largest_put: int | None = None
     """Bytes that one request can store, where that is limited."""
+    tells_uploads: bool = False
+    """Uploads in parts that were not completed can be listed and aborted."""
     conditions: frozenset[str] = frozenset()
     """Which of ``PutRequest``'s conditions hold at the moment a write takes effect: "new", "pinned"."""
 
@@ -289,6 +292,14 @@ class Backend:
     def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
         """A context manager that surrounds a batch of writes and gives its session."""
         return nullcontext(DirectWrites(self))
+
+    def uploads(self, prefix: str, *, control: Control) -> Iterator[UnfinishedUpload]:
+        """The unfinished uploads of names that begin with ``prefix``; only where ``tells_uploads`` says so."""
+        raise NotImplementedError
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        """Have the store forget an unfinished upload, by its id; raises if a process of this machine is at it."""
+        raise NotImplementedError
 
     def take_up(self, control: Control) -> bool:
         """Publish what an earlier write of this user has left unpublished when it was killed; whether there was any."""

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
 from ..plan.sync import COMPARE
 from ..transfers.tree import OVERWRITE
-from . import alias, copying, moving, reading, server, writing
+from . import alias, copying, moving, reading, server, uploads, writing
 from .places import Clients
 from .report import (
     BROKEN_PIPE,
@@ -129,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     mv.add_argument("-r", dest="recursive", action="store_true", help="folders: what is in SRC goes directly below DST")
     mv.add_argument("--overwrite", choices=OVERWRITE, default="always", help="which files to replace (default: always)")
     mv.add_argument("--create", action="store_true", help="make the artifact if there is none")
+
+    unfinished = add("uploads", uploads.uploads, "List uploads in parts that were not completed.", reach)
+    unfinished.add_argument("cloudpath", metavar="CLOUDPATH", help="a bucket, or what names in it begin with")
+    unfinished.add_argument("--abort", action="store_true", help="have the bucket forget them")
+    unfinished.add_argument("--older-than", type=uploads.age, metavar="AGE", help="begun before: 90s, 30m, 12h, 7d")
 
     verify = add("verify", reading.verify, "Compare a local folder with an artifact; prints what differs.", reach)
     verify.add_argument("folder", metavar="DIR")

@@ -8,16 +8,20 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import AccessDenied, ArtifactFiles, BatchError, ConnectionFailed, RetryPolicy
+from cloudfiles_hypha import AccessDenied, ArtifactFiles, BatchError, ConnectionFailed, RetryPolicy, TransferError
 from cloudfiles_hypha.backends.s3.backend import S3Backend
+from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.cli.uploads import age
+from cloudfiles_hypha.paths import quote_path
 from cloudfiles_hypha.progress import Item
-from cloudfiles_hypha.transports import HttpRequest
+from cloudfiles_hypha.transports import HttpRequest, HttpResponse
 from tests.support.child import ROOT
 from tests.support.s3_servers import S3Server, seaweed
 
@@ -277,3 +281,138 @@ def test_a_refusal_aborts_and_a_lost_network_does_not(
         sent = Sent(cf, monkeypatch)
         cf.upload([(KEY, local)])
         assert (sent.begun, sent.parts) == (0, 6)
+
+
+# -- what is unfinished is listed, and aborted
+
+
+def begun(server: S3Server, name: str) -> str:
+    """The id of an upload that somebody has begun elsewhere."""
+    with client(server) as cf:
+        backend = cf._backend
+        assert isinstance(backend, S3Backend)
+        body = backend.sender.send(HttpRequest("POST", f"/{quote_path(name)}?uploads=", (), b"")).body
+        return re.findall(r"<UploadId>([^<]+)<", body.decode())[0]
+
+
+def test_unfinished_uploads_are_listed_with_whose_they_are(server: S3Server, local: Path) -> None:
+    killed(server, local, 2 * PART)
+    names = ["folder/a+b é%20&", "folder/x", "other/x"]
+    ids = {name: begun(server, name) for name in names}
+    with client(server) as cf, ArtifactFiles(f"{cf.cloudpath}/folder", secrets=server.secrets) as below:
+        try:
+            found = {each.path: each for each in cf.uploads()}
+            assert sorted(found) == sorted([*names, KEY])
+            assert (found[KEY].ours, found[KEY].running) == (True, False)
+            assert {name: found[name].id for name in names} == ids
+            assert not any(found[name].ours or found[name].running for name in names)
+            assert all(abs((each.initiated or 0) - time.time()) < 120 for each in found.values())
+            assert sorted(each.path for each in below.uploads()) == sorted([*(n[7:] for n in names[:2]), KEY[7:]])
+            assert [each.path for each in below.uploads("x")] == ["x"]
+            assert len(notes()) == 1  # looking leaves none
+            with pytest.raises(ValueError, match="older_than"):
+                cf.abort_uploads()
+            assert cf.abort_uploads(older_than=3600) == []
+            results = cf.abort_uploads([found[name] for name in names])
+            assert [(result["path"], result["error"], result["tags"]) for result in results] == [
+                (name, None, found[name]) for name in names
+            ]
+            assert [each.path for each in cf.uploads()] == [KEY]
+            assert [result["path"] for result in below.abort_uploads(older_than=-60)] == [KEY[7:]]
+            assert [*cf.uploads()] == notes() == []
+        finally:
+            cf.abort_uploads(older_than=-60)
+
+
+def test_an_upload_that_a_process_is_at_is_not_aborted(server: S3Server, local: Path) -> None:
+    killed(server, local, 2 * PART)
+    with client(server) as cf:
+        journal = cf._backend.journal(KEY)  # type: ignore[attr-defined]
+        assert journal.acquire()
+        try:
+            (found,) = cf.uploads()
+            assert (found.ours, found.running) == (True, True)
+            with pytest.raises(BatchError, match="a process of this machine is at this upload"):
+                cf.abort_uploads([found])
+            assert unfinished(server) == len(notes()) == 1
+        finally:
+            journal.leave()
+        assert not next(cf.uploads()).running
+        cf.upload([(KEY, local)])  # which nothing has been taken from
+        assert cf.get(KEY) == local.read_bytes()
+
+
+def test_a_list_of_uploads_goes_on_where_it_was_cut_and_not_in_circles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def page(more: bool, *uploads: str) -> HttpResponse:
+        listed = "".join(f"<Upload><Key>{each}</Key><UploadId>i{each}</UploadId></Upload>" for each in uploads)
+        end = "<NextKeyMarker>b%2B</NextKeyMarker><NextUploadIdMarker>ib</NextUploadIdMarker>" if more else ""
+        body = f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>{end}{listed}"
+        return HttpResponse(200, f"<ListMultipartUploadsResult>{body}</ListMultipartUploadsResult>".encode(), [], {})
+
+    secrets = {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"}
+    with ArtifactFiles("s3://http://host/bucket", secrets=secrets, num_threads=0) as cf:
+        asked: list[str] = []
+        answers = iter([page(True, "a", "b%2B"), page(False, "c"), page(True, "a"), page(True, "a")])
+
+        def send(request: HttpRequest) -> HttpResponse:
+            asked.append(request.url)
+            return next(answers)
+
+        monkeypatch.setattr(cf._backend.sender, "send", send)  # type: ignore[attr-defined]
+        assert [(each.path, each.id, each.initiated) for each in cf.uploads()] == [
+            ("a", "ia", None),
+            ("b+", "ib%2B", None),
+            ("c", "ic", None),
+        ]
+        assert "key-marker=b%2B" in asked[1]
+        assert "upload-id-marker=ib" in asked[1]
+        with pytest.raises(TransferError, match="just been"):
+            [*cf.uploads()]
+
+
+def test_other_places_tell_of_no_uploads() -> None:
+    with ArtifactFiles("mem://uploads") as cf:
+        for ask in (cf.uploads, lambda: cf.abort_uploads(older_than=0)):
+            with pytest.raises(TypeError, match="is for s3://"):
+                next(iter(ask()))
+
+
+def test_the_command_line_lists_and_aborts_unfinished_uploads(
+    server: S3Server, local: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: str) -> tuple[int, str, str]:
+        code = main(["uploads", *arguments])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    for name, value in server.secrets.items():
+        monkeypatch.setenv(name, value)
+    bucket = server.cloudpath("uploads")
+    killed(server, local, 2 * PART)
+    other = begun(server, "folder/other")
+    code, out, _ = run(f"{bucket}/folder/")
+    assert code == 0
+    assert [line.split("\t")[1::2] for line in out.splitlines()] == [["ours", KEY], ["unknown", "folder/other"]]
+    assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ\tours\t", out)
+    assert run(bucket, "--older-than", "1d") == (0, "", "")
+    assert run(bucket, "--abort")[0] == 2
+    assert run("mem://uploads")[0] == 2
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + 60)
+    with client(server) as cf:
+        journal = cf._backend.journal(KEY)  # type: ignore[attr-defined]
+        assert journal.acquire()
+        code, out, err = run(bucket, "--abort", "--older-than", "30s")
+        journal.leave()
+    assert (code, out) == (1, f"aborted\t{other}\tfolder/other\n")
+    assert KEY in err
+    assert "at this upload" in err
+    assert run(f"{bucket}/fold", "--abort", "--older-than", "0s")[0] == 0
+    assert run(bucket) == (0, "", "")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("7d", 604800), ("12h", 43200), ("5m", 300), ("9s", 9), ("9", 9)])
+def test_ages_are_numbers_with_a_unit(text: str, seconds: float) -> None:
+    assert age(text) == seconds
+    for wrong in ("", "d", "-1d", "1.5h", "1w"):
+        with pytest.raises(ValueError, match="^" + re.escape(wrong)):
+            age(wrong)

@@ -29,6 +29,7 @@ from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink
 from ...paths import Location, quote_path
 from ...plan.batches import BatchSizes
 from ...plan.parts import MIB, MOST_PARTS, part_count, upload_part_size
+from ...results import UnfinishedUpload
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
 from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
@@ -69,6 +70,7 @@ class S3Backend(Backend):
         s3_etags=True,
         largest_put=LARGEST_PUT,
         conditions=frozenset({"new", "pinned"}),
+        tells_uploads=True,
     )
 
     def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
@@ -217,6 +219,45 @@ class S3Backend(Backend):
     def journal(self, path: str) -> Journal:
         """Where an upload to this name is noted."""
         return Journal(self.access.endpoint or "", self.bucket, path)
+
+    def uploads(self, prefix: str, *, control: Control) -> Iterator[UnfinishedUpload]:
+        """The unfinished uploads of names that begin with ``prefix``."""
+        query = {"uploads": "", "prefix": prefix}  # and no encoding: SeaweedFS says that it does it, and does not
+        while True:
+
+            def attempt(query: dict[str, str] = query) -> tuple[list[replies.Begun], tuple[str, str] | None]:
+                return replies.uploads(self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}")).body)
+
+            found, following = control.retry(attempt)
+            for path, upload, initiated in found:
+                yield UnfinishedUpload(path, upload, initiated, *self.journal(path).knows(upload))
+            if following is None:
+                return
+            if following == (query.get("key-marker"), query.get("upload-id-marker")):
+                raise TransferError("the store's list of uploads goes on where it has just been", path=prefix)
+            query = {**query, "key-marker": following[0], "upload-id-marker": following[1]}
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        """Have the store forget an unfinished upload; raises if a process of this machine is at it."""
+        journal = self.journal(path)
+        note = journal.read()
+        ours = note is not None and note.upload == upload
+        if ours and not journal.acquire():
+            raise TransferError("not aborted: a process of this machine is at this upload", path=path)
+        try:
+            self.abort(path, upload)
+            if ours:
+                journal.end()
+        finally:
+            journal.leave()
+
+    def abort(self, path: str, upload: str) -> None:
+        """Have the store forget an unfinished upload, whoever is at it."""
+        try:
+            self.sender.send(HttpRequest("DELETE", f"{_url(path)}?{canonical_query({'uploadId': upload})}"))
+        except ObjectNotFound as error:
+            if _is_of_bucket(error):
+                raise
 
     @contextmanager
     def writing(self, control: Control) -> Iterator[WriteSession]:
@@ -494,9 +535,7 @@ class S3Writes(DirectWrites):
 
     def _abort(self, path: str, upload: str) -> bool:
         try:
-            self._send(HttpRequest("DELETE", f"{_url(path)}?{canonical_query({'uploadId': upload})}"))
-        except ObjectNotFound:
-            return True
+            self._backend.abort(path, upload)
         except TransferError as error:
             _log.warning("%s: the unfinished upload %s could not be aborted, and stays: %s", path, upload, error)
             return False

@@ -80,6 +80,15 @@ class Journal:
         except (OSError, ValueError, TypeError):
             return None
 
+    def knows(self, upload: str) -> tuple[bool, bool]:
+        """Whether this upload is noted, and if so whether somebody is at it now."""
+        note = self.read()
+        if note is None or note.upload != upload:
+            return False, False
+        free = self.acquire()
+        self.leave()
+        return True, not free
+
     def write(self, note: Note) -> None:
         """Note an upload that was begun."""
         file = self._held.file

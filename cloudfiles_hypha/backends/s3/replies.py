@@ -176,6 +176,30 @@ def page(body: bytes) -> Page:
     return Page(tuple(entries[each] for each in sorted(entries)), following)
 
 
+Begun = tuple[str, str, float | None]
+"""Name, id and beginning of an upload."""
+
+
+def uploads(body: bytes) -> tuple[list[Begun], tuple[str, str] | None]:
+    """The unfinished uploads of one page, and the markers that the next one begins behind."""
+    root = _expect(body, "ListMultipartUploadsResult")
+    quoted = root.findtext("EncodingType") == "url"
+
+    def name(text: str | None) -> str:
+        return unquote_plus(text or "", errors="surrogateescape") if quoted else text or ""
+
+    found = [
+        (name(each.findtext("Key")), each.findtext("UploadId") or "", seconds(each.findtext("Initiated") or ""))
+        for each in root.iterfind("Upload")
+    ]
+    if root.findtext("IsTruncated") != "true":
+        return found, None
+    key = root.findtext("NextKeyMarker")
+    if not key:
+        raise ServerError("the store cuts its list of uploads short and does not say where it goes on")
+    return found, (name(key), root.findtext("NextUploadIdMarker") or "")
+
+
 def seconds(text: str) -> float | None:
     """A time as S3 writes it, in seconds since 1970."""
     found = _TIME.fullmatch(text)
