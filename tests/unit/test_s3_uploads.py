@@ -337,7 +337,12 @@ def test_an_upload_that_a_process_is_at_is_not_aborted(server: S3Server, local: 
             assert unfinished(server) == len(notes()) == 1
         finally:
             journal.leave()
-        assert not next(cf.uploads()).running
+        other = begun(server, KEY)  # somebody else's, to the same name
+        assert {each.id: (each.ours, each.running) for each in cf.uploads()} == {
+            found.id: (True, False),
+            other: (False, False),
+        }
+        cf.abort_uploads([each for each in cf.uploads() if each.id == other])
         cf.upload([(KEY, local)])  # which nothing has been taken from
         assert cf.get(KEY) == local.read_bytes()
 
