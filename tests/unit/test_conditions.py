@@ -83,7 +83,7 @@ def test_the_error_is_one_that_python_knows() -> None:
 @pytest.fixture(params=["unnamed", "named"])
 def local(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     if request.param == "named":  # as on file systems without files that have no name
-        monkeypatch.setattr(folder.Home, "_unnamed", lambda self, mode: None)
+        monkeypatch.setattr(folder.Home, "_unnamed", lambda *given: None)
     return tmp_path
 
 
