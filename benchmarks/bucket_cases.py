@@ -94,7 +94,7 @@ def s3_large(bench: Bench) -> None:
     with bench.scratch() as folder:
         source = bench.large()[1]
         place = _place(bench, "s3-large")
-        place.ours().upload(source, "big.bin")
+        place.ours().upload(source)
         _on_disk(bench, "s3-large", place, source, folder, peers, at_least(1.0), 3)
     with bench.scratch() as folder:
         files = Path(folder, "source")

@@ -209,7 +209,7 @@ def task_bucket_upload(*, client: str, place: dict[str, str], source: str, scrat
     many = os.path.isdir(source)
     if client == "ours":
         files = there.ours()
-        figures = _timed(lambda: files.upload(source, "" if many else "big.bin", overwrite="always"))[1]
+        figures = _timed(lambda: files.upload(source, overwrite="always"))[1]
     elif client == "s5cmd":
         options = () if many else ("--concurrency", str(AT_ONCE))
         what = (f"{source}/", f"{there.url}/") if many else (source, f"{there.url}/big.bin")

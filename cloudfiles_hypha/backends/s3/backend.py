@@ -97,7 +97,7 @@ class S3Backend(Backend):
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order."""
-        for entry in self._entries(prefix, flat=flat, control=control):
+        for entry in self._entries(prefix, flat=flat, control=control, names=True):
             yield entry if isinstance(entry, str) else entry.path
 
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
@@ -113,7 +113,7 @@ class S3Backend(Backend):
                 yield entry
 
     def _entries(
-        self, prefix: str, *, flat: bool, control: Control, after: str | None = None
+        self, prefix: str, *, flat: bool, control: Control, after: str | None = None, names: bool = False
     ) -> Iterator[ObjectInfo | str]:
         query = {"list-type": "2", "encoding-type": "url", "prefix": prefix}
         if after is not None:
@@ -123,7 +123,8 @@ class S3Backend(Backend):
         while True:
 
             def attempt(query: dict[str, str] = query) -> replies.Page:
-                return replies.page(self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}")).body)
+                answer = self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}"))
+                return replies.page(answer.body, names=names)
 
             page = control.retry(attempt)
             yield from page.entries
