@@ -17,7 +17,7 @@ from cloudfiles_hypha import ServerError, StagedWarning, WithdrawnWarning
 from cloudfiles_hypha.backends.hypha import commits, locate
 from cloudfiles_hypha.backends.hypha.backend import HyphaBackend
 from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
-from cloudfiles_hypha.credentials import Access
+from cloudfiles_hypha.credentials import Access, Routes
 from cloudfiles_hypha.errors import TransferError
 from cloudfiles_hypha.models import PutRequest
 from cloudfiles_hypha.plan.batches import BatchSizes
@@ -97,7 +97,7 @@ def ours(
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_STATE_HOME", str(state / name))
             sender: Any = transport(world, client)
-            return HyphaBackend(locate("ws/a", "ws/a"), Access(world.hypha.url, None, "ws"), sender, create=create)
+            return HyphaBackend(locate("ws/a", "ws/a"), Access(world.hypha.url, None, "ws"), Routes(), sender, create=create)
 
     return opened
 
