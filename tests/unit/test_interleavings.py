@@ -97,7 +97,9 @@ def ours(
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_STATE_HOME", str(state / name))
             sender: Any = transport(world, client)
-            return HyphaBackend(locate("ws/a", "ws/a"), Access(world.hypha.url, None, "ws"), Routes(), sender, create=create)
+            return HyphaBackend(
+                locate("ws/a", "ws/a"), Access(world.hypha.url, None, "ws"), Routes(), sender, create=create
+            )
 
     return opened
 
