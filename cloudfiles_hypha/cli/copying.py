@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..arguments import name_filter
-from ..disk.tree import check_targets, descriptor_named, files_below, is_stream, place_below
+from ..disk.tree import Landing, check_targets, descriptor_named, files_below, is_stream
 from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..paths import check_name
 from ..results import CopyResult, FileResult
@@ -144,6 +144,7 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     into_folder = is_folder or options.recursive or len(options.sources) > 1
     wanted = name_filter(options.include, options.exclude)
     plan: dict[Path, tuple[Place, str, str]] = {}  # complete before the first byte moves
+    below = Landing(target, windows_names=options.windows_names)
     for place, key, name in sources(options, clients, into_folder):
         if not wanted(name or key):
             continue
@@ -152,7 +153,7 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
             # a target that was named may be a link to the file to write; names that come from elsewhere may not
             landing = Path(os.path.realpath(target))
             if name:
-                landing = place_below(target, name, windows_names=options.windows_names)
+                landing = below.place(name)
         except ValueError as error:
             report.failed(key, error)
             continue

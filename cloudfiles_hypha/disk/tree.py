@@ -83,17 +83,28 @@ def check_not_ours(name: str) -> None:
         )
 
 
-def place_below(folder: Path, name: str, *, windows_names: bool = False) -> Path:
-    """Where the file called ``name`` lands below ``folder``; ``ValueError`` if that would be outside of it.
+class Landing:
+    """Where files land below ``folder``. ``windows_names`` is as for ``check_local_name``."""
 
-    ``windows_names`` is as for ``check_local_name``; names of our temporary files are refused as well.
-    """
-    target = folder / check_local_name(name, windows_names=windows_names)
-    check_not_ours(target.name)
-    root, home = os.path.realpath(folder), os.path.realpath(target.parent)
-    if home != root and not home.startswith(os.path.join(root, "")):
-        raise ValueError(f"{name!r}: a symbolic link in {str(folder)!r} leads out of it; not written to disk")
-    return target
+    def __init__(self, folder: Path, *, windows_names: bool = False) -> None:
+        self._folder = folder
+        self._windows_names = windows_names
+        self._root = os.path.realpath(folder)
+        self._looked_at: Path | None = None  # the folder of the latest file; most share theirs with the next
+
+    def place(self, name: str) -> Path:
+        """Where the file called ``name`` lands; ``ValueError`` if that would be outside of the folder, or if it is
+        called as our temporary files are."""
+        target = self._folder / check_local_name(name, windows_names=self._windows_names)
+        check_not_ours(target.name)
+        if target.parent != self._looked_at:
+            home = os.path.realpath(target.parent)
+            if home != self._root and not home.startswith(os.path.join(self._root, "")):
+                raise ValueError(
+                    f"{name!r}: a symbolic link in {str(self._folder)!r} leads out of it; not written to disk"
+                )
+            self._looked_at = target.parent
+        return target
 
 
 _DESCRIPTOR = re.compile(r"/dev/fd/(\d+)|/proc/(?:self|thread-self|\d+)/fd/(\d+)")

@@ -20,7 +20,7 @@ from typing import Any, cast
 from ..backends.base import Backend, WriteSession
 from ..content.digests import digest_in, matches
 from ..content.sources import LocalFile
-from ..disk.tree import Symlinks, check_not_ours, check_targets, files_below, place_below, read_blocks
+from ..disk.tree import Landing, Symlinks, check_not_ours, check_targets, files_below, read_blocks
 from ..engine.pool import Cancellation
 from ..errors import ObjectNotFound, StagedWarning, TransferError
 from ..models import ObjectInfo, PutRequest
@@ -101,8 +101,9 @@ class Trees:
         found = [*self.scan(prefix)]
         if not found and (self._prefix or prefix):
             raise ObjectNotFound("there is no such folder, or nothing in it", path=prefix or self._prefix)
+        landing = Landing(Path(dest), windows_names=options.windows_names)
         wanted = [
-            _Wanted(info.path, place_below(Path(dest), name, windows_names=options.windows_names), info=info)
+            _Wanted(info.path, landing.place(name), info=info)
             for info in found
             if options.wanted(name := info.path[len(prefix) :])
         ]
@@ -367,6 +368,7 @@ class _Wanted:
 
 def _named(paths: Iterable[str | Mapping[str, Any]], folder: Path, options: TreeOptions) -> Iterator[_Wanted]:
     seen: set[Path] = set()
+    landing = Landing(folder, windows_names=options.windows_names)
     for item in paths:
         if isinstance(item, Mapping):
             if "path" not in item or not _DOWNLOAD_KEYS.issuperset(item):
@@ -376,7 +378,7 @@ def _named(paths: Iterable[str | Mapping[str, Any]], folder: Path, options: Tree
             name, local, tags = check_name(item), None, None
         if options.wanted(name):
             place = name if local is None else local
-            target = place_below(folder, place, windows_names=options.windows_names)
+            target = landing.place(place)
             if target in seen:
                 raise ValueError(f"{str(target)!r}: two sources would be written to it")
             seen.add(target)

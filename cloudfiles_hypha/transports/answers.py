@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 from ..content.codecs import encoding_name
 from ..content.digests import check_whole, etag_of
@@ -237,12 +238,18 @@ def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
 
 def info_of(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
     headers = response.headers
-    try:
-        modified = parsedate_to_datetime(headers["last-modified"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        modified = None
+    modified = _seconds(headers.get("last-modified"))
     compress = encoding_of(response)
     return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers), compress)
+
+
+@lru_cache(maxsize=1024)
+def _seconds(date: str | None) -> float | None:
+    """A time as HTTP writes it, in seconds since 1970. Files that were stored together have few of them."""
+    try:
+        return parsedate_to_datetime(date or "").timestamp()
+    except (TypeError, ValueError):
+        return None
 
 
 def encoding_of(response: HttpResponse) -> str | None:

@@ -132,17 +132,17 @@ def _upper_case_proxy() -> str | None:
     return os.environ.get("HTTP_PROXY") or None
 
 
-_Kind = tuple[str, bool, bool, bool]
+_Kind = tuple[str, bool, bool, bool, bool]
 
 
 def _simple(request: HttpRequest) -> _Kind | None:
     """What tells requests without anything special from each other, but for URL, headers and bytes; else None."""
     body = request.body
-    if request.sink is not None or request.idle is not None or request.once:
+    if request.idle is not None or request.once:
         return None
     if body is not None and (isinstance(body, Body) or len(body) > _KEPT):
         return None
-    return request.method, request.follow, bool(request.headers), body is not None
+    return request.method, request.follow, bool(request.headers), body is not None, request.sink is not None
 
 
 def _lines(headers: dict[str, str]) -> list[str]:
@@ -231,7 +231,6 @@ class CurlHandle:
             # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
             curl.setopt(pycurl.FRESH_CONNECT, 1)
             curl.setopt(pycurl.FORBID_REUSE, 1)
-        self._sink, self._take = request.sink, None
         self.streams = isinstance(body, Body)
         if request.sink is not None:
             curl.setopt(pycurl.WRITEFUNCTION, self._write)
@@ -252,6 +251,7 @@ class CurlHandle:
     def _vary(self, request: HttpRequest) -> None:
         """What differs between requests of one kind."""
         body = request.body
+        self._sink, self._take = request.sink, None
         if body is None and not request.headers:
             return
         given = check_headers(request.headers)
@@ -374,5 +374,5 @@ class CurlHandle:
         """Close the connection, unless it is the parent's."""
         if self._pid == os.getpid():
             self.curl.close()  # also out of the midst of a transfer
-        self._simple = ("", False, False, False)  # there is nothing to reset any more
+        self._simple = ("", False, False, False, False)  # there is nothing to reset any more
         self.unload()
