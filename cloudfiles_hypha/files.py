@@ -1025,8 +1025,9 @@ class ArtifactFiles:
             settings = replace(settings, server_url=getattr(access, "server", None))
         elif location.root != self._location.root:
             transport = "auto" if settings.session is not None else settings.transport
-            # a session may be logged in somewhere, too
+            # a session may be logged in somewhere, too; and what a gateway wants, or a network has, is of that server
             settings = replace(settings, token=None, secrets=None, server_url=None, session=None, transport=transport)
+            settings = replace(settings, headers=None, use_proxy=None, use_local_url=None)
         made = ArtifactFiles.__new__(ArtifactFiles)
         made._open(cloudpath, location, settings)
         return made

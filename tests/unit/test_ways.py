@@ -108,6 +108,24 @@ def test_headers_do_not_go_where_a_redirect_of_the_server_leads(hypha: FakeHypha
     assert "cf-access-client-secret" not in request.headers
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_ways_and_headers_are_for_one_server_and_do_not_go_to_another_that_a_copy_names(
+    hypha: FakeHypha, same: bool
+) -> None:
+    with FakeHypha() as elsewhere:
+        for server in (hypha, elsewhere):
+            server.add_artifact("ws/b", {"c": b"cc"}, public=True)
+        other = hypha if same else elsewhere
+        with connect(hypha, headers=HEADERS, use_proxy=True, use_local_url=hypha.url) as cf:
+            hypha.forget_requests()
+            cf.transfer_from(f"hypha://{other.url}/ws/b", "c")
+            assert cf.get("c") == b"cc"
+        sent = {request.headers.get("cf-access-client-secret") for request in other.requests}
+        assert sent == ({SECRET} if same else {None})
+        signed = [call.kwargs for call in other.calls if call.method == "get_file"]
+        assert {"use_proxy" in kwargs or "use_local_url" in kwargs for kwargs in signed} == {same}
+
+
 def test_no_header_is_in_any_message_or_repr(hypha: FakeHypha) -> None:
     with connect(hypha, headers=HEADERS) as cf:
         hypha.fault("get_file", RemoteError("ValueError", f"the gateway says: {SECRET} is wrong"))
