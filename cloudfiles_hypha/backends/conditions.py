@@ -45,14 +45,10 @@ class Conditions:
         try:
             if not self._heeds:
                 self.check(request)
-            return send(request)
+            return self._sent(request, send)
         except PreconditionFailed:
             if path not in self._unsure:
                 raise
-        except TransferError as error:
-            if may_have_been_done(error):
-                self._unsure.add(path)
-            raise
         md5 = md5_of(request.body).hexdigest()
         try:
             there = self._head(path)
@@ -61,6 +57,14 @@ class Conditions:
         if digest_in(there.headers.get) != (md5, 0):
             raise lost(request, "an earlier attempt to store it was not answered, and may have been successful")
         return Stored(request.size, there.etag, "md5", md5)
+
+    def _sent(self, request: PutRequest, send: Callable[[PutRequest], Stored]) -> Stored:
+        try:
+            return send(request)
+        except TransferError as error:
+            if may_have_been_done(error):
+                self._unsure.add(request.path)
+            raise
 
     def check(self, request: PutRequest) -> None:
         """Raise if it can be seen already that the condition does not hold."""

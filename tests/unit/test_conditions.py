@@ -262,11 +262,28 @@ def test_what_another_has_stored_is_not_taken_for_ours_although_an_answer_was_lo
 
 def test_what_was_there_already_is_not_ours_even_if_it_is_the_same(bucket: Bucket, cf: ArtifactFiles) -> None:
     bucket.put("bucket/a", b"ours")
-    for fault in (None, Status(503)):  # which was not done
+    for method, fault in ((None, None), ("PUT", Status(503)), ("HEAD", Status(500))):  # none of which was done
         if fault is not None:
-            bucket.fault("bucket/a", fault, method="PUT")
+            bucket.fault("bucket/a", fault, method=method)
         with pytest.raises(ObjectExists):
             cf.put("a", b"ours", overwrite="never")
+
+
+def test_a_large_object_that_was_there_already_is_not_ours_even_if_it_is_the_same(bucket: Bucket) -> None:
+    etag = etag_of_parts([hashlib.md5(LARGE[start : start + 5 * MIB]).hexdigest() for start in (0, 5 * MIB)])
+    respond = bucket.respond
+
+    def meanwhile(request: Request) -> Response:
+        if request.method == "PUT" and "bucket/a" not in bucket.objects:
+            bucket.put("bucket/a", LARGE, etag=etag)
+            bucket.fault("bucket/a", Status(500), method="HEAD")  # nobody has been asked to complete anything yet
+        return respond(request)
+
+    bucket.respond = meanwhile  # type: ignore[method-assign]
+    cloudpath = f"s3://{bucket.url}/bucket"
+    with ArtifactFiles(cloudpath, secrets=GIVEN, retry=QUICK, num_threads=0, **IN_PARTS) as cf:
+        with pytest.raises(ObjectExists):
+            cf.put("a", LARGE, overwrite="never")
 
 
 def test_a_large_file_that_would_lose_is_not_sent(bucket: Bucket, cf: ArtifactFiles) -> None:
@@ -307,6 +324,21 @@ def test_a_known_version_is_replaced_and_no_other(bucket: Bucket, cf: ArtifactFi
     with pytest.raises(PreconditionFailed, match="is gone"):
         cf.put("a", b"fourth", if_match=second["etag"])
     assert "bucket/a" not in bucket.objects
+
+
+def test_a_known_version_that_goes_while_a_large_one_is_sent_is_told_of_as_gone(bucket: Bucket, cf: ArtifactFiles) -> None:
+    first = cf.put("a", b"first")
+    complete = bucket.complete
+
+    def gone(request: Request) -> Response:
+        bucket.objects.pop("bucket/a", None)
+        return complete(request)
+
+    bucket.complete = gone  # type: ignore[method-assign]
+    with pytest.raises(PreconditionFailed, match="is gone"):
+        cf.put("a", LARGE, if_match=first["etag"])
+    assert "bucket/a" not in bucket.objects
+    assert bucket.count("DELETE") == 1
 
 
 def test_a_store_that_looks_at_nothing_is_asked_first(bucket: Bucket) -> None:

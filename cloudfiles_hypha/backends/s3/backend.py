@@ -419,15 +419,19 @@ class S3Writes(DirectWrites):
 
         def attempt() -> str | None:
             nonlocal unsure
+            asked_for = False
             try:
                 with self._noted_errors(request):
+                    if request.conditional and self._backend.access.endpoint is not None:
+                        self._conditions.check(request)
+                    asked_for = True
                     return self._complete(request, asked)
             except (StaleTicket, PreconditionFailed):
                 if unsure and self._etag_there(request.path) == expected:
                     return expected
                 raise
             except TransferError as error:
-                unsure = unsure or may_have_been_done(error)
+                unsure = unsure or (asked_for and may_have_been_done(error))
                 raise
 
         etag = control.retry(attempt)
@@ -436,9 +440,12 @@ class S3Writes(DirectWrites):
         return Stored(request.size, etag, "etag-parts" if etag == expected else "md5")
 
     def _complete(self, request: PutRequest, asked: HttpRequest) -> str | None:
-        if request.conditional and self._backend.access.endpoint is not None:
-            self._conditions.check(request)
-        response = self._send(asked)
+        try:
+            response = self._send(asked)
+        except ObjectNotFound as error:
+            if request.pinned is None or "NoSuchKey" not in str(error.args[0]):
+                raise
+            raise lost(request) from None
         if response.status == 412:
             raise lost(request)
         return replies.completed(self._backend.sender.checked(response).body)
