@@ -6,6 +6,7 @@ users write, ``transfers`` what is done with an item, ``engine`` who does it, ``
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,7 +40,7 @@ from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
-from .errors import BatchError, ObjectNotFound, TransferError
+from .errors import BatchError, ObjectExists, ObjectNotFound, TransferError
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
@@ -650,8 +651,17 @@ class ArtifactFiles:
         names = [cast(str, paths)] if is_scalar(paths) else list(dict.fromkeys(paths))
         there = self.exists(names)
         missing = [(name, b"") for name in names if not there[name]]
-        if missing:
+        if not missing:
+            return
+        if "new" not in self._backend.can.conditions:
             self.puts(missing)
+            return
+        made = self.puts(missing, overwrite="never", raise_errors=False)  # others may have been made meanwhile
+        blind = [(result["path"], b"") for result in made if getattr(result["error"], "errno", None) == errno.ENOTSUP]
+        made = [result for result in made if not isinstance(result["error"], ObjectExists)]
+        raise_failures("touch", [result for result in made if (result["path"], b"") not in blind])
+        if blind:  # on a file system without hard links, where nobody can look in the moment of a write
+            self.puts(blind)
 
     # -- uploads that were not completed ----------------------------------------------------------------------
 

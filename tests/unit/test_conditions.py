@@ -153,6 +153,10 @@ def test_a_file_system_without_hard_links_says_so_and_leaves_nothing(
     with ArtifactFiles(str(local)) as cf, pytest.raises(TransferError, match="no hard links"):
         cf.put("a", b"ours", overwrite="never")
     assert [*local.iterdir()] == []
+    monkeypatch.setattr(folder.Home, "_unnamed", lambda *given: None)
+    with ArtifactFiles(str(local)) as cf:
+        cf.touch(["b", "c"])
+        assert cf.get(["b", "c"], return_dict=True) == {"b": b"", "c": b""}
 
 
 # -- a bucket
@@ -339,6 +343,24 @@ def test_a_known_version_that_goes_while_a_large_one_is_sent_is_told_of_as_gone(
         cf.put("a", LARGE, if_match=first["etag"])
     assert "bucket/a" not in bucket.objects
     assert bucket.count("DELETE") == 1
+
+
+@pytest.mark.parametrize("place", ["mem://conditions-touch", "file", "s3"])
+def test_touch_leaves_alone_what_comes_into_being_meanwhile(
+    place: str, local: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloudpath = {"file": str(local), "s3": f"s3://{bucket.url}/bucket"}.get(place, place)
+    with ArtifactFiles(cloudpath, **({"secrets": GIVEN} if place == "s3" else {}), num_threads=2) as cf:
+        exists = cf.exists
+
+        def meanwhile(names: Any) -> Any:
+            there = exists(names)
+            cf.put("a", b"theirs")
+            return there
+
+        monkeypatch.setattr(cf, "exists", meanwhile)
+        cf.touch(["a", "b"])
+        assert cf.get(["a", "b"], return_dict=True) == {"a": b"theirs", "b": b""}
 
 
 def test_a_store_that_looks_at_nothing_is_asked_first(bucket: Bucket) -> None:

@@ -273,7 +273,7 @@ class CloudFiles:
         items = [paths] if is_scalar(paths) else paths
         names = [*dict.fromkeys(item["path"] if isinstance(item, Mapping) else item for item in items)]
         there = self.files.exists(names, progress=progress)
-        self._puts([{"path": name, "content": b""} for name in names if not there[name]], None, progress)
+        self.files.touch([name for name in names if not there[name]])
 
     # -- asking -----------------------------------------------------------------------------------------------
 
