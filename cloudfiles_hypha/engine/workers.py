@@ -110,7 +110,7 @@ class Workers(Generic[R]):
                         self._resolving += 1
                     elif heavy is not None:
                         self._active += 1
-                    elif not self._watched and self._active and self._new and not self._over:
+                    elif not self._watched and self._active and (self._new or self._turns) and not self._over:
                         self._watched = watch = True
                     else:
                         return
@@ -151,12 +151,15 @@ class Workers(Generic[R]):
         return (self._turns[0] if self._turns else self._new[0]).heavy
 
     def _watch(self) -> None:
-        """Let the other workers in once tasks are waiting, and the only worker is, too."""
+        """Let the other workers in once tasks are waiting, and the only worker is, too; gone when that is gone."""
         slow = 0
         while slow < _LOOKS:
             if self.idle.wait(_LOOK):
                 return
             with self._lock:
+                if self._over or not self._active:  # the next one is watched again
+                    self._watched = False
+                    return
                 ended, self._ended = self._ended, 0
                 slow = slow + 1 if ended < _QUICK and (self._new or self._turns) else 0
         self._limit = self._width

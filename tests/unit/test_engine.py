@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import pickle
 import signal
@@ -139,6 +140,50 @@ def test_a_quick_run_that_is_left_leaves_no_thread() -> None:
     outcomes = run(Engine(WIDTH, green=False), range(10**6), double, quick=True)
     next(outcomes)
     del outcomes
+
+
+def test_a_quick_run_whose_results_wait_to_be_taken_keeps_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "_LOOKS", 10**9)  # as if nothing were slow
+    before = threading.active_count()
+    outcomes = run(Engine(WIDTH, green=False), range(3 * WIDTH), lambda item, run: time.sleep(0.001), quick=True)
+    next(outcomes)
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert len(list(outcomes)) == 3 * WIDTH - 1
+
+
+def test_a_quick_run_that_the_collector_ends_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "_LOOKS", 10**9)
+    done: list[int] = []
+
+    def work(item: int, run: Run) -> None:
+        time.sleep(0.001)
+        done.append(item)
+
+    outcomes = run(Engine(WIDTH, green=False), range(3 * WIDTH), work, quick=True)
+    next(outcomes)
+    until(lambda: len(done) == 3 * WIDTH)
+    circle: list[object] = [outcomes]
+    circle.append(circle)
+    del outcomes, circle
+    gc.collect()
+
+
+def test_turns_of_one_quick_task_that_wait_get_all_the_threads() -> None:
+    barrier = threading.Barrier(WIDTH, timeout=10)  # which nobody passes alone
+
+    turns = itertools.count()
+
+    def work(item: int, run: Run) -> More | None:
+        turn = next(turns)
+        if turn == 0:
+            return More(WIDTH)
+        barrier.wait()
+        return More(0) if turn < WIDTH else None
+
+    assert list(run(Engine(WIDTH, green=False), [0], work, quick=True)) == [(0, None)]
 
 
 def test_the_work_is_done_by_what_the_engine_says_it_is(engine: Engine) -> None:
