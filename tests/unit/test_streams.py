@@ -23,7 +23,9 @@ from cloudfiles_hypha import (
     Cancelled,
     IntegrityError,
     InvalidRequest,
+    ObjectExists,
     ObjectNotFound,
+    PreconditionFailed,
     ServerError,
     TransferError,
 )
@@ -366,6 +368,33 @@ def test_an_upload_that_the_store_has_dropped_is_an_error_since_nothing_can_be_r
         bucket.put("a", blocks_of(BODY))
     assert requests.count("POST", "uploads") == 1
     assert not bucket.exists("a")
+
+
+@pytest.mark.parametrize("store", ["mem", "file", "s3", "gs"])
+@pytest.mark.parametrize("size", [PART, PART + MIB // 4 + 1, 2 * PART + 1, 3 * PART])
+@pytest.mark.parametrize("before", [True, False])
+def test_what_others_have_stored_before_or_meanwhile_is_not_overwritten_where_that_was_said(
+    at: Open, store: str, size: int, before: bool
+) -> None:
+    cf = at(store)
+    if before:
+        cf.put("a", b"theirs")
+
+    def blocks() -> Iterator[bytes]:
+        for start in range(0, size, MIB):
+            yield BODY[start : min(size, start + MIB)]
+        if not before:
+            cf.put("a", b"theirs")
+
+    with pytest.raises(ObjectExists):
+        cf.put("a", blocks(), overwrite="never")
+    assert cf.get("a") == b"theirs"
+    if store != "file":
+        with pytest.raises(PreconditionFailed):
+            cf.put("a", blocks_of(BODY[:size]), if_match="1")
+        assert cf.get("a") == b"theirs"
+        assert cf.put("a", blocks_of(BODY[:size]), if_match=cf.head("a").etag)["error"] is None
+        assert cf.get("a") == BODY[:size]
 
 
 def test_what_is_encoded_goes_in_parts_too(

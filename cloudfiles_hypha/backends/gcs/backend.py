@@ -360,6 +360,8 @@ class _Writes(DirectWrites):
 
     def open_stream(self, request: PutRequest, most: int, lifetime: int, control: Control) -> Session:
         """Begin an upload of unknown size."""
+        if request.conditional:  # before its bytes are sent for nothing
+            control.retry(partial(self._conditions.check, request))
         url = control.retry(lambda: self._backend.open_upload(request, None))
         with self._lock:
             self._unsized[request.path] = url
@@ -372,11 +374,14 @@ class _Writes(DirectWrites):
         digest = upload.digest.copy()
         for block in blocks_of(request.body):
             digest.update(block)
-        send = partial(self._send, request, upload, content_md5(digest), end if request.size % _GRAIN else None)
+        total = end if request.size % _GRAIN else None
+        send = partial(self._send, request, upload, content_md5(digest), total)
         at: Stored | int = send(None) if upload.unsure else upload.size
         while isinstance(at, int) and at < end:
             if at < upload.size:
                 raise StaleTicket("the store has lost a piece of it", path=request.path)
+            if total is not None:
+                self._look_again(request)
             upload.unsure = True
             before, at = at, send(at)
             if isinstance(at, int) and at <= before:
@@ -400,6 +405,8 @@ class _Writes(DirectWrites):
     def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
         """Say that the upload is complete, if the last piece has not said so."""
         upload = _ours(session)
+        if upload.stored is None:
+            control.retry(partial(self._look_again, request))
 
         def attempt() -> Stored:
             found = upload.stored
@@ -411,6 +418,11 @@ class _Writes(DirectWrites):
             return found
 
         return control.retry(attempt)
+
+    def _look_again(self, request: PutRequest) -> None:
+        """Directly before an upload takes effect, where the store may not look at its condition."""
+        if request.conditional and not self._backend.genuine:
+            self._conditions.check(request)
 
     def _forget(self, path: str) -> None:
         with self._lock:
