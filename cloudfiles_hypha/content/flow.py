@@ -32,6 +32,11 @@ class Flow(Body):
         self.size = 0
         self.ended = False
 
+    @property
+    def broken(self) -> bool:
+        """Whether reading it has raised."""
+        return self._error is not None
+
     def take(self, size: int | None = None) -> Spool:
         """The next ``size`` bytes, or all; fewer only at the end. After an error there is nothing but that error."""
         from .spool import Spool

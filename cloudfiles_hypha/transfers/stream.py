@@ -146,7 +146,8 @@ class _AtOnce(Put):
             try:
                 return self.session.put(request, self.ticket)
             except TransferError as error:
-                error.retryable = error.retryable and not body.size  # what was read cannot be read again
+                # what was read cannot be read again, and what has raised would give that error only
+                error.retryable = error.retryable and not (body.size or body.broken)
                 raise
 
         return self.attempt(run, put)

@@ -33,6 +33,7 @@ from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.content.flow import Flow
 from cloudfiles_hypha.content.spool import Spool
+from cloudfiles_hypha.engine.run import Run
 from cloudfiles_hypha.models import PutRequest, Session, Stored
 from cloudfiles_hypha.progress import Item
 from cloudfiles_hypha.transfers import upload as uploads
@@ -395,6 +396,24 @@ def test_what_others_have_stored_before_or_meanwhile_is_not_overwritten_where_th
         assert cf.get("a") == b"theirs"
         assert cf.put("a", blocks_of(BODY[:size]), if_match=cf.head("a").etag)["error"] is None
         assert cf.get("a") == BODY[:size]
+
+
+@pytest.mark.parametrize("store", ["mem", "file", "s3"])
+def test_what_a_generator_raises_is_not_tried_again(at: Open, store: str) -> None:
+    asked: list[int] = []
+
+    def blocks() -> Iterator[bytes]:
+        asked.append(1)
+        raise ServerError("the place that it reads from is busy")
+        yield b""
+
+    waited: list[float] = []
+    cf = at(store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "sleep", lambda self, seconds: waited.append(seconds))
+        with pytest.raises(ServerError, match="the place that it reads from"):
+            cf.put("a", blocks())
+    assert (asked, waited) == ([1], [])
 
 
 def test_what_is_encoded_goes_in_parts_too(
