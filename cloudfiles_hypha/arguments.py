@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
+from weakref import WeakValueDictionary
 
 from .content.codecs import Compress, check_codec, codec_of
-from .content.sources import as_body
+from .content.sources import Stream, as_body
 from .errors import InvalidContent
 from .models import GetRequest, PutRequest
 from .paths import check_name
@@ -195,8 +197,9 @@ def write_requests(
     options: PutOptions,
     encode: Callable[[object, str], bytes] | None = None,
 ) -> Iterator[tuple[str, PutRequest]]:
-    """The name and the request of each item to store; a name given twice is refused."""
+    """The name and the request of each item to store; a name given twice is refused, and so is an iterator."""
     seen: set[str] = set()
+    streams: WeakValueDictionary[int, Any] = WeakValueDictionary()
     for item in files:
         fields = _put_fields(item, options["compress"])
         path = fields["path"]
@@ -206,7 +209,17 @@ def write_requests(
         own = _own_options(fields, options, path)
         content = fields["content"]
         body = as_body(content, path) if encode is None else encode(content, path)
+        if isinstance(body, Stream):
+            _refuse_shared(streams, content, path)
         yield path, PutRequest(prefix + path, body, **own, tags=fields.get("tags"))
+
+
+def _refuse_shared(streams: WeakValueDictionary[int, Any], content: object, path: str) -> None:
+    """Refuse an iterator whose blocks would be dealt out to several files. Some of Python's own cannot be noted."""
+    if streams.get(id(content)) is content:
+        raise ValueError(f"{path!r}: its content is an iterator that was given for another file, too; which one gets it?")
+    with suppress(TypeError):
+        streams[id(content)] = content
 
 
 def _own_options(fields: Mapping[str, Any], options: PutOptions, path: str) -> PutOptions:

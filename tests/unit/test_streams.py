@@ -199,6 +199,16 @@ def test_one_content_may_be_an_iterator_or_a_pipe_of_any_kind(cf: ArtifactFiles)
     assert (cf.get("a"), cf.get("b")) == (b"abcdef", BODY)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_one_iterator_for_two_files_is_refused_and_not_dealt_out_to_them(known: bool) -> None:
+    with ArtifactFiles("mem://streams") as cf:
+        shared = blocks_of(BODY)
+        items = [("a", shared), ("b", shared)]
+        with pytest.raises(ValueError, match="'b'.* another file"):
+            cf.puts(items if known else iter(items))
+        cf.delete([*cf.list()])
+
+
 @pytest.mark.parametrize("enough", [1, len(BODY) // 2])
 def test_a_generator_that_raises_fails_its_item_alone_and_publishes_nothing(cf: ArtifactFiles, enough: int) -> None:
     def broken() -> Iterator[bytes]:
