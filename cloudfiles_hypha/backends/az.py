@@ -525,6 +525,7 @@ _KINDS: dict[str, type[TransferError]] = {
     "PublicAccessNotPermitted": AccessDenied,
     "NoAuthenticationInformation": AccessDenied,
     "BlobArchived": AccessDenied,
+    "LeaseIdMissing": AccessDenied,
     "BlobAlreadyExists": PreconditionFailed,
     "Md5Mismatch": IntegrityError,
     "InvalidMd5": IntegrityError,

@@ -222,6 +222,25 @@ def test_a_sas_token_is_enough_for_everything_and_is_in_no_message(store: Azurit
             assert signature[:-6] not in str(refused.value)
 
 
+def test_a_blob_that_is_leased_to_another_is_an_access_that_is_denied(store: Azurite) -> None:
+    lease = (("x-ms-lease-action", "acquire"), ("x-ms-lease-duration", "-1"), ("Content-Type", "text/plain"))
+    with ArtifactFiles(f"{store.cloudpath('contract')}/leased", secrets=store.secrets, **IN_PARTS) as cf:
+        etag = cf.put("a", TEN)["etag"]
+        store.ask("contract", HttpRequest("PUT", "/leased/a?comp=lease", lease, b""))
+        for attempt in (
+            lambda: cf.put("a", b"other"),
+            lambda: cf.put("a", b"other", if_match=etag),
+            lambda: cf.put("a", os.urandom(7 * MIB), if_match=etag),
+            lambda: cf.delete("a"),
+        ):
+            with pytest.raises(AccessDenied, match="LeaseIdMissing"):
+                attempt()
+        assert cf.get("a") == TEN
+        released = (("x-ms-lease-action", "break"), ("x-ms-lease-break-period", "0"), ("Content-Type", "text/plain"))
+        store.ask("contract", HttpRequest("PUT", "/leased/a?comp=lease", released, b""))
+        cf.delete("a")
+
+
 def test_nobody_reads_what_is_public_and_nothing_else(store: Azurite) -> None:
     store.make_container("public", public=True)
     with ArtifactFiles(store.cloudpath("public"), secrets=store.secrets, num_threads=0) as cf:
