@@ -63,7 +63,7 @@ from .transfers.batch import Batches
 from .transfers.get import Decode, Get, GetInto, get_task, gets
 from .transfers.head import Head
 from .transfers.put import Put, PutEncoded, PutInParts, Remove
-from .transfers.task import Context
+from .transfers.task import Context, attempts_of
 
 if TYPE_CHECKING:
     import requests
@@ -703,8 +703,8 @@ class ArtifactFiles:
             try:
                 abort = partial(self._backend.abort_upload, self._prefix + check_name(each.path), each.id)
                 control.retry(abort)
-            except TransferError as error:
-                results.append(failed(each.path, request, error, max(1, error.attempts)))
+            except (TransferError, ValueError) as error:  # the latter: a name that others have given, and we could not
+                results.append(failed(each.path, request, error, max(1, attempts_of(error))))
             else:
                 results.append(got(each.path, request, Fetched(b""), None, 1))
         if raise_errors:

@@ -21,6 +21,7 @@ from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.cli.uploads import age
 from cloudfiles_hypha.paths import quote_path
 from cloudfiles_hypha.progress import Item
+from cloudfiles_hypha.results import UnfinishedUpload
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse
 from tests.support.child import ROOT
 from tests.support.s3_servers import S3Server, seaweed
@@ -347,6 +348,33 @@ def test_an_upload_that_a_process_is_at_is_not_aborted(server: S3Server, local: 
         assert cf.get(KEY) == local.read_bytes()
 
 
+def test_an_upload_that_is_not_noted_yet_is_not_aborted_while_its_name_is_being_uploaded_to(
+    server: S3Server, local: Path
+) -> None:
+    """Between its beginning and its note, or because another process has the note of this name."""
+    with client(server) as cf:
+        journal = cf._backend.journal(KEY)  # type: ignore[attr-defined]
+        assert journal.acquire()
+        upload = begun(server, KEY)
+        with pytest.raises(BatchError, match="a process of this machine is at"):
+            cf.abort_uploads(older_than=-60)
+        assert [each.id for each in cf.uploads()] == [upload]
+        journal.leave()
+        cf.abort_uploads(older_than=-60)
+        assert [*cf.uploads()] == notes() == []
+
+
+def test_a_name_that_is_none_of_ours_is_an_error_of_its_upload_alone(server: S3Server) -> None:
+    ids = {name: begun(server, name) for name in ("folder/a", "folder/b")}
+    with client(server) as cf:
+        odd = UnfinishedUpload("folder//../a", ids["folder/a"], 0.0, False, False)
+        wanted = [odd, *cf.uploads("folder/b")]
+        results = cf.abort_uploads(wanted, raise_errors=False)
+        assert [isinstance(result["error"], ValueError) for result in results] == [True, False]
+        assert [each.path for each in cf.uploads()] == ["folder/a"]
+        cf.abort_uploads(older_than=-60)
+
+
 def test_a_list_of_uploads_goes_on_where_it_was_cut_and_not_in_circles(monkeypatch: pytest.MonkeyPatch) -> None:
     def page(more: bool, *uploads: str) -> HttpResponse:
         listed = "".join(f"<Upload><Key>{each}</Key><UploadId>i{each}</UploadId></Upload>" for each in uploads)
@@ -373,6 +401,8 @@ def test_a_list_of_uploads_goes_on_where_it_was_cut_and_not_in_circles(monkeypat
         assert "upload-id-marker=ib" in asked[1]
         with pytest.raises(TransferError, match="just been"):
             [*cf.uploads()]
+        answers = iter([page(False, "other/c", "folder/a", "folder2/b")])  # of a store that knows no prefix
+        assert [each.path for each in cf.uploads("folder/")] == ["folder/a"]
 
 
 def test_other_places_tell_of_no_uploads() -> None:

@@ -231,7 +231,8 @@ class S3Backend(Backend):
 
             found, following = control.retry(attempt)
             for path, upload, initiated in found:
-                yield UnfinishedUpload(path, upload, initiated, *self.journal(path).knows(upload))
+                if path.startswith(prefix):
+                    yield UnfinishedUpload(path, upload, initiated, *self.journal(path).knows(upload))
             if following is None:
                 return
             if following == (query.get("key-marker"), query.get("upload-id-marker")):
@@ -241,13 +242,15 @@ class S3Backend(Backend):
     def abort_upload(self, path: str, upload: str) -> None:
         """Have the store forget an unfinished upload; raises if a process of this machine is at it."""
         journal = self.journal(path)
-        note = journal.read()
-        ours = note is not None and note.upload == upload
-        if ours and not journal.acquire():
-            raise TransferError("not aborted: a process of this machine is at this upload", path=path)
+        # one that has begun just now, or is the second one of this name, is not noted
+        if journal.exists and not journal.acquire():
+            raise TransferError(
+                "not aborted: a process of this machine is at this upload, or at another of this name", path=path
+            )
         try:
+            note = journal.read()
             self.abort(path, upload)
-            if ours:
+            if note is None or note.upload == upload:
                 journal.end()
         finally:
             journal.leave()

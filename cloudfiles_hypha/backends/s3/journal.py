@@ -50,6 +50,11 @@ class Journal:
         self._file = Path(folder) / "cloudfiles_hypha" / "uploads" / f"{name}.json"
         self._held = Held()
 
+    @property
+    def exists(self) -> bool:
+        """Whether an upload to this name is noted, or is about to be."""
+        return os.path.exists(self._file)
+
     def acquire(self) -> bool:
         """Take the lock; False while another upload to this name has it, or where nothing can be noted."""
         held = self._held
