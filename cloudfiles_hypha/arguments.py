@@ -217,7 +217,9 @@ def write_requests(
 def _refuse_shared(streams: WeakValueDictionary[int, Any], content: object, path: str) -> None:
     """Refuse an iterator whose blocks would be dealt out to several files. Some of Python's own cannot be noted."""
     if streams.get(id(content)) is content:
-        raise ValueError(f"{path!r}: its content is an iterator that was given for another file, too; which one gets it?")
+        raise ValueError(
+            f"{path!r}: its content is an iterator that was given for another file, too; which one gets it?"
+        )
     with suppress(TypeError):
         streams[id(content)] = content
 

@@ -285,9 +285,9 @@ def test_a_large_object_that_was_there_already_is_not_ours_even_if_it_is_the_sam
 
     bucket.respond = meanwhile  # type: ignore[method-assign]
     cloudpath = f"s3://{bucket.url}/bucket"
-    with ArtifactFiles(cloudpath, secrets=GIVEN, retry=QUICK, num_threads=0, **IN_PARTS) as cf:
-        with pytest.raises(ObjectExists):
-            cf.put("a", LARGE, overwrite="never")
+    cf = ArtifactFiles(cloudpath, secrets=GIVEN, retry=QUICK, num_threads=0, **IN_PARTS)
+    with cf, pytest.raises(ObjectExists):
+        cf.put("a", LARGE, overwrite="never")
 
 
 def test_a_large_file_that_would_lose_is_not_sent(bucket: Bucket, cf: ArtifactFiles) -> None:
@@ -330,7 +330,9 @@ def test_a_known_version_is_replaced_and_no_other(bucket: Bucket, cf: ArtifactFi
     assert "bucket/a" not in bucket.objects
 
 
-def test_a_known_version_that_goes_while_a_large_one_is_sent_is_told_of_as_gone(bucket: Bucket, cf: ArtifactFiles) -> None:
+def test_a_known_version_that_goes_while_a_large_one_is_sent_is_told_of_as_gone(
+    bucket: Bucket, cf: ArtifactFiles
+) -> None:
     first = cf.put("a", b"first")
     complete = bucket.complete
 
