@@ -552,6 +552,7 @@ def test_going_on_with_a_listing_asks_the_store_for_no_more_than_the_rest() -> N
     with ArtifactFiles("s3://http://host/bucket/p", secrets=GIVEN, retry=QUICK, num_threads=0) as cf:
         transport = Scripted(*(answer(200, page) for page in pages))
         cf._backend.sender._transport = transport  # type: ignore[attr-defined]
+        cf._backend.access.endpoint = None  # type: ignore[attr-defined]  # as at Amazon's
         assert list(cf.list(start_after="b")) == ["c", "d"]
     queries = [dict(parse_qsl(request.url.partition("?")[2])) for request in transport.seen]
     assert [(query.get("start-after"), query.get("continuation-token")) for query in queries] == [
