@@ -107,6 +107,8 @@ SEP = "/"
 def join_names(*parts: str) -> str:
     """Names, or a cloudpath and names, as one: a slash between them and nowhere twice; empty ones are left out."""
     given = [part for part in parts if part]
+    if len(given) > 1 and given[0].endswith("//") and given[0].rstrip("/").endswith(":"):
+        return given[0] + join_names(*given[1:]).lstrip("/")  # file:/// and s3:// end in slashes that mean something
     joined = [part.lstrip("/") if number else part for number, part in enumerate(given)]
     return "/".join([*(part.rstrip("/") for part in joined[:-1] if part.rstrip("/")), *joined[-1:]])
 

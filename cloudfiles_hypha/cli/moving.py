@@ -10,7 +10,7 @@ import os
 from itertools import groupby
 
 from ..files import ArtifactFiles
-from ..paths import check_name, last_of
+from ..paths import check_name, join_names, last_of
 from ..shortcuts import SyncPlan
 from ..shortcuts import sync as make_alike
 from .places import Clients, Place, file_names, is_cloudpath, locate, names_below, passes, writable
@@ -19,12 +19,17 @@ from .writing import committing
 
 
 def _located(text: str) -> Place:
-    return locate(text if is_cloudpath(text) else f"file://{os.path.abspath(text)}{'/' * text.endswith('/')}")
+    if is_cloudpath(text):
+        return locate(text)
+    # as it is written: ".." behind a link means another folder to the system than to whoever reads the path
+    return locate(f"file://{text if os.path.isabs(text) else os.path.join('.', text)}")
 
 
 def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Make a folder like another one."""
     source, target = _folder(options.source), writable(_folder(options.target))
+    if target.scheme != "hypha" and options.comment is not None:
+        raise UsageError(f"{target.text}: has no versions, so no --comment")
     here, there = clients.at(source), clients.at(target)
     with committing(options, target, there, report):
         done = make_alike(
@@ -71,11 +76,15 @@ def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     if len(sources) > 1 and not target.folder:
         raise UsageError(f"{options.destination}: several files go into a folder; add a slash at the end")
     there = clients(target)
+    plan: list[tuple[Place, list[tuple[str, str]]]] = []  # complete before the first file moves
     for _, run in groupby(sorted(sources, key=lambda place: place.root), key=lambda place: place.root):
         places = [*run]
         here = clients(places[0])
         pairs = [pair for place in places for pair in _pairs(options, here, place, target)]
-        pairs = [pair for pair in pairs if all(passes(check_name, name, report) for name in pair)]
+        plan.append((places[0], [pair for pair in pairs if all(passes(check_name, name, report) for name in pair)]))
+    _check(plan, target)
+    for source, pairs in plan:
+        here = clients(source)
         with committing(options, target, there, report):
             results = here.moves(
                 pairs, there, overwrite=options.overwrite, raise_errors=False, progress=options.progress
@@ -84,6 +93,21 @@ def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
             if result["error"] is not None:
                 report.failed(result["path"], result["error"])
     return report.code
+
+
+def _check(plan: list[tuple[Place, list[tuple[str, str]]]], target: Place) -> None:
+    """Refuse what would move a file over one that has just arrived; each place is moved by a call of its own."""
+    seen: set[str] = set()
+    for _, pairs in plan:
+        for _, new in pairs:
+            if new in seen:
+                raise UsageError(f"two sources would become {new!r}; nothing was moved")
+            seen.add(new)
+    written = {join_names(target.root, new) for new in seen}
+    for source, pairs in plan:
+        for name, _ in pairs:
+            if join_names(source.root, name) in written:
+                raise UsageError(f"{name!r}: would be both read and written to; nothing was moved")
 
 
 def _pairs(options: argparse.Namespace, here: ArtifactFiles, place: Place, target: Place) -> list[tuple[str, str]]:

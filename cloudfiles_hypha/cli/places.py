@@ -19,7 +19,7 @@ from ..backends.local import FileLocation, as_cloudpath
 from ..backends.web import WebLocation
 from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
-from ..paths import check_name
+from ..paths import check_name, join_names
 from ..retry import RetryPolicy
 from .report import Report, UsageError
 
@@ -56,7 +56,10 @@ def locate(text: str) -> Place:
         if not last or text.endswith("/"):
             raise UsageError(f"{text}: names a folder, and web servers cannot be listed; name a file")
         root = f"{path.scheme}://{host}/{folder}/" if folder else f"{path.scheme}://{host}/"
-        return Place(text, path.scheme, root, check_name(unquote(last)), False)
+        name = check_name(unquote(last))
+        if "/" in name:
+            raise UsageError(f"{text}: %2F in a name would be asked for as a slash")
+        return Place(text, path.scheme, root, name, False)
     if isinstance(path, FileLocation):
         above, last = os.path.split(path.folder)
         if not last or text.endswith("/"):
@@ -118,8 +121,7 @@ class Clients:
 
     def at(self, place: Place) -> ArtifactFiles:
         """One whose names are relative to a folder."""
-        text = f"{place.root.rstrip('/')}/{place.name}" if place.name else place.root
-        return self._open(text)
+        return self._open(join_names(place.root, place.name))
 
     def _open(self, text: str) -> ArtifactFiles:
         if text not in self._made:

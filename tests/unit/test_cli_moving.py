@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -102,3 +104,55 @@ def test_cp_between_cloudpaths_may_leave_alone_what_is_there(run: Run) -> None:
     assert target.get("a") == b"new"
     assert run("cp", f"{source.cloudpath}/a", f"{source.cloudpath}/a")[0] == 2
     assert run("cp", "--overwrite", "never", "-", f"{target.cloudpath}/c")[0] == 2
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """Folders with files whose content is where they are."""
+    for name in ("a/x", "b/x", "b/y", "c/z"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(name)
+    return tmp_path
+
+
+def names_on(disk: Path) -> dict[str, str]:
+    return {path.relative_to(disk).as_posix(): path.read_text() for path in disk.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("sources", [["a/x", "b/x"], ["-r", "a/", "b/"]])
+def test_mv_moves_no_file_over_one_that_has_just_arrived(run: Run, disk: Path, sources: list[str]) -> None:
+    before = names_on(disk)
+    code, _, said = run("mv", *(name if name == "-r" else f"{disk}/{name}" for name in sources), f"{disk}/to/")
+    assert (code, "two sources would become 'x'; nothing was moved" in said) == (2, True)
+    assert names_on(disk) == before
+
+
+def test_mv_refuses_a_file_that_is_read_and_written_before_anything_is_moved(run: Run, disk: Path) -> None:
+    before = names_on(disk)
+    assert run("mv", f"{disk}/a/x", f"{disk}/c/z", f"{disk}/c/")[0] == 2
+    assert names_on(disk) == before
+    assert run("mv", f"{disk}/a/x", f"{disk}/b/y", f"{disk}/c/") == (0, "", "")
+    assert names_on(disk) == {"b/x": "b/x", "c/x": "a/x", "c/y": "b/y", "c/z": "c/z"}
+
+
+def test_local_folders_are_named_as_to_other_programs(run: Run, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(disk / "a")
+    assert run("sync", "../b", "./copy") == run("sync", "../b/", f"{disk}/copy/") == (0, "", "")
+    assert os.listdir("copy") == os.listdir(disk / "copy") == os.listdir(disk / "b")
+    code, _, said = run("sync", "/no-folder-of-this-name", "copy")  # one directly below the root
+    assert (code, "there is no folder '/no-folder-of-this-name'" in said) == (2, True)
+
+
+def test_sync_does_not_take_what_is_behind_a_link_for_another_folder(run: Run, disk: Path) -> None:
+    (disk / "there" / "sub").mkdir(parents=True)
+    (disk / "link").symlink_to(disk / "there" / "sub")
+    before = names_on(disk)
+    code, _, said = run("sync", "--delete", f"{disk}/a", f"{disk}/link/../b")  # there/b, to other programs
+    assert (code, "'..' behind a folder's name" in said) == (2, True)
+    assert names_on(disk) == before
+
+
+def test_a_comment_is_for_what_has_versions(run: Run) -> None:
+    code, _, said = run("sync", "--comment", "text", memory(a=b"A").cloudpath, "mem://cli-moving-comment")
+    assert (code, "has no versions, so no --comment" in said) == (2, True)

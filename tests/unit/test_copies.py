@@ -451,6 +451,7 @@ def test_names_are_put_together_and_taken_apart() -> None:
     assert cf.join("a", "b/", "", "/c") == "a/b/c"
     assert cf.join(cf.cloudpath, "x/") == "mem://bucket/a/x/"
     assert cf.join("", "a") == "a"
+    assert (cf.join("file:///", "/a", "b"), cf.join("s3://", "bucket")) == ("file:///a/b", "s3://bucket")
     assert [cf.dirname(path) for path in ("a/b/c", "a", "mem://b/c/d", "mem://b/c/", "mem://b")] == [
         "a/b",
         "",
