@@ -125,7 +125,8 @@ class LocalBackend(Backend):
         """Whether two names that are spelt differently are of one file, or would be if they were written to."""
         there = [self._status(name) for name in (one, other)]
         if there[0] is None and there[1] is None:
-            return folded(one) == folded(other) and not tells_apart(Path(self._folder.path(one)).parent)
+            with _translated(one, writing=True):
+                return folded(one) == folded(other) and not tells_apart(Path(self._folder.path(one)).parent)
         if there[0] is None or there[1] is None or not os.path.samestat(there[0], there[1]):
             return False
         return not (self._folder.lists(one) and self._folder.lists(other))  # else these are two links

@@ -132,6 +132,22 @@ def _pairs(here: dict[str, Entry], there: dict[str, Entry], same: Callable[[str,
     yield from ((None, entry) for entry in there.values())
 
 
+class Apart:
+    """Names that are to be of different files; ``same`` tells of two that some disk takes for one whether this does."""
+
+    def __init__(self, same: Callable[[str, str], bool]) -> None:
+        self._same = same
+        self._alike: dict[str, list[str]] = {}
+
+    def add(self, name: str) -> None:
+        """One more; ``ValueError`` if it is of the same file as one before."""
+        alike = self._alike.setdefault(folded(name), [])
+        for other in alike:
+            if self._same(name, other):
+                raise ValueError(f"{other!r} and {name!r} would be one file at the target; which content should win?")
+        alike.append(name)
+
+
 def by_fold(entry: Entry) -> tuple[str, str]:
     """What brings names together that some disk takes for the same."""
     return folded(entry.path), entry.path

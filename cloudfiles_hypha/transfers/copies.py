@@ -20,7 +20,7 @@ from ..errors import CommitError, InvalidRequest, LossyWarning, ObjectNotFound, 
 from ..models import ObjectInfo, PutRequest
 from ..paths import Location, check_name
 from ..plan.batches import BatchSizes
-from ..plan.sync import same_digest
+from ..plan.sync import Apart, same_digest
 from ..progress import Progress
 from ..results import CopyResult, Result, own_error
 from .batch import Batches
@@ -165,6 +165,7 @@ class Copies:
         """Refuses names that cannot be written to, or would be written to twice, or are read in the same call."""
         seen: set[str] = set()
         read: set[str] = set()
+        apart = Apart(self._target.backend.same) if self._target.backend.can.folds else None
         here, there = self._source.path, self._target.path
         for one in wanted:
             target = there + one.target
@@ -178,6 +179,8 @@ class Copies:
                     raise ValueError(f"{one.target!r}: both read and written to in one call")
                 read.add(source)
             seen.add(target)
+            if apart is not None:
+                apart.add(self._target.prefix + one.target)
             yield one
 
     def needed(

@@ -25,6 +25,7 @@ from ..engine.pool import Cancellation
 from ..errors import ObjectNotFound, StagedWarning, TransferError
 from ..models import ObjectInfo, PutRequest
 from ..paths import check_name
+from ..plan.sync import Apart
 from ..progress import Progress
 from ..results import Comparison, FileResult, Result
 from .batch import Batches
@@ -207,11 +208,14 @@ class Trees:
             if entry.error is not None or alone or options.wanted(entry.name)
         ]
         seen: dict[str, str] = {}
+        apart = Apart(self._backend.same) if self._backend.can.folds else None
         for entry in entries:
             if entry.error is None:
                 entry.name = check_name(prefix + entry.name)
                 if seen.setdefault(entry.name, entry.path) is not entry.path:
                     raise ValueError(f"{seen[entry.name]!r} and {entry.path!r} would both become {entry.name!r}")
+                if apart is not None:
+                    apart.add(self._prefix + entry.name)
         results: list[FileResult] = [entry.result(error=entry.error) for entry in entries]
         todo = [number for number, entry in enumerate(entries) if entry.error is None]
         staged = False

@@ -460,6 +460,23 @@ def test_two_names_that_would_be_one_file_are_refused_before_anything_is_copied(
     assert contents(folding) == there
 
 
+def test_no_file_is_moved_or_uploaded_over_another_that_the_disk_takes_for_it(
+    folding: ArtifactFiles, tmp_path: Path
+) -> None:
+    source = memory({"A.txt": b"A", "a.txt": b"B"})
+    (tmp_path / "file").write_bytes(b"")
+    for call in (
+        lambda: source.moves(["A.txt", "a.txt"], folding),
+        lambda: source.transfer_to(folding),
+        lambda: folding.upload([("A.txt", tmp_path / "file"), ("a.txt", tmp_path / "file")]),
+    ):
+        with pytest.raises(ValueError, match="would be one file"):
+            call()
+        assert contents(source) == {"A.txt": b"A", "a.txt": b"B"}
+    source.moves(["A.txt"], folding)
+    assert contents(folding) == {"A.txt": b"A"}
+
+
 def test_a_disk_that_tells_names_apart_keeps_them_apart_also_where_they_are_links(tmp_path: Path) -> None:
     target = ArtifactFiles(f"file://{tmp_path}")
     target.puts([("a", b"1"), ("B", b"2"), ("c/d", b"3")])
