@@ -59,5 +59,10 @@ def printable(text: str) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """A cloudpath or URL without user, password, query and fragment, fit for a message."""
-    return _QUERY.sub("", _USER.sub(r"\1\2", text))
+    """A cloudpath or URL without user, password, query and fragment, fit for a message; it may mean another place."""
+    return _QUERY.sub("", without_user(text))
+
+
+def without_user(text: str) -> str:
+    """A cloudpath that was taken apart, and so has no query, without user and password; what follows may be a name."""
+    return _USER.sub(r"\1\2", text)

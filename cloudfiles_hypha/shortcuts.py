@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .arguments import Patterns, is_scalar, name_filter
-from .backends import resolved, split_cloudpath
+from .backends import locate, resolved, split_cloudpath
 from .engine.pool import Cancellation
 from .errors import BatchError
 from .files import ArtifactFiles
+from .paths import join_names
 from .plan.sync import Compare, Step
 from .progress import ProgressOption
-from .redact import without_credentials
+from .redact import without_user
 from .results import CopyResult, Result, raise_failures
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class SyncPlan:
     ) -> None:
         self.source = _shown(source)
         self.target = _shown(target)
-        self._sides = source, target
+        self._sides = _fixed(source), _fixed(target)
         self._options = options
         self._known = steps
 
@@ -212,7 +213,16 @@ class SyncPlan:
 
 
 def _shown(place: ArtifactFiles | str) -> str:
-    return without_credentials(resolved(place) if isinstance(place, str) else place.cloudpath)
+    """The whole cloudpath of a place, which means it wherever the working directory is, and has no credentials."""
+    location = locate(place) if isinstance(place, str) else place._location
+    return join_names(location.root, location.prefix.rstrip("/"))
+
+
+def _fixed(place: ArtifactFiles | str) -> ArtifactFiles | str:
+    """The same place, also where the working directory or an alias is another one by then."""
+    if isinstance(place, ArtifactFiles):
+        return place
+    return _shown(place) if locate(place).scheme == "file" else resolved(place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +264,7 @@ def dl(
                 [name for _, name in items], raise_errors=False, progress=False if scalar else progress, cancel=cancel
             )
         for (number, _), result in zip(items, got, strict=True):
-            results[number] = {**result, "fullpath": without_credentials(wanted[number])}
+            results[number] = {**result, "fullpath": without_user(wanted[number])}
     if scalar:
         if results[0]["error"] is not None:
             raise results[0]["error"]

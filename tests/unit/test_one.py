@@ -61,17 +61,17 @@ def test_an_artifact_and_a_web_server_have_single_files_too(object_server: Objec
 def test_files_of_several_places_come_in_order(object_server: ObjectServer) -> None:
     for number in range(20):
         object_server.put(f"dir/{number}", b"%d" % number)
-    ArtifactFiles("mem://dl").puts([("a", b"A"), ("b/c", b"C")])
-    wanted = ["mem://dl/b/c", f"{object_server.url}/dir/7", "mem://dl/a", f"{object_server.url}/dir/3"]
+    ArtifactFiles("mem://dl").puts([("a", b"A"), ("b/c", b"C"), ("c#1?", b"#")])
+    wanted = ["mem://dl/b/c", f"{object_server.url}/dir/7", "mem://dl/a", f"{object_server.url}/dir/3", "mem://dl/c#1?"]
     results = dl(iter(wanted), retry=QUICK)
     assert [(result["fullpath"], result["content"]) for result in results] == list(
-        zip(wanted, [b"C", b"7", b"A", b"3"], strict=True)
+        zip(wanted, [b"C", b"7", b"A", b"3", b"#"], strict=True)
     )
     assert dl(wanted[0]) == b"C"
     with pytest.raises(ObjectNotFound):
         dl("mem://dl/none")
     with pytest.raises(BatchError) as caught:
         dl([*wanted, "mem://dl/none"])
-    assert len(caught.value.results) == 5
+    assert len(caught.value.results) == 6
     missing = dl(["mem://dl/none"], raise_errors=False)[0]
     assert isinstance(missing["error"], ObjectNotFound)

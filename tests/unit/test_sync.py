@@ -287,6 +287,25 @@ def test_a_plan_is_for_the_places_that_were_planned(tmp_path: Path) -> None:
     assert contents(target) == FILES
 
 
+@pytest.mark.parametrize("name", ["run#1", "run?", "run"])
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_plan_is_carried_out_where_it_was_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, saved: bool
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a").write_bytes(b"new")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    plan = sync("./source", f"./{name}", dry_run=True).plan
+    plan.save("plan")
+    monkeypatch.chdir("elsewhere")
+    with plan, SyncPlan.load("../plan", target=ArtifactFiles(f"{tmp_path}/{name}/")) as loaded:
+        (loaded if saved else plan).carry_out()
+    assert sorted(os.listdir(tmp_path)) == sorted(["elsewhere", "plan", name, "source"])
+    assert (tmp_path / name / "a").read_bytes() == b"new"
+    assert os.listdir() == []
+
+
 # --- Merging ----------------------------------------------------------------------------------------------------------
 
 
