@@ -380,6 +380,16 @@ def test_copies_by_pickle(cf: CloudFiles) -> None:
     assert pickle.loads(pickle.dumps(cf)).get("a") == b"A"
 
 
+def test_files_are_named_with_a_format_too(tmp_path: Path) -> None:
+    place = f"mem://compat-format-{tmp_path.name}"
+    CloudFile(f"precomputed://{place}/x#1").put(b"A")
+    assert (CloudFiles(place).get("x#1"), CloudFile(f"graphene://{place}/x#1").get()) == (b"A", b"A")
+    result = dl(f"precomputed://{place}/x#1")
+    assert (result["content"], result["fullpath"]) == (b"A", f"precomputed://{place}/x#1")
+    CloudFile(f"{place}/x#1").transfer_to(f"zarr://file://{tmp_path}/y")
+    assert dl(f"zarr://file://{tmp_path}/y")["content"] == b"A"
+
+
 # --- The modules beside it --------------------------------------------------------------------------------------------
 
 

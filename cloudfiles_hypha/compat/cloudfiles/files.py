@@ -19,7 +19,7 @@ from ...files import ArtifactFiles
 from ...models import ObjectInfo
 from ...paths import join_names
 from ...progress import ProgressOption
-from ...redact import without_credentials
+from ...redact import without_user
 from ...results import CopyResult, Result
 from ...transfers.copies import Transfer, chunks, wanted_of
 from ...transfers.copy import Wanted
@@ -451,7 +451,7 @@ class CloudFile:
     """One file, named by its whole cloudpath."""
 
     def __init__(self, path: str, *, cache_meta: bool = False, **options: Any) -> None:
-        root, self.filename = split_cloudpath(paths_of.normalize(path))
+        root, self.filename = _split(path)
         self.cf = CloudFiles(root, **options)
         self.cache_meta = cache_meta
         self._known: dict[str, Any] | None = None
@@ -521,13 +521,13 @@ class CloudFile:
 
     def transfer_to(self, cloudpath: str, reencode: str | None = None) -> None:
         """Copy it to another cloudpath."""
-        root, name = split_cloudpath(cloudpath)
+        root, name = _split(cloudpath)
         self.cf.transfer_to(root, [(self.filename, name)], reencode=reencode)
 
     def transfer_from(self, cloudpath: str, reencode: str | None = None) -> None:
         """Copy what is at another cloudpath here."""
         self._known = None
-        root, name = split_cloudpath(cloudpath)
+        root, name = _split(cloudpath)
         self.cf.transfer_from(root, [(name, self.filename)], reencode=reencode)
 
     def join(self, *parts: str) -> str:
@@ -567,9 +567,9 @@ def dl(cloudpaths: Any, raw: bool = False, progress: ProgressOption = False, **o
         cloudpath, (start, end) = item, (None, None)
         if isinstance(item, Mapping):
             cloudpath, (start, end) = item["path"], item.get("byte_range") or (None, None)
-        root, name = split_cloudpath(paths_of.normalize(cloudpath))
+        root, name = _split(cloudpath)
         places.setdefault(root, []).append((number, {"path": name, "start": start, "end": end}))
-        shown.append(without_credentials(cloudpath))
+        shown.append(without_user(cloudpath))
     results: list[Any] = [None] * len(shown)
     for root, items in places.items():
         cf = CloudFiles(root, **options)
@@ -578,6 +578,11 @@ def dl(cloudpaths: Any, raw: bool = False, progress: ProgressOption = False, **o
         for (number, _), result in zip(items, got, strict=True):
             results[number] = {**result, "fullpath": shown[number]}
     return results[0] if scalar else results
+
+
+def _split(cloudpath: str) -> tuple[str, str]:
+    """The place of a file, and its name there, whatever format the cloudpath says."""
+    return split_cloudpath(paths_of.without_format(cloudpath)[1])
 
 
 def _files(place: CloudFiles | ArtifactFiles | str) -> ArtifactFiles | str:
