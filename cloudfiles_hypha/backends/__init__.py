@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, cast
 
-from ..paths import Location, last_of, parent_of, split_scheme
+from ..paths import SEP, Location, last_of, parent_of, split_scheme
 from ..redact import without_credentials
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def split_cloudpath(cloudpath: str) -> tuple[str, str]:
         from urllib.parse import unquote
 
         name = "" if root == cloudpath else unquote(name)
+        if SEP in name:
+            raise ValueError(f"{without_credentials(cloudpath)!r}: %2F in a name would be asked for as a slash")
     elif not location.prefix:
         name = ""
     if not name or cloudpath.endswith("/"):

@@ -7,6 +7,7 @@ Folders are listed where the server offers a page of what is in them: nginx's ``
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -87,6 +88,8 @@ class HttpBackend(Backend):
 
     def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
         base, slash, start = prefix.rpartition("/")
+        if slash and not {"", ".", ".."}.isdisjoint(base.split("/")):
+            return  # no name begins so, whatever the server makes of it
         levels = [iter(self._folder(base + slash, start, control, asked=True))]
         while levels:
             info = next(levels[-1], None)
@@ -141,9 +144,12 @@ def _from_json(body: bytes, folder: str) -> list[ObjectInfo]:
     """nginx's ``autoindex_format json``."""
     found = []
     try:
-        for entry in json.loads(body):
+        entries = json.loads(body)
+        if not isinstance(entries, list):
+            raise ValueError("no list")
+        for entry in entries:
             name, kind = entry["name"], entry["type"]
-            if not isinstance(name, str) or not name or "/" in name:
+            if not isinstance(name, str) or name in ("", ".", "..") or "/" in name:
                 raise ValueError(f"the name {name!r:.60}")
             if kind == "directory":
                 found.append(ObjectInfo(f"{folder}{name}/"))
@@ -187,13 +193,12 @@ def _of_index(links: Sequence[_Link], folder: str) -> list[ObjectInfo]:
     icons: set[str] = set()
     for link in links:
         href = link.href.removeprefix("./")
-        absolute = href.startswith("/") or "://" in href
-        if absolute and not href.endswith("/") and "?" not in href and "#" not in href:
-            raise ValueError(f"a link leads to {href!r:.60}, wherever that is")
-        if href.startswith("/") and href.endswith("/") and not _leads_up(link.text):
-            raise ValueError(f"a link leads to {href!r:.60}, wherever that is")
-        if absolute or "?" in href or "#" in href or href.startswith(("../", "mailto:")) or href in ("", ".", ".."):
-            continue  # the folder above, other orders of the page, who runs the server
+        if _is_added(href):
+            continue
+        if _ELSEWHERE.search(href):
+            if not _may_lead_elsewhere(href, link.text):
+                raise ValueError(f"a link leads to {href!r:.60}, wherever that is")
+            continue
         name = _name_in(href)
         if not link.text.strip():
             icons.add(name)
@@ -218,6 +223,25 @@ def _of_rclone(page: _Page, folder: str) -> list[ObjectInfo]:
     if len(found) != page.rows:
         raise ValueError(f"there are {page.rows} rows and {len(found)} names")
     return found
+
+
+_ELSEWHERE = re.compile(r"\A/|://|[?#]")
+
+
+def _is_added(href: str) -> bool:
+    """Whether a link is none to an entry: to the folders above, to other orders of the page, to who runs the server."""
+    return href == "." or href.startswith(("?", "#", "mailto:")) or re.fullmatch(r"(\.\./)*(\.\.)?", href) is not None
+
+
+def _may_lead_elsewhere(href: str, text: str) -> bool:
+    """Whether a link with a whole path, a host or a query is surely none to an entry of the page."""
+    place = re.split(r"[?#]", href, maxsplit=1)[0]
+    if "://" in href:  # the site of whoever runs the server, but not one that is called as what it leads to
+        last = place.partition("://")[2].partition("/")[2].rstrip("/").rpartition("/")[2]
+        return (place.endswith("/") or place != href) and not (last and _calls(text, unquote(last)))
+    if not place.startswith("/") or not place.endswith("/"):
+        return False
+    return place != href or _leads_up(text)  # an order of a page, or the folder above
 
 
 def _name_in(href: str) -> str:

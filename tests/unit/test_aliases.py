@@ -59,6 +59,8 @@ def test_an_alias_of_a_web_server_names_its_files(object_server: ObjectServer) -
         assert file.get() == b"A"
     with pytest.raises(ValueError, match="names no file"):
         ArtifactFile("web://")
+    with pytest.raises(ValueError, match="%2F"):
+        ArtifactFile("web://a%2Fb")  # a/b is another file
 
 
 @pytest.mark.parametrize("name", ["s3", "hypha", "file", "https", "a", "", "S3", "A b", "x/y", "1x"])

@@ -591,6 +591,7 @@ def test_files_go_from_cloud_to_cloud(bucket: str, hypha: FakeHypha, capsys: pyt
         ["ls", "ftp://host"],
         ["ls", "mem://x", "--num-threads", "-1"],
         ["cat", "http://host/dir/"],
+        ["cat", "http://host/a%2Fb"],
         ["cat", "http://user:pass@host/x?token=secret"],
         ["demo", "--files", "0"],
         ["rm", "mem://x/../y"],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudfiles_hypha import TransferError
-from cloudfiles_hypha.backends.web import _from_html
+from cloudfiles_hypha.backends.web import _from_html, _from_json
 
 PAGES = Path(__file__).parent / "pages"
 NAMES = [
@@ -37,6 +37,13 @@ def test_every_name_of_a_real_page_is_found(page: Path) -> None:
         '<a href="x%2F..%2Fy">x/../y</a>',
         '<a href="%2e%2e">..</a>',
         '<a href="ab">x..></a>',
+        '<a href="https://host/files/sub/">sub/</a>',
+        '<a href="https://host/files/x?download">x</a>',
+        '<a href="x?download">x</a>',
+        '<a href="ha#sh">ha#sh</a>',
+        '<a href="/files/x?download">x</a>',
+        '<a href="../x">x</a>',
+        '<a href="../sub/">sub/</a>',
     ],
 )
 def test_a_link_that_is_no_entry_makes_a_page_no_listing(links: str) -> None:
@@ -49,6 +56,8 @@ def test_links_that_servers_add_are_no_entries() -> None:
     page = (
         '<title>Index of /a</title><a href="?C=N;O=D">Name</a><a href="/">Parent Directory</a><a href="/">Par..></a>'
         '<a href="../">../</a><a href="x"><img></a><a href="x">x</a><a href="d/">d</a><a href="%ff">\ufffd</a>'
+        '<a href="../../">up</a><a href="#top">top</a><a href="/a/?C=S">Size</a><a href="https://httpd.example/">httpd</a>'
+        '<a href="https://host.example/">host.example</a><a href="https://host.example/about/">who we are</a>'
         '<address>Apache at <a href="mailto:me@host">host</a></address>'
     )
     assert [info.path for info in _from_html(page.encode(), "")] == ["x", "d/", "\udcff"]
@@ -73,3 +82,19 @@ def test_a_page_that_is_not_rclones_is_no_listing(old: str, new: str) -> None:
 def test_a_size_that_rclone_does_not_know_is_none() -> None:
     page = (PAGES / "rclone.html").read_text().replace('data-order="1500"', 'data-order="-1"')
     assert {info.size for info in _from_html(page.encode(), "")} == {None}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "{}",
+        '""',
+        '[{"name": "..", "type": "directory"}]',
+        '[{"name": ".", "type": "directory"}]',
+        '[{"name": "a/b", "type": "file"}]',
+    ],
+)
+def test_json_that_is_no_list_of_what_is_in_a_folder_is_no_listing(page: str) -> None:
+    with pytest.raises(TransferError, match="cannot be listed"):
+        _from_json(page.encode(), "")
+    assert _from_json(b"[]", "") == []
