@@ -103,9 +103,12 @@ def _checked(name: object, target: object) -> str:
 
 
 def _in_file(file: Path) -> dict[str, str]:
-    path = file.expanduser()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        path = file.expanduser()
+    except RuntimeError:  # who has no home has no file there
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8") or "{}")  # as cloud-files reads an empty file
     except FileNotFoundError:
         return {}
     except ValueError:
@@ -123,7 +126,7 @@ def _change(change: Callable[[dict[str, str]], None]) -> None:
     """Change what is in the user's file; whoever reads it meanwhile finds all of it as it was, or as it is to be."""
     import tempfile  # only here: few programs change it
 
-    path = ALIASES_FILE.expanduser()
+    path = Path(os.path.realpath(ALIASES_FILE.expanduser()))  # a link to it stays one
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _alone(path):
         kept = _in_file(ALIASES_FILE)

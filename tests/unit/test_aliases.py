@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import pwd
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,27 @@ def test_a_scheme_in_the_file_does_not_count(home: Path) -> None:
     assert backends.locate("s3://bucket").scheme == "s3"
     with pytest.raises(ValueError, match="unknown scheme 'two'"):  # and none stands for another alias
         backends.locate("lab://x")
+
+
+def test_who_has_no_home_has_no_aliases(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(user: int) -> None:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(ValueError, match="unknown scheme"):
+        ArtifactFiles("data://x")
+
+
+def test_a_link_to_the_file_stays_one(home: Path) -> None:
+    (home / "dotfiles").mkdir()
+    (home / "dotfiles" / "aliases.json").write_text("")
+    kept(home).parent.mkdir(parents=True)
+    kept(home).symlink_to(home / "dotfiles" / "aliases.json")
+    add_alias("lab", "mem://x", persistent=True)
+    assert kept(home).is_symlink()
+    assert json.loads((home / "dotfiles" / "aliases.json").read_text()) == {"lab": "mem://x/"}
+    assert aliases() == {"lab": "mem://x/"}
 
 
 def test_aliases_of_cloud_files_are_read(home: Path) -> None:
