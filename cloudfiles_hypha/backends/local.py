@@ -10,7 +10,7 @@ import mimetypes
 import os
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -182,7 +182,11 @@ class LocalBackend(Backend):
                 path = entry.path if entry is not None else self._folder.path(name)
                 try:
                     there = entry.stat() if entry is not None else os.stat(path)
-                except FileNotFoundError:  # removed since the folder was read
+                except FileNotFoundError:  # removed since the folder was read, or kept otherwise since
+                    with suppress(ObjectNotFound):
+                        info = self.head(name, None)
+                        if info.path == name:
+                            yield info
                     continue
                 compress = codec_in(path) or encoding_name(_attribute(path, "content-encoding"))
                 yield ObjectInfo(name, there.st_size, _etag(there), None, there.st_mtime, compress=compress)

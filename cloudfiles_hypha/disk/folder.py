@@ -10,9 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import chain
 from threading import Lock
 from typing import NamedTuple
 
@@ -116,8 +115,7 @@ class Folder:
         missing = FileNotFoundError(errno.ENOENT, "no file, but how one that is encoded is kept", name)
         if is_kept_name(name):
             raise missing
-        # to the plain name at last once more: it may have taken the place of an encoded one after the first look
-        for kept, codec in chain(((name, None),), self._others(name), ((name, None),)):
+        for kept, codec in self._ways(name):
             try:
                 descriptor = self._open_regular(kept, name, flags)
             except FileNotFoundError as error:
@@ -126,10 +124,18 @@ class Folder:
                 return Found(descriptor, listed_name(kept)[0], codec)
         raise missing
 
-    def _others(self, name: str) -> Iterator[tuple[str, str]]:
-        for kept, codec in (*kept_names(name).items(), *archive_names(name).items()):
-            if os.access(self.path(kept), os.F_OK):
-                yield kept, codec
+    def _ways(self, name: str) -> Iterator[tuple[str, str | None]]:
+        """What the file of a name may be called on disk, and is encoded with then; the first that is there is it."""
+        yield name, None
+        kept = kept_names(name)
+        yield from self._there(kept)
+        yield name, None  # all of it once more: since the first look a writer may have kept it otherwise
+        yield from self._there(kept)
+        if not os.path.lexists(self.path(name)):  # else a folder, say, has the name
+            yield from self._there(archive_names(name))
+
+    def _there(self, names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        return ((kept, codec) for kept, codec in names.items() if os.access(self.path(kept), os.F_OK))
 
     def lists(self, name: str) -> bool:
         """Whether a name is spelt as it is on disk; on some, other spellings lead to the same file."""
@@ -185,6 +191,8 @@ class Folder:
             raise NotADirectoryError(errno.ENOTDIR, "a file, not a folder", self.root)
         base, slash, start = prefix.rpartition("/")
         if slash:
+            if not {"", ".", ".."}.isdisjoint(base.split("/")):
+                return  # no name begins so, whatever the system makes of it
             with suppress(FileNotFoundError, NotADirectoryError):
                 self._check(os.path.realpath(self.path(base)), base)
         levels = [(self._level(base + slash, start), _identity(self.path(base)))]
@@ -257,7 +265,7 @@ class Home:
                     self.unlink(name)
                     removed = True
         if not removed:
-            if there := [*filter(self._there, archive_names(self.name))]:
+            if self._status(self.name) is None and (there := [*filter(self._there, archive_names(self.name))]):
                 raise Archived(there[0])
             raise FileNotFoundError(errno.ENOENT, "no such file")
 

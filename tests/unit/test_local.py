@@ -550,6 +550,13 @@ def test_a_folder_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
         assert list(cf) == ["a/b"]
 
 
+@pytest.mark.parametrize("prefix", ["a//", "./", "a/./", "a//b"])
+def test_a_prefix_with_which_no_name_begins_lists_nothing(cf: ArtifactFiles, prefix: str) -> None:
+    cf.put("a/b", b"1")
+    assert list(cf.list(prefix)) == []
+    assert list(cf.list("a/")) == ["a/b"]
+
+
 def test_a_deep_folder_is_listed(store: Path, cf: ArtifactFiles) -> None:
     name = "/".join("d" * 1500)
     try:
@@ -736,6 +743,91 @@ def test_a_file_that_is_stored_plain_while_its_encoded_one_is_looked_for_is_foun
 
 
 @pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize("codec", [None, "gzip"])
+def test_a_file_that_is_kept_otherwise_while_it_is_looked_for_is_found_and_no_archive(
+    store: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch, codec: str | None
+) -> None:
+    access, stored = os.access, []
+
+    def change(path: Any, *args: Any, **options: Any) -> bool:
+        there = access(path, *args, **options)
+        if not stored and str(path).endswith("a.encoded.gz"):
+            stored.append(True)
+            cf.put("a", b"new", compress=codec)
+        return there
+
+    (store / "a.gz").write_bytes(compress(b"another file"))
+    cf.put("a", TEXT, compress="bz2")
+    monkeypatch.setattr(os, "access", change)
+    assert cf.get("a") == b"new"
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_file_that_is_kept_otherwise_while_its_folder_is_listed_is_in_the_listing(cf: ArtifactFiles) -> None:
+    cf.put("a", b"")
+    cf.put("b", TEXT, compress="gzip")
+    cf.put("c", TEXT, compress="gzip")
+    listing = cf._backend.scan("", control=cf._control())
+    assert next(listing).path == "a"  # the folder has been read
+    cf.put("b", b"plain")
+    cf.delete("c")
+    assert [(info.path, info.size, info.compress) for info in listing] == [("b", 5, None)]
+
+
+class _Watched:
+    """A lock that says when somebody waits for it."""
+
+    def __init__(self, asked: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._asked = asked
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._asked.set()
+            self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.usefixtures("bare")
+def test_two_writers_of_a_name_do_not_remove_each_others_files(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, first_done = threading.Event(), threading.Event()
+    unlink, give_way = disk_folder.Home.unlink, disk_folder.Home.give_way
+    second: list[threading.Thread] = []
+
+    def write() -> None:
+        try:
+            with opened(store, num_threads=0) as cf:
+                cf.put("a", b"second", compress="br")
+        finally:
+            asked.set()
+
+    def interrupted(home: disk_folder.Home, name: str) -> None:
+        if not second:  # the first has seen that the old file is still what it was
+            second.append(threading.Thread(target=write))
+            second[0].start()
+            asked.wait()
+        unlink(home, name)
+
+    def after_first(home: disk_folder.Home, others: Any) -> None:
+        if second:  # published, although the first is not done
+            asked.set()
+            first_done.wait()
+        give_way(home, others)
+
+    with opened(store, num_threads=0) as cf:
+        cf.put("a", b"old", compress="br")
+        monkeypatch.setattr(disk_folder, "_giving_way", _Watched(asked), raising=False)
+        monkeypatch.setattr(disk_folder.Home, "unlink", interrupted)
+        monkeypatch.setattr(disk_folder.Home, "give_way", after_first)
+        cf.put("a", b"first", compress="gzip")
+        first_done.set()
+        second[0].join()
+        assert (cf.get("a"), on_disk(store)) == (b"second", {"a.encoded.br"})
+
+
+@pytest.mark.usefixtures("bare")
 def test_a_writer_does_not_remove_what_another_has_stored_since_it_looked(
     store: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -790,6 +882,16 @@ def test_an_archive_stays_one_and_is_read_by_the_plain_name_where_there_is_no_ot
         assert (list(cf), cf.get("a")) == (["a", name], b"mine")
         cf.delete(["a", name])
         assert on_disk(store) == set()
+
+
+def test_a_folder_is_no_name_of_an_archive_beside_it(store: Path, cf: ArtifactFiles) -> None:
+    cf.put("d/x", b"1")
+    (store / "d.gz").write_bytes(compress(TEXT))
+    assert not cf.exists("d")
+    with pytest.raises(ObjectNotFound):
+        cf.get("d")
+    cf.delete("d")
+    assert list(cf) == ["d.gz", "d/x"]
 
 
 def test_a_copy_is_made_although_an_archive_is_read_by_its_name(store: Path, cf: ArtifactFiles) -> None:
