@@ -129,7 +129,9 @@ def sources(options: argparse.Namespace, clients: Clients, into_folder: bool) ->
         file_names(places, _WITH_R)
     for place in places:
         prefix, keys = "", [place.name]
-        if options.recursive and place.scheme not in ("http", "https"):
+        if options.recursive:
+            if place.scheme in ("http", "https"):
+                raise UsageError(f"{place.text}: folders of web servers are not copied; leave out -r, and name files")
             prefix, keys = names_below(clients(place), place)
         for key in keys:
             if prefix == place.prefix:  # found in a folder

@@ -592,6 +592,7 @@ def test_files_go_from_cloud_to_cloud(bucket: str, hypha: FakeHypha, capsys: pyt
         ["ls", "mem://x", "--num-threads", "-1"],
         ["cat", "http://host/dir/"],
         ["cat", "http://host/a%2Fb"],
+        ["cp", "-r", "http://host/dir", "b"],
         ["cat", "http://user:pass@host/x?token=secret"],
         ["demo", "--files", "0"],
         ["rm", "mem://x/../y"],
