@@ -162,6 +162,9 @@ class SyncPlan:
                     raise ValueError(f"the plan's {name} is {head[name]!r}, not {_shown(given)!r}")
             options = {"delete": head["delete"], "compare": head["compare"]}
             return cls(source or head["source"], target or head["target"], steps, options)
+        except KeyError as missing:
+            steps.close()
+            raise ValueError(f"{os.fspath(path)!r} is no plan, or a damaged one: it does not say {missing}") from None
         except BaseException:
             steps.close()
             raise

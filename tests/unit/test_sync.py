@@ -257,7 +257,7 @@ def test_a_plan_does_not_touch_what_has_changed_since(tmp_path: Path) -> None:
     assert sorted(target) == ["a", "old"]
 
 
-@pytest.mark.parametrize("damage", ["cut", "half", "more", "other", "name", "step"])
+@pytest.mark.parametrize("damage", ["cut", "half", "more", "other", "name", "step", "place"])
 def test_a_damaged_plan_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "plan"
     with sync(memory(FILES), memory(), dry_run=True).plan as plan:
@@ -269,6 +269,7 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, damage: str) -> None:
         "more": [*lines, lines[1]],
         "other": [b'{"something": 1}\n', *lines[1:]],
         "name": [lines[0], json.dumps(["copy", "../x", 1, None, None, "name", ""]).encode() + b"\n", *lines[2:]],
+        "place": [lines[0].replace(b'"target"', b'"other"'), *lines[1:]],
         "step": [lines[0], json.dumps(["burn", "x", 1, None, None, "name", ""]).encode() + b"\n", *lines[2:]],
     }[damage]
     path.write_bytes(b"".join(changed))
