@@ -157,7 +157,7 @@ def _from_json(body: bytes, folder: str) -> list[ObjectInfo]:
                 modified = parsedate_to_datetime(entry["mtime"]).timestamp() if "mtime" in entry else None
                 size = entry.get("size")
                 found.append(ObjectInfo(folder + name, size if isinstance(size, int) else None, last_modified=modified))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TransferError(f"cannot be listed: its JSON is none of nginx's autoindex: {error}", path=folder) from None
     return found
 
@@ -169,6 +169,10 @@ def _from_html(body: bytes, folder: str) -> list[ObjectInfo]:
     page.close()
     title = page.title.strip()
     try:
+        if not page.ended:  # not every answer says how long it is
+            raise ValueError("the page is cut short")
+        if page.based:
+            raise ValueError("links of the page are relative to another place")
         if title.lower().startswith("index of"):
             return _of_index(page.links, folder)
         if title.startswith("/") and any(link.href.startswith("?sort=namedirfirst") for link in page.links):
@@ -273,6 +277,7 @@ class _Page(HTMLParser):
         self.title = ""
         self.links: list[_Link] = []
         self.rows = 0
+        self.ended = self.based = False
         self._in_title = self._in_link = self._in_name = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -281,6 +286,8 @@ class _Page(HTMLParser):
             self._in_title = True
         elif tag == "tr" and given.get("class") == "file":
             self.rows += 1
+        elif tag == "base":
+            self.based = True
         elif tag == "span":
             self._in_name = given.get("class") == "name"
         elif tag == "a" and given.get("href") is not None:
@@ -298,6 +305,8 @@ class _Page(HTMLParser):
             self._in_link = False
         elif tag == "span":
             self._in_name = False
+        elif tag == "html":
+            self.ended = True
 
     def handle_data(self, data: str) -> None:
         if self._in_title:

@@ -89,7 +89,7 @@ def test_what_is_no_page_of_a_folder_is_not_taken_for_one(tmp_path: Path) -> Non
         "site": ("index.html", b"<title>Welcome</title><a href='a'>a</a>"),
         "json": ("index.json", b'{"a": 1}'),
         "binary": ("index.bin", b"a"),
-        "outside": ("index.html", b"<title>Index of /</title><a href='x%2F..%2F..%2Fy'>a</a>"),
+        "outside": ("index.html", b"<title>Index of /</title><a href='x%2F..%2F..%2Fy'>a</a></html>"),
     }
     for folder, (name, content) in pages.items():
         (root / folder).mkdir()

@@ -44,10 +44,11 @@ def test_every_name_of_a_real_page_is_found(page: Path) -> None:
         '<a href="/files/x?download">x</a>',
         '<a href="../x">x</a>',
         '<a href="../sub/">sub/</a>',
+        '<base href="/other/"><a href="b">b</a>',
     ],
 )
 def test_a_link_that_is_no_entry_makes_a_page_no_listing(links: str) -> None:
-    page = f'<title>Index of /</title><pre><a href="a">a</a> {links}</pre>'
+    page = f'<title>Index of /</title><pre><a href="a">a</a> {links}</pre></html>'
     with pytest.raises(TransferError, match="cannot be listed"):
         _from_html(page.encode(), "")
 
@@ -58,9 +59,19 @@ def test_links_that_servers_add_are_no_entries() -> None:
         '<a href="../">../</a><a href="x"><img></a><a href="x">x</a><a href="d/">d</a><a href="%ff">\ufffd</a>'
         '<a href="../../">up</a><a href="#top">top</a><a href="/a/?C=S">Size</a><a href="https://httpd.example/">httpd</a>'
         '<a href="https://host.example/">host.example</a><a href="https://host.example/about/">who we are</a>'
-        '<address>Apache at <a href="mailto:me@host">host</a></address>'
+        '<address>Apache at <a href="mailto:me@host">host</a></address></html>'
     )
     assert [info.path for info in _from_html(page.encode(), "")] == ["x", "d/", "\udcff"]
+
+
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.html")), ids=lambda page: page.stem)
+def test_a_page_that_is_cut_short_is_no_listing(page: Path) -> None:
+    whole = page.read_bytes()
+    for size in (len(whole) - 20, len(whole) // 2, len(whole) // 3):
+        with pytest.raises(TransferError, match="cannot be listed"):
+            _from_html(whole[:size], "")
+    with pytest.raises(TransferError, match="cut short"):
+        _from_html(whole.replace(b"</body>", b"<!-- "), "")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,7 @@ def test_a_size_that_rclone_does_not_know_is_none() -> None:
     [
         "{}",
         '""',
+        "[" * 100_000,
         '[{"name": "..", "type": "directory"}]',
         '[{"name": ".", "type": "directory"}]',
         '[{"name": "a/b", "type": "file"}]',
