@@ -862,6 +862,22 @@ def test_several_batches_go_into_one_commit(site: Site, recorder: Recorder) -> N
     assert sorted(files) == sorted(name for name, _ in numbered(5, "a/") + numbered(5, "c/"))
 
 
+def test_several_processes_write_into_one_commit_and_read_one_version(site: Site, recorder: Recorder) -> None:
+    files = site.create(num_threads=8)
+    many = numbered(300, "many/", size=5000)
+    results = files.puts(iter(many), compress="gzip", parallel=2)
+    assert [(result["path"], result["error"]) for result in results] == [(name, None) for name, _ in many]
+    assert (recorder.counts["create"], recorder.counts["commit"], recorder.counts["put_file"]) == (1, 1, 0)
+    status = files.status()
+    assert (status["versions"], status["staged"]) == (["v0"], False)
+    got = files.get((name for name, _ in many), parallel=2)
+    assert contents(got) == [content for _, content in many]
+    with files.staged(version="new"):
+        files.puts([("a", b"A"), ("b", b"B")], parallel=2)
+        assert files.status()["versions"] == ["v0"]
+    assert (files.status()["versions"], sorted(files)) == (["v0", "v1"], ["a", "b"])
+
+
 def test_a_new_version_holds_only_what_is_uploaded_to_it_and_the_old_one_stays(site: Site) -> None:
     files = site.create()
     files.puts([("kept", b"0"), ("changed", b"0")])

@@ -10,7 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
@@ -58,7 +58,7 @@ from .results import (
     raise_failures,
 )
 from .retry import RetryPolicy
-from .settings import THRESHOLD, Secrets, Settings, timeouts_of
+from .settings import THRESHOLD, Secrets, Settings, check_parallel, timeouts_of
 from .transfers.batch import Batches
 from .transfers.get import Decode, Get, GetInto, get_task, gets
 from .transfers.head import Head
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
     from .backends.hypha.staging import Staging
     from .disk.tree import Symlinks
+    from .parallel import Named
     from .transfers.copies import Copies, Side, Transfer
     from .transfers.copies import Overwrite as Overwriting
     from .transfers.copy import Wanted
@@ -106,7 +107,9 @@ class ArtifactFiles:
     environment if left out, see ``docs/hypha.md``); ``headers`` go to the Hypha server with each request. Uploads
     of more than ``multipart_threshold`` bytes go in parts of ``part_size`` (16 MiB; more where S3's limits want
     it). For local folders: ``locking`` has the processes that use it wait for each other, by locks in ``lock_dir``
-    (which alone says so, too); ``windows_names`` allows names that Windows reserves.
+    (which alone says so, too); ``windows_names`` allows names that Windows reserves. ``parallel`` is how many processes
+    share the work of ``get``, ``get_json``, ``puts``, ``put_jsons`` and ``delete`` of several files (see
+    ``docs/concurrency.md``).
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
@@ -136,6 +139,7 @@ class ArtifactFiles:
         locking: bool = False,
         lock_dir: PathLike | None = None,
         windows_names: bool = False,
+        parallel: int = 1,
     ) -> None:
         settings = Settings(
             token=token,
@@ -158,6 +162,7 @@ class ArtifactFiles:
             locking=locking,
             lock_dir=lock_dir,
             windows_names=windows_names,
+            parallel=parallel,
         )
         cloudpath = backends.resolved(cloudpath)
         self._open(cloudpath, backends.locate(cloudpath), settings)
@@ -182,6 +187,7 @@ class ArtifactFiles:
         self._location = location
         self._engine = Engine(settings.num_threads, green=green, transport=self._transport)
         self._batches = Batches(self._backend, self._engine, settings.retry, self._prefix, settings.observer)
+        self._processes(None, None)
 
     def __repr__(self) -> str:
         shown = without_credentials(self.cloudpath)
@@ -229,6 +235,7 @@ class ArtifactFiles:
         *,
         raw: bool = ...,
         max_size: int | None = ...,
+        parallel: int | None = ...,
     ) -> bytes: ...
     @overload
     def get(
@@ -239,6 +246,7 @@ class ArtifactFiles:
         *,
         raw: bool = ...,
         max_size: int | None = ...,
+        parallel: int | None = ...,
     ) -> Results: ...
     @overload
     def get(
@@ -251,6 +259,7 @@ class ArtifactFiles:
         cancel: Cancellation | None = ...,
         raw: bool = ...,
         max_size: int | None = ...,
+        parallel: int | None = ...,
     ) -> Any: ...
     def get(
         self,
@@ -262,6 +271,7 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         raw: bool = False,
         max_size: int | None = None,
+        parallel: int | None = None,
     ) -> Any:
         """Read files or byte ranges.
 
@@ -281,9 +291,11 @@ class ArtifactFiles:
         What is stored with a Content-Encoding is decoded, up to ``max_size`` bytes (1 GiB in memory, 64 GiB into a
         file); ranges are of decoded bytes, for which all stored ones are fetched. ``raw=True``, also in a dict, gives
         bytes as they are stored. What cannot be decoded is a ``DecompressionError``.
+
+        ``parallel`` has several files read by so many processes, without ``into``; left out, it is the object's.
         """
         options = reading(raw, max_size)
-        return self._get(paths, total, raise_errors, return_dict, progress, cancel, None, options)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, None, options, parallel)
 
     def get_json(
         self,
@@ -295,10 +307,11 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         raw: bool = False,
         max_size: int | None = None,
+        parallel: int | None = None,
     ) -> Any:
         """Like ``get``, with each content parsed as UTF-8 JSON; what cannot be parsed is an ``InvalidContent``."""
         options = reading(raw, max_size)
-        return self._get(paths, total, raise_errors, return_dict, progress, cancel, parse_json, options)
+        return self._get(paths, total, raise_errors, return_dict, progress, cancel, parse_json, options, parallel)
 
     def _get(
         self,
@@ -310,6 +323,7 @@ class ArtifactFiles:
         cancel: Cancellation | None,
         decode: Decode | None,
         options: Reading,
+        parallel: int | None,
     ) -> Any:
         if is_scalar(paths):
             result = self._get_one(read_request(cast(Source, paths), self._prefix, options), cancel, decode)
@@ -317,10 +331,14 @@ class ArtifactFiles:
                 raise result["error"]
             return {result["path"]: result["content"]} if return_dict else result["content"]
         requests, total = read_requests(paths, total, self._prefix, options)
+        count = self._processes(parallel, total)
         bar = self._bar(progress, "get", total)
-        results = self._batches.collect(
-            self._get_tasks(requests, bar, decode), self._reading(), bar, cancel=cancel, noted=_adding(bar)
-        )
+        if count > 1:
+            results = self._get_elsewhere(count, requests, decode, total, bar, cancel)
+        else:
+            results = self._batches.collect(
+                self._get_tasks(requests, bar, decode), self._reading(), bar, cancel=cancel, noted=_adding(bar)
+            )
         if raise_errors:
             raise_failures("get", results)
         if return_dict:
@@ -335,6 +353,25 @@ class ArtifactFiles:
             return self._batches.one(task)
         # a file of the user's is written to here, in the caller's thread
         return self._batches.collect([task], self._reading(), cancel=cancel)[0]
+
+    def _get_elsewhere(
+        self,
+        count: int,
+        requests: Iterable[GetRequest],
+        decode: Decode | None,
+        total: int | None,
+        bar: Progress,
+        cancel: Cancellation | None,
+    ) -> Results:
+        named = ((request.path[len(self._prefix) :], request) for request in requests)
+        items = self._prepared([*named] if isinstance(requests, Sequence) else named)
+        try:
+            location = self._backend.location_to_read(self._location, self._control())
+        except TransferError as error:  # as it would be for each of them
+            bar.close()
+            return [failed(name, request, error, max(1, error.attempts)) for (name, request), _ in items]
+        work = "get" if decode is None else "get_json"
+        return self._elsewhere(count, location, work, items, total, bar, cancel)
 
     def _reading(self) -> Any:
         return self._backend.reading() if self._backend.can.batched else None
@@ -440,6 +477,7 @@ class ArtifactFiles:
         compression_level: int | None = None,
         *,
         overwrite: Replace = "always",
+        parallel: int | None = None,
     ) -> Results:
         """Store many files, and on Hypha commit them together at the end (unless the artifact is already staged).
 
@@ -451,11 +489,14 @@ class ArtifactFiles:
         A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
         left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
         so far stays staged: ``commit()`` or ``discard()`` it.
+
+        ``parallel`` has so many processes encode and send them, into the same commit; contents are bytes, text or
+        ``Path`` then. Left out, it is the object's.
         """
         if isinstance(files, str | bytes | Mapping):
             raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
         options = put_options(content_type, cache_control, content_encoding, compress, compression_level, overwrite)
-        return self._puts(files, options, None, total, raise_errors, progress, cancel)
+        return self._puts(files, options, None, total, raise_errors, progress, cancel, parallel)
 
     def put_json(
         self,
@@ -494,10 +535,11 @@ class ArtifactFiles:
         compression_level: int | None = None,
         *,
         overwrite: Replace = "always",
+        parallel: int | None = None,
     ) -> Results:
         """Store many objects as JSON; otherwise like ``puts``."""
         options = put_options("application/json", cache_control, None, compress, compression_level, overwrite)
-        return self._puts(files, options, to_json, total, raise_errors, progress, cancel)
+        return self._puts(files, options, to_json, total, raise_errors, progress, cancel, parallel)
 
     def _puts(
         self,
@@ -508,6 +550,7 @@ class ArtifactFiles:
         raise_errors: bool,
         progress: ProgressOption,
         cancel: Cancellation | None,
+        parallel: int | None,
     ) -> Results:
         total_bytes = None
         requests: Iterable[tuple[str, PutRequest]] = write_requests(files, self._prefix, options, encode)
@@ -518,8 +561,15 @@ class ArtifactFiles:
                 total_bytes = sum(request.size for _, request in requests)
             for name, request in requests:
                 self._check_described(name, request)
-        bar = self._bar(progress, "put", total, total_bytes)
-        results = self._write("puts", requests, bar, self._engine, cancel)
+        count = self._processes(parallel, total)
+        if count > 1:
+            checked = requests if isinstance(requests, Sequence) else self._checked(requests)
+            items = self._prepared(checked)
+            bar = self._bar(progress, "put", total, total_bytes)
+            results = self._write_elsewhere("puts", count, "put", items, total, bar, cancel)
+        else:
+            bar = self._bar(progress, "put", total, total_bytes)
+            results = self._write("puts", requests, bar, self._engine, cancel)
         if raise_errors:
             raise_failures("puts", results)
         return results
@@ -538,6 +588,11 @@ class ArtifactFiles:
                 yield self._put_task(context, session, index, name, request)
 
         return self._batches.write(verb, tasks, bar, engine=engine, cancel=cancel)
+
+    def _checked(self, requests: Iterable[tuple[str, PutRequest]]) -> Iterator[tuple[str, PutRequest]]:
+        for name, request in requests:
+            self._check_described(name, request)
+            yield name, request
 
     def _put_task(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> Put:
         """The task for one upload: in parts, where it is large and the backend can."""
@@ -619,25 +674,24 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        parallel: int | None = None,
     ) -> Results | None:
         """Remove files, and on Hypha commit that; what is not there counts as removed.
 
         A path gives None or raises; an iterable gives results, with errors as for ``get``. A Hypha server
-        removes one file a call, about five a second.
+        removes one file a call, about five a second, so that ``parallel`` changes nothing there.
         """
         scalar = is_scalar(paths)
         names, total = ([cast(str, paths)], None) if scalar else counted(paths, total, check_name)
+        count = 1 if scalar else self._processes(parallel, total)
         bar = None if scalar else self._bar(progress, "delete", total)
-
-        def tasks(session: WriteSession) -> Iterator[Remove]:
-            context = self._batches.context(bar)
-            for index, name in enumerate(names):
-                yield Remove(context, session, index, name, self._prefix + check_name(name))
-
-        engine = self._batches.inline if scalar else self._engine
         for name in names if scalar else ():
             check_name(name)
-        results = self._batches.write("delete", tasks, bar, engine=engine, blocking=True, cancel=cancel)
+        if count > 1 and not self._backend.can.one_by_one:
+            named = ((name, GetRequest(self._prefix + check_name(name))) for name in names)
+            results = self._write_elsewhere("delete", count, "delete", self._prepared(named), total, bar, cancel)
+        else:
+            results = self._delete(names, bar, self._batches.inline if scalar else self._engine, cancel)
         if scalar:
             if results[0]["error"] is not None:
                 raise results[0]["error"]
@@ -645,6 +699,16 @@ class ArtifactFiles:
         if raise_errors:
             raise_failures("delete", results)
         return results
+
+    def _delete(
+        self, names: Iterable[str], bar: Progress | None, engine: Engine, cancel: Cancellation | None
+    ) -> Results:
+        def tasks(session: WriteSession) -> Iterator[Remove]:
+            context = self._batches.context(bar)
+            for index, name in enumerate(names):
+                yield Remove(context, session, index, name, self._prefix + check_name(name))
+
+        return self._batches.write("delete", tasks, bar, engine=engine, blocking=True, cancel=cancel)
 
     def touch(self, paths: str | Iterable[str]) -> None:
         """Make empty files where there are none; what is there is left as it is."""
@@ -662,6 +726,86 @@ class ArtifactFiles:
         raise_failures("touch", [result for result in made if (result["path"], b"") not in blind])
         if blind:  # on a file system without hard links, where nobody can look in the moment of a write
             self.puts(blind)
+
+    # -- by several processes ---------------------------------------------------------------------------------
+
+    def _processes(self, parallel: int | None, total: int | None) -> int:
+        """How many processes a call is for; ``ValueError`` if it cannot be for several."""
+        count = self._settings.parallel if parallel is None else check_parallel(parallel)
+        if count > 1:
+            settings, scheme = self._settings, self._backend.scheme
+            reasons = {
+                "session= is": settings.session is not None,
+                "an observer is": settings.observer is not None,
+                "gevent's greenlets are": self._engine.green or sockets_are_patched(),
+                f"what is in {scheme}:// is": self._backend.can.in_process,
+            }
+            for reason, holds in reasons.items():
+                if holds:
+                    raise ValueError(f"parallel={count} has other processes at work, and {reason} of this one alone")
+        return 1 if total is not None and total < 2 else count
+
+    def _prepared(self, items: Iterable[Named]) -> Iterable[tuple[Named, Named]]:
+        from .parallel import prepared  # loads what few programs need
+
+        return prepared(items)
+
+    def _write_elsewhere(
+        self,
+        verb: str,
+        count: int,
+        work: str,
+        items: Iterable[tuple[Named, Named]],
+        total: int | None,
+        bar: Progress | None,
+        cancel: Cancellation | None,
+    ) -> Results:
+        def elsewhere(session: WriteSession) -> Results:
+            source = iter(items)
+            first = [*islice(source, 1)]
+            if not first:
+                return []
+            location = self._backend.location_to_write(self._location, session)
+            return self._elsewhere(count, location, work, chain(first, source), total, bar, cancel)
+
+        return self._batches.write(verb, lambda session: (), bar, elsewhere=elsewhere)
+
+    def _elsewhere(
+        self,
+        count: int,
+        location: Location,
+        work: str,
+        items: Iterable[tuple[Named, Named]],
+        total: int | None,
+        bar: Progress | None,
+        cancel: Cancellation | None,
+    ) -> Results:
+        from .parallel import run
+
+        state = self.__getstate__()
+        state["location"] = location
+        state["settings"].update(progress=None, parallel=1)
+
+        def noted(item: Named, result: Result) -> None:
+            request = item[1]
+            stored = isinstance(request, PutRequest) and result["error"] is None
+            if bar is not None:
+                bar.add(cast(PutRequest, request).size if stored else content_size(result))
+
+        reads = work in ("get", "get_json")
+        with closing(bar) if bar is not None else nullcontext():
+            return run(count, (ArtifactFiles, state), work, items, total=total, again=reads, noted=noted, cancel=cancel)
+
+    def _do_part(self, work: str, items: Sequence[Named]) -> Results:
+        """What a process does of what ``_elsewhere`` gives to several."""
+        if work == "put":
+            requests = cast("Sequence[tuple[str, PutRequest]]", items)
+            return self._write("puts", requests, None, self._engine, None)
+        if work == "delete":
+            return self._delete([name for name, _ in items], None, self._engine, None)
+        reads = [cast(GetRequest, request) for _, request in items]
+        tasks = gets(self._batches.context(), reads, self._prefix, parse_json if work == "get_json" else None)
+        return self._batches.collect(tasks, self._reading())
 
     # -- uploads that were not completed ----------------------------------------------------------------------
 

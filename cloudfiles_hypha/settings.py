@@ -56,10 +56,12 @@ class Settings:
     locking: bool = False
     lock_dir: str | PathLike[str] | None = None
     windows_names: bool = False
+    parallel: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_threads, int) or isinstance(self.num_threads, bool) or self.num_threads < 0:
             raise ValueError(f"num_threads={self.num_threads!r}: expected 0 or a positive whole number")
+        check_parallel(self.parallel)
         if self.transport not in TRANSPORTS:
             raise ValueError(f"transport={self.transport!r}: choose one of {', '.join(map(repr, TRANSPORTS))}")
         if self.session is not None and self.transport not in ("auto", "requests"):
@@ -74,6 +76,13 @@ class Settings:
             object.__setattr__(self, "headers", dict(self.headers))
             _check_headers(self.headers)
         upload_part_size(0, *(() if self.part_size is None else (self.part_size,)))  # refuses what S3 would
+
+
+def check_parallel(parallel: object) -> int:
+    """How many processes ``parallel=`` means."""
+    if not isinstance(parallel, int) or isinstance(parallel, bool) or parallel < 1:
+        raise ValueError(f"parallel={parallel!r}: expected 1, or a larger whole number of processes")
+    return parallel
 
 
 def timeouts_of(timeout: float | Timeouts | None) -> Timeouts:

@@ -113,6 +113,10 @@ class WriteSession(Protocol):
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
 
+    def written_elsewhere(self, paths: Iterable[str]) -> None:
+        """Other processes have written, or tried to write, to these paths on behalf of this session; what became of
+        each follows."""
+
     def failed(self, path: str) -> None:
         """A write to this path has failed for good."""
 
@@ -152,6 +156,9 @@ class DirectWrites:
     def close_parts(self, request: PutRequest, session: Session, digests: Sequence[str], control: Control) -> Stored:
         """Not asked for."""
         raise NotImplementedError
+
+    def written_elsewhere(self, paths: Iterable[str]) -> None:
+        """Nothing to note."""
 
     def failed(self, path: str) -> None:
         """Nothing to clean up."""
@@ -202,6 +209,10 @@ class Capabilities:
     """What is kept of an object besides its bytes, and told to whoever reads it."""
     largest_put: int | None = None
     """Bytes that one request can store, where that is limited."""
+    in_process: bool = False
+    """Its files are this process's own: no other one sees them."""
+    one_by_one: bool = False
+    """Removals are made one after the other, however many there are to make them."""
     tells_uploads: bool = False
     """Uploads in parts that were not completed can be listed and aborted."""
     conditions: frozenset[str] = frozenset()
@@ -225,6 +236,14 @@ class Backend:
     def settled(self, location: Location) -> Location:
         """``location`` with all that was found out when this was opened: where a pickled copy is to go to."""
         return location
+
+    def location_to_read(self, location: Location, control: Control) -> Location:
+        """Where other processes go to that read one batch together, all of one version."""
+        return self.settled(location)
+
+    def location_to_write(self, location: Location, session: WriteSession) -> Location:
+        """Where other processes go to whose writes belong to this session, which publishes them."""
+        return self.settled(location)
 
     def reading(self, *, silent: bool = False) -> Resolver:
         """What resolves the names of one batch of reads; ``silent`` ones are not counted as downloads."""

@@ -67,6 +67,7 @@ class MemoryBackend(Backend):
     scheme = "mem"
     can = Capabilities(
         blocking=True,
+        in_process=True,
         s3_etags=True,
         ordered=True,
         copies=True,

@@ -12,6 +12,7 @@ import os
 import stat
 import weakref
 from collections.abc import Generator, Iterator
+from copy import copy
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -51,6 +52,12 @@ class LocalFile(Body):
         there = os.stat(self._path)
         self.size = there.st_size
         self._stamp = (there.st_size, there.st_mtime_ns)
+
+    def elsewhere(self) -> LocalFile:
+        """The same one for a process whose working directory may be another."""
+        other = copy(self)
+        other._path = os.path.abspath(self._path)
+        return other
 
     def check(self) -> None:
         """Raise ``OSError`` if the file has been written to since; several reads of it may then not fit together."""

@@ -188,10 +188,12 @@ class Batches:
         blocking: bool = False,
         cancel: Cancellation | None = None,
         prepare: Callable[[WriteSession], Prepare[Any] | None] | None = None,
+        elsewhere: Callable[[WriteSession], list[Result]] | None = None,
     ) -> list[Result]:
         """Carry out writes within a session of the backend; all results, in input order.
 
-        ``prepare`` says how the tasks of a session are resolved, if not by the session alone.
+        ``prepare`` says how the tasks of a session are resolved, if not by the session alone. ``elsewhere`` has it all
+        done by others on behalf of the session, so that there are no tasks.
         """
         results: list[Result] = []
         ended = False
@@ -214,16 +216,20 @@ class Batches:
         try:
             try:
                 with self.backend.writing(control) as session:
-                    results = self.collect(
-                        counted(session),
-                        session,
-                        bar,
-                        engine=engine,
-                        blocking=blocking,
-                        cancel=cancel,
-                        noted=noted,
-                        prepare=None if prepare is None else prepare(session),
-                    )
+                    if elsewhere is not None:
+                        results = elsewhere(session)
+                        session.written_elsewhere([self.prefix + result["path"] for result in results])
+                    else:
+                        results = self.collect(
+                            counted(session),
+                            session,
+                            bar,
+                            engine=engine,
+                            blocking=blocking,
+                            cancel=cancel,
+                            noted=noted,
+                            prepare=None if prepare is None else prepare(session),
+                        )
                     for result in results:
                         path = self.prefix + result["path"]
                         if result["error"] is None:

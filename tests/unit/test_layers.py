@@ -31,6 +31,7 @@ LAYERS = (
     ("backends",),
     ("transfers",),
     ("arguments",),
+    ("parallel",),
     ("files",),
     ("shortcuts",),
     ("one",),
@@ -201,7 +202,7 @@ HEAVY = {
     *("asyncio", "email", "hashlib", "http.client", "importlib.metadata", "shutil", "socket", "ssl", "tempfile"),
     *("urllib.request", "uuid", "mimetypes", "google.auth", "google_crc32c"),
     *(f"{NAME}.{each}" for each in ("backends.hypha", "backends.web", "backends.memory", "backends.local")),
-    *(f"{NAME}.{each}" for each in ("backends.gcs", "backends.s3", "credentials", "cli")),
+    *(f"{NAME}.{each}" for each in ("parallel", "backends.gcs", "backends.s3", "credentials", "cli")),
     *(f"{NAME}.{each}" for each in ("transports", "content.digests", "content.sinks", "content.spool", "disk")),
     *(f"{NAME}.{each}" for each in ("engine.carriers", "transfers.tree", "transfers.save", "transfers.download")),
 }

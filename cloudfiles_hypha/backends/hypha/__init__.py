@@ -13,6 +13,7 @@ from ...paths import Location, as_prefix, host_in
 from ...redact import without_credentials
 from .. import Resources
 from .backend import HyphaBackend
+from .signing import Edition
 
 _NAME = re.compile(r"[^/@\s]+")
 
@@ -27,7 +28,9 @@ class HyphaLocation(Location):
     access: Access | None = field(default=None, repr=False)
     """How to reach it, once that has been found out."""
     joined: str | None = field(default=None, repr=False)
-    """The ``staged()`` block that a copy of its object writes into."""
+    """The ``staged()`` block, or the batch, that a copy of its object writes into."""
+    edition: Edition | None = None
+    """Which one the latest version is to a copy of its object that reads a part of a batch."""
 
 
 def locate(text: str, rest: str) -> HyphaLocation:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
@@ -64,6 +64,7 @@ class HyphaBackend(Backend):
         versioned=True,
         s3_etags=True,
         largest_put=LARGEST_PUT,
+        one_by_one=True,
     )
 
     def __init__(
@@ -75,7 +76,7 @@ class HyphaBackend(Backend):
         self._manager = ArtifactManager(access.server, access.token, transport, routes)
         self._ways = Ways(access.server, self.artifact, routes, transport)
         self._listing = Listing(self._manager, self.artifact)
-        self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing)
+        self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing, location.edition)
         self.version = self._reads.version
         self.staging = Staging(
             self._manager,
@@ -94,6 +95,15 @@ class HyphaBackend(Backend):
     def settled(self, location: Location) -> Location:
         """The location with the server, the workspace and the token that were found for it, and the block it is in."""
         return replace(cast("HyphaLocation", location), access=self.access, joined=self.staging.joined_token())
+
+    def location_to_read(self, location: Location, control: Control) -> Location:
+        """Where other processes go to that read one batch together: what is the latest version now."""
+        settled = cast("HyphaLocation", self.settled(location))
+        return replace(settled, edition=self._reads.latest(control)) if self._reads.version is None else settled
+
+    def location_to_write(self, location: Location, session: WriteSession) -> Location:
+        """Where other processes go to whose writes belong to this session: into its staging, which is opened."""
+        return replace(cast("HyphaLocation", self.settled(location)), joined=cast(HyphaWrites, session).share())
 
     def place(self, location: Location) -> object:
         """The server and the artifact."""
@@ -308,6 +318,14 @@ class HyphaWrites:
     def delete(self, path: str) -> None:
         """Stage the removal of one file; one that is not there counts as removed."""
         self._staging.remove(path)
+
+    def share(self) -> str:
+        """See ``staging.Session.share``."""
+        return self._staging.share()
+
+    def written_elsewhere(self, paths: Iterable[str]) -> None:
+        """Copies of this object have registered these names, or tried to."""
+        self._staging.registered(paths)
 
     def failed(self, path: str) -> None:
         """The upload of ``path`` has failed for good."""

@@ -89,14 +89,23 @@ class ReadSigner:
 
     ``version`` is the one that was asked for, None being the latest. What is kept is of one edition: the one that was
     the latest when it was last looked. Of "stage" nothing is kept: what it means can change at any time.
+    ``pinned`` is the edition that all batches are of, where other processes read parts of the same one.
     """
 
-    def __init__(self, manager: ArtifactManager, artifact: str, version: str | None, listing: Listing) -> None:
+    def __init__(
+        self,
+        manager: ArtifactManager,
+        artifact: str,
+        version: str | None,
+        listing: Listing,
+        pinned: Edition | None = None,
+    ) -> None:
         self.manager = manager
         self.artifact = artifact
         # "latest" is what no version means, but for an artifact that has none yet, where the server looks for v-1
         self.version = None if version == "latest" else version
         self.listing = listing
+        self.pinned = pinned
         self.opaque = False  # URLs were seen that do not name the version
         self._kept: dict[str, tuple[str, float]] = {}
         self._edition: Edition | None = None
@@ -180,9 +189,9 @@ class ReadBatch:
     def __init__(self, signer: ReadSigner, *, silent: bool) -> None:
         self._signer = signer
         self._silent = silent
-        self._edition: Edition | None = None
+        self._edition: Edition | None = signer.pinned
         self._asking: Flag | None = None  # set once the first look for the latest edition has ended
-        self._calls = 0
+        self._calls = 0 if signer.pinned is None else 1  # the look for what is pinned was not made just now
         self._lock = Lock()  # guards the three above
 
     def sizes(self) -> BatchSizes:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypedDict, TypeVar
@@ -226,6 +226,13 @@ class Staging:
         """
         joined = self._joined()
         return joined if self._block is None or self._block.state == "ended" else self._block.token
+
+    def token_of(self, group: Group) -> str:
+        """What copies elsewhere need to write into a group that is open, be it a block or not."""
+        joined = self._joined()
+        if group.kind == "guest" and joined is not None:
+            return joined
+        return group.token if group.record is None else f"{group.record.id}:"  # it may be taken up from another
 
     def calls(self, control: Control) -> AbstractContextManager[object]:
         """The lock within which the list of staged names is changed."""
@@ -655,6 +662,20 @@ class Session:
     def at_work(self) -> AbstractContextManager[None]:
         """Around what may run a user's code: what that writes belongs to this session, and does not wait for it."""
         return self._book.within(self._group, self._control)
+
+    def share(self) -> str:
+        """Stage, and get what copies elsewhere need (as ``joined=``) to write into that while this session lasts."""
+        try:
+            self._staging.open(self._group, self._control)
+        except TransferError as error:
+            self._refuse(error)
+            raise
+        return self._staging.token_of(self._group)
+
+    def registered(self, paths: Iterable[str]) -> None:
+        """Copies elsewhere have registered these names for this session, or tried to."""
+        with self._book.lock:
+            self._group.staged.update(paths)
 
     def take_up(self) -> None:
         """Have what is staged committed at the end, although nothing is written."""

@@ -32,8 +32,8 @@ class CloudFiles:
     """Files at a cloudpath. The five arguments of cloud-files' documentation may be positional.
 
     ``use_https`` reads a public bucket by its web address, ``endpoint`` is the server of an ``s3://bucket``,
-    ``no_sign_request`` and ``request_payer`` are S3's. ``parallel`` is taken and not needed: one process does all, with
-    what is costly off the interpreter lock. ``options`` are those of ``ArtifactFiles``, such as ``token`` and
+    ``no_sign_request`` and ``request_payer`` are S3's. ``parallel`` is how many processes share the work; what is in
+    ``mem://`` is of one alone, which does it all. ``options`` are those of ``ArtifactFiles``, such as ``token`` and
     ``server_url``.
     """
 
@@ -73,6 +73,7 @@ class CloudFiles:
             secrets=secrets,
             num_threads=num_threads,
             locking=bool(locking),
+            parallel=self._processes(parallel) or 1,
             **options,
         )
         self.cloudpath = self._location.root if self.protocol == "file" else cloudpath
@@ -84,6 +85,9 @@ class CloudFiles:
     def protocol(self) -> str:
         """The scheme."""
         return self._location.scheme
+
+    def _processes(self, parallel: int | None) -> int | None:
+        return 1 if self.protocol == "mem" else parallel
 
     def abspath(self, path: str) -> str:
         """The whole cloudpath of a file."""
@@ -103,7 +107,7 @@ class CloudFiles:
         raise_errors: bool = True,
     ) -> Any:
         """Bytes of one file or range, None if it is missing; of several a list of dicts, or one by path."""
-        results = self._get(paths, total, raw, progress, raise_errors or return_dict)
+        results = self._get(paths, total, raw, progress, raise_errors or return_dict, parallel)
         if return_dict:
             ranges: dict[str, object] = {}
             for result in results:
@@ -120,14 +124,25 @@ class CloudFiles:
         )
 
     def _get(
-        self, paths: Any, total: int | None, raw: bool, progress: ProgressOption, raise_errors: bool
+        self,
+        paths: Any,
+        total: int | None,
+        raw: bool,
+        progress: ProgressOption,
+        raise_errors: bool,
+        parallel: int | None = None,
     ) -> list[dict[str, Any]]:
         scalar = is_scalar(paths)
         options: dict[str, Any] = {"raw": True} if raw else {}
         if scalar:
             progress = False
         got = self.files.get(
-            [paths] if scalar else paths, total=total, raise_errors=False, progress=progress, **options
+            [paths] if scalar else paths,
+            total=total,
+            raise_errors=False,
+            progress=progress,
+            parallel=self._processes(parallel),
+            **options,
         )
         results = [self._result(each) for each in got]
         failed = [result for result in results if result["error"] is not None]
@@ -205,11 +220,14 @@ class CloudFiles:
         wanted: Iterable[dict[str, Any]] = (_written(item, for_all, raw) for item in items)
         if hasattr(items, "__len__"):
             wanted = [*wanted]  # so that what is wrong with one is found before anything is sent
-        return self._puts(wanted, total, progress)
+        return self._puts(wanted, total, progress, parallel)
 
-    def _puts(self, items: Iterable[dict[str, Any]], total: int | None, progress: ProgressOption) -> int:
+    def _puts(
+        self, items: Iterable[dict[str, Any]], total: int | None, progress: ProgressOption, parallel: int | None = None
+    ) -> int:
         try:
-            return len(self.files.puts(items, total=total, progress=progress))
+            stored = self.files.puts(items, total=total, progress=progress, parallel=self._processes(parallel))
+            return len(stored)
         except BatchError as error:
             if not error.errors:
                 raise
@@ -253,6 +271,7 @@ class CloudFiles:
             cache_control=cache_control,
             total=total,
             progress=progress,
+            parallel=parallel,
         )
 
     def delete(
@@ -261,7 +280,12 @@ class CloudFiles:
         """Remove files; how many."""
         scalar = is_scalar(paths)
         try:
-            gone = self.files.delete([paths] if scalar else paths, total=total, progress=False if scalar else progress)
+            gone = self.files.delete(
+                [paths] if scalar else paths,
+                total=total,
+                progress=False if scalar else progress,
+                parallel=self._processes(parallel),
+            )
         except BatchError as error:
             if not error.errors:
                 raise
