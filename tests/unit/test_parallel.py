@@ -417,6 +417,26 @@ def test_all_processes_write_into_one_commit(hypha: FakeHypha) -> None:
         assert [result["content"] for result in cf.get([name for name, _ in files])] == [body for _, body in files]
 
 
+def test_processes_change_the_list_of_staged_names_one_after_the_other(
+    hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    respond, under_way, most = hypha.respond, [0], [0]
+
+    def slowly(request: Any) -> Any:
+        if "put_file" not in request.path:
+            return respond(request)
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        time.sleep(0.1)
+        under_way[0] -= 1
+        return respond(request)
+
+    monkeypatch.setattr(hypha, "respond", slowly)
+    with connect(hypha, num_threads=4) as cf:
+        cf.puts(((f"{n:03d}", b"1") for n in range(200)), parallel=2)
+    assert (most[0], hypha.count("put_file"), hypha.count("commit")) == (1, 4, 1)
+
+
 def test_within_a_block_nothing_is_published_before_its_end(hypha: FakeHypha) -> None:
     with connect(hypha, num_threads=4) as cf:
         with cf.staged():

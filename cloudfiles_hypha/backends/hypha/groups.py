@@ -67,6 +67,7 @@ class Group:
         self.refused: TransferError | None = None  # it cannot be opened, however often it is tried
         self.held = Held()
         self.record: Record | None = None
+        self.shared = False  # copies in other processes write into it
         self.contended = False  # somebody else has staged at the same moment
         self.forget()
 

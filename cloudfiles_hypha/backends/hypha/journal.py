@@ -86,11 +86,18 @@ class Journal:
 
     def acquire(self, held: Held) -> bool:
         """Take the lock, for ``held``; False while another writer has it."""
+        return self._take(held, ".lock")
+
+    def take_turn(self, held: Held) -> bool:
+        """Take the lock for one call of a writer that shares the staging with others; False while another has it."""
+        return self._take(held, ".turn")
+
+    def _take(self, held: Held, suffix: str) -> bool:
         held.release()
         if fcntl is not None:
             try:
                 self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                held.file = io.FileIO(self._path.with_suffix(".lock"), "r+", opener=created_private)
+                held.file = io.FileIO(self._path.with_suffix(suffix), "r+", opener=created_private)
                 fcntl.flock(held.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 held.release()

@@ -56,6 +56,8 @@ T = TypeVar("T")
 
 # Names of several writers that are registered in one call.
 _MOST_TOGETHER = 1000
+# Seconds until it is looked again whether another process has ended its call.
+_TURN_PAUSE = 0.01
 _log = logging.getLogger("cloudfiles_hypha")
 
 
@@ -225,24 +227,33 @@ class Staging:
         The copy's writes are published by the block, if it runs on this machine and ends before the block does.
         """
         joined = self._joined()
-        return joined if self._block is None or self._block.state == "ended" else self._block.token
+        if self._block is None or self._block.state == "ended":
+            return joined
+        self._block.shared = True
+        return self._block.token
 
     def token_of(self, group: Group) -> str:
         """What copies elsewhere need to write into a group that is open, be it a block or not."""
         joined = self._joined()
         if group.kind == "guest" and joined is not None:
             return joined
+        group.shared = True
         return group.token if group.record is None else f"{group.record.id}:"  # it may be taken up from another
 
-    def calls(self, control: Control) -> AbstractContextManager[object]:
-        """The lock within which the list of staged names is changed."""
-        return control.lock(f"call {self._place}")
+    @contextmanager
+    def calls(self, control: Control, group: Group) -> Iterator[None]:
+        """The lock within which the list of staged names is changed. Where copies elsewhere write into the same group,
+        theirs, too: the server writes back the whole list, so of two calls at once one may undo what the other did."""
+        with control.lock(f"call {self._place}"), Held() as turn:
+            while (group.shared or group.kind == "guest") and not self._journal.take_turn(turn):
+                control.sleep(_TURN_PAUSE)
+            yield
 
     # -- within a batch ---------------------------------------------------------------------------------------
 
     def open(self, group: Group, control: Control) -> None:
         """Stage, if that is not done yet."""
-        with self.calls(control):
+        with self.calls(control, group):
             self._opening.ensure(group, control)
 
     def register(self, batch: list[str], book: Book, group: Group, control: Control) -> dict[str, Ticket]:
@@ -251,7 +262,7 @@ class Staging:
         with book.lock:
             group.asked.append(asked)
         try:
-            with self.calls(control):
+            with self.calls(control, group):
                 if not asked.done:
                     self._register_together(asked, book, group, control)
         finally:
@@ -318,7 +329,7 @@ class Staging:
 
     def open_parts(self, path: str, count: int, lifetime: int, group: Group, control: Control) -> object:
         """Register a name for an upload in parts: the server's answer."""
-        with self.calls(control):
+        with self.calls(control, group):
             self._opening.ensure(group, control)
             if path in group.removed:
                 self._register([Asked([path])], group, control)  # which lifts the mark for removal
@@ -328,7 +339,7 @@ class Staging:
 
     def remove(self, path: str, group: Group, control: Control) -> None:
         """Stage the removal of one file (one attempt; safe to repeat)."""
-        with self.calls(control):
+        with self.calls(control, group):
             self._opening.ensure(group, Once(control))
             if path in group.removed:
                 return
@@ -371,7 +382,8 @@ class Staging:
         failed = group.staged - group.acknowledged - group.foreign
         if not group.ours:
             if failed:
-                self._commits.withdraw(failed, control)
+                with self.calls(control, group):
+                    self._commits.withdraw(failed, control)
             return
         if not group.changes:
             self._take_back(group, failed, control)
@@ -543,7 +555,7 @@ class Staging:
         self._reads.forget()
         group = self._book(control).now()
         if group is not None and group.opened:
-            with self.calls(control):
+            with self.calls(control, group):
                 group.forget()
                 group.record = None
         if group is not None and group.held.taken:
