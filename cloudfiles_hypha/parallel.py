@@ -131,7 +131,7 @@ class _Child:
         taken = False  # all of the chunk was sent, so the child may have begun it
         try:
             to, back = cast("IO[bytes]", self.process.stdin), cast("IO[bytes]", self.process.stdout)
-            marshal.dump([each or os.path.abspath(each) for each in sys.path], to)
+            marshal.dump([str(each) or os.getcwd() for each in sys.path], to)
             to.write(self._hello)
             to.flush()
             self._told.put(_Told(self, None, _receive(back)))
@@ -264,6 +264,8 @@ class _Batch:
         self._todo: queue.SimpleQueue[_Chunk | None] = queue.SimpleQueue()
         self._told: queue.SimpleQueue[_Told] = queue.SimpleQueue()
         self._children: set[_Child] = set()
+        self._pid = os.getpid()
+        self._ready = self._stillborn = 0  # children that could be started, and that could not
         self._read = self._seen = self._bytes = 0  # items that were read; those with results, and bytes of these
         self._warned: set[tuple[type, str]] = set()
 
@@ -308,14 +310,21 @@ class _Batch:
                 size += given.size if isinstance(given, PutRequest) else 0
             if len(chunk.items) >= most or size >= _CHUNK_BYTES or time.monotonic() - began > _GATHERING:
                 break
+        self._check_here()
         self._read += len(chunk.items)
         self.results.extend(cast("list[Result]", [None] * len(chunk.items)))
         return chunk if chunk.items else None
+
+    def _check_here(self) -> None:
+        """After any code of the user's: it may have forked."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("a call is of the process that began it: begin another one after the fork")
 
     def _take(self, *, wait: bool) -> int:
         """Hear what children say; how many chunks are done."""
         done = 0
         while not done:
+            self._check_here()
             try:
                 told = self._told.get(wait)
             except queue.Empty:
@@ -329,6 +338,8 @@ class _Batch:
                 self._warn(told.answer.warned)
                 self._note(chunk, told.answer.results or [])
                 done += 1
+            else:
+                self._ready += 1
         return done
 
     def _died(self, told: _Told) -> int:
@@ -338,7 +349,13 @@ class _Batch:
         child.join(_GRACE)
         how = _ended_by(child.process.returncode)
         if chunk is None:
-            raise RuntimeError(f"parallel={self._count}: a process could not be started, {how}; it may have said why")
+            self._stillborn += 1
+            if not self._ready or self._stillborn > self._count:
+                raise RuntimeError(
+                    f"parallel={self._count}: a process could not be started, it ended {how}; it may have said why"
+                )
+            self._staff(1)
+            return 0
         if not chunk.again and (self._again or not told.begun):
             chunk.again = True
             self._todo.put(chunk)
@@ -365,6 +382,8 @@ class _Batch:
 
     def end(self, *, abort: bool) -> None:
         """No child is left, nor its thread."""
+        if os.getpid() != self._pid:  # they are the parent's
+            return
         children = [*self._children]
         try:
             if abort:

@@ -33,6 +33,7 @@ from cloudfiles_hypha.compat.cloudfiles import CloudFiles
 from cloudfiles_hypha.errors import BatchError as AnyBatchError
 from cloudfiles_hypha.models import GetRequest
 from cloudfiles_hypha.results import Result
+from tests.support.child import in_child
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha
 from tests.support.parts import Obedient
@@ -325,6 +326,27 @@ def test_an_exception_of_the_caller_ends_them(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="theirs"):
         obey(tmp_path, names())
     assert children() == before
+
+
+def forks_in_its_generator(folder: str) -> None:
+    """In a process of its own: pytest's has threads that a fork would break."""
+    pids = []
+
+    def names() -> Iterator[str]:
+        for number in range(300):
+            if number == 150:
+                pids.append(os.fork())
+            yield f"a-{number}"
+
+    try:
+        assert len(obey(Path(folder), names())) == 300
+    except RuntimeError as error:
+        os._exit(0 if pids == [0] and "after the fork" in str(error) else 3)
+    assert os.waitstatus_to_exitcode(os.waitpid(pids[0], 0)[1]) == 0
+
+
+def test_a_forked_child_leaves_them_to_its_parent(tmp_path: Path) -> None:
+    in_child(forks_in_its_generator, str(tmp_path))
 
 
 def test_they_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
