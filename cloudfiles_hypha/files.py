@@ -40,7 +40,7 @@ from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
-from .errors import BatchError, ObjectExists, ObjectNotFound, TransferError
+from .errors import BatchError, InvalidContent, ObjectExists, ObjectNotFound, TransferError
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
@@ -370,8 +370,7 @@ class ArtifactFiles:
         except TransferError as error:  # as it would be for each of them
             bar.close()
             return [failed(name, request, error, max(1, error.attempts)) for (name, request), _ in items]
-        work = "get" if decode is None else "get_json"
-        return self._elsewhere(count, location, work, items, total, bar, cancel)
+        return self._elsewhere(count, location, "get", items, total, bar, cancel, decode)
 
     def _reading(self) -> Any:
         return self._backend.reading() if self._backend.can.batched else None
@@ -779,6 +778,7 @@ class ArtifactFiles:
         total: int | None,
         bar: Progress | None,
         cancel: Cancellation | None,
+        decode: Decode | None = None,
     ) -> Results:
         from .parallel import run
 
@@ -786,15 +786,30 @@ class ArtifactFiles:
         state["location"] = location
         state["settings"].update(progress=None, parallel=1)
 
-        def noted(item: Named, result: Result) -> None:
-            request = item[1]
-            stored = isinstance(request, PutRequest) and result["error"] is None
+        def noted(item: Named, result: Result) -> Result:
+            name, request = item
             if bar is not None:
-                bar.add(cast(PutRequest, request).size if stored else content_size(result))
+                sent = isinstance(request, PutRequest) and result["error"] is None
+                bar.add(cast(PutRequest, request).size if sent else content_size(result))
+            if decode is not None and result["error"] is None:
+                # here: parsing takes no longer than bringing a parsed value from one process to another
+                try:
+                    result["content"] = decode(result["content"], name)
+                except InvalidContent as error:
+                    return failed(name, request, error, result["attempts"])
+            return result
 
-        reads = work in ("get", "get_json")
         with closing(bar) if bar is not None else nullcontext():
-            return run(count, (ArtifactFiles, state), work, items, total=total, again=reads, noted=noted, cancel=cancel)
+            return run(
+                count,
+                (ArtifactFiles, state),
+                work,
+                items,
+                total=total,
+                again=work == "get",
+                noted=noted,
+                cancel=cancel,
+            )
 
     def _do_part(self, work: str, items: Sequence[Named]) -> Results:
         """What a process does of what ``_elsewhere`` gives to several."""
@@ -804,8 +819,7 @@ class ArtifactFiles:
         if work == "delete":
             return self._delete([name for name, _ in items], None, self._engine, None)
         reads = [cast(GetRequest, request) for _, request in items]
-        tasks = gets(self._batches.context(), reads, self._prefix, parse_json if work == "get_json" else None)
-        return self._batches.collect(tasks, self._reading())
+        return self._batches.collect(gets(self._batches.context(), reads, self._prefix, None), self._reading())
 
     # -- uploads that were not completed ----------------------------------------------------------------------
 

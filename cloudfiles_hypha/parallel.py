@@ -211,14 +211,14 @@ def run(
     *,
     total: int | None,
     again: bool,
-    noted: Callable[[Named, Result], None],
+    noted: Callable[[Named, Result], Result],
     cancel: Cancellation | None,
 ) -> list[Result]:
     """Have ``count`` processes do ``work`` to items that are ``prepared``; all results, in input order.
 
     ``files`` is the class and the state of what does it (``Part``). ``again`` says that what a child was at when it
-    died may be done once more. ``noted`` is told of each item and its result, here. Whatever ends this, no process is
-    left.
+    died may be done once more. ``noted`` is given each item and its result, here, and gives what is to be kept.
+    Whatever ends this, no process is left.
     """
     if not sys.executable:
         raise ValueError(f"parallel={count}: this program is no Python interpreter that could be started once more")
@@ -251,7 +251,7 @@ class _Batch:
         items: Iterable[tuple[Named, Named]],
         total: int | None,
         again: bool,
-        noted: Callable[[Named, Result], None],
+        noted: Callable[[Named, Result], Result],
     ) -> None:
         self.results: list[Result] = []
         self._count = count
@@ -367,11 +367,10 @@ class _Batch:
 
     def _note(self, chunk: _Chunk, results: list[Result]) -> None:
         for index, (item, tags, result) in enumerate(zip(chunk.items, chunk.tags, results, strict=True), chunk.start):
-            result["tags"] = tags
-            self.results[index] = result
             self._seen += 1
-            self._bytes += _weight(result)
-            self._noted(item, result)
+            self._bytes += len(result["content"] or b"")
+            self.results[index] = self._noted(item, result)
+            self.results[index]["tags"] = tags
 
     def _warn(self, warned: Iterable[Warning]) -> None:
         for warning in warned:
@@ -398,11 +397,6 @@ class _Batch:
             for child in children:
                 child.join(0)
             raise
-
-
-def _weight(result: Result) -> int:
-    content = result["content"]
-    return len(content) if isinstance(content, bytes) else result["size"] or 0 if content is not None else 0
 
 
 def _ended_by(code: int | None) -> str:
@@ -541,8 +535,5 @@ def _answer_to(files: Part, work: str, items: Sequence[Named]) -> _Answer:
             result["error"] = cast(Exception, _portable(result["error"]))
             if isinstance(result["error"], TransferError):
                 result["error"].about(result["path"])
-        elif type(result["content"]) is not bytes and not _arrives(result["content"]):
-            unsendable = TransferError("its value cannot be brought from one process to another", path=result["path"])
-            result["content"], result["error"] = None, unsendable
     warned = (each.message for each in caught if isinstance(each.message, Warning))
     return _Answer(results, warned=tuple(each for each in warned if _arrives(each)))

@@ -57,9 +57,7 @@ class Obedient:
         elif word == "fail":
             return failed(name, request, _error(name), 3)
         elif word == "show":
-            content = [Path("/proc/self/cmdline").read_bytes(), Path("/proc/self/environ").read_bytes()]
-        elif word == "lambda":
-            content = [lambda: None]
+            content = Path("/proc/self/cmdline").read_bytes() + Path("/proc/self/environ").read_bytes()
         return got(name, request if isinstance(request, GetRequest) else GetRequest(name), Fetched(b""), content, 1)
 
     def _was_here(self, name: str) -> bool:
