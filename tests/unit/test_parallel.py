@@ -27,6 +27,7 @@ from cloudfiles_hypha import (
     InvalidContent,
     ObjectNotFound,
     TransferError,
+    WithdrawnWarning,
 )
 from cloudfiles_hypha import parallel as module
 from cloudfiles_hypha.compat.cloudfiles import CloudFiles
@@ -494,6 +495,46 @@ def test_names_that_get_lost_from_the_staging_are_registered_again(hypha: FakeHy
 
         cf.puts([(f"{n:03d}", b"1") for n in range(64)], parallel=2, progress=Bar())
         assert cf.get("005") == b"1"
+
+
+def test_a_killed_process_leaves_a_staging_that_can_be_committed(hypha: FakeHypha) -> None:
+    files = {f"{n:03d}": b"%d" % n for n in range(400)}
+    before = children()
+
+    class Bar:
+        killed = False
+
+        def update(self, n: int) -> None:
+            if not self.killed:
+                self.killed = True
+                for pid in [*children() - before][:1]:
+                    os.kill(pid, signal.SIGKILL)
+
+    with connect(hypha, num_threads=4) as cf:
+        results = cf.puts(iter(files.items()), raise_errors=False, parallel=2, progress=Bar())
+        assert [result["path"] for result in results] == [*files]
+        good = [result["path"] for result in results if result["error"] is None]
+        assert good
+        assert {type(result["error"]) for result in results} <= {type(None), TransferError}
+        assert (hypha.count("commit"), hypha.artifacts["ws/a"].staging) == (1, None)
+        assert [result["content"] for result in cf.get(good)] == [files[name] for name in good]
+        assert {*good, "old"} <= {*cf}
+
+
+def test_what_was_stored_before_ctrl_c_is_published_by_the_next_write(hypha: FakeHypha) -> None:
+    class Bar:
+        def update(self, n: int) -> None:
+            raise KeyboardInterrupt
+
+    with connect(hypha, num_threads=4) as cf:
+        with pytest.raises(KeyboardInterrupt):
+            cf.puts([(f"{n:03d}", b"1") for n in range(300)], parallel=2, progress=Bar())
+        assert hypha.count("commit") == 0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", WithdrawnWarning)  # of names that were registered and not sent any more
+            cf.puts([("a", b"A"), ("b", b"B")], parallel=2)
+        assert {"000", "a", "b", "old"} <= {*cf}
+        assert (hypha.count("commit"), hypha.artifacts["ws/a"].staging) == (1, None)
 
 
 def test_all_processes_read_one_version(hypha: FakeHypha) -> None:
