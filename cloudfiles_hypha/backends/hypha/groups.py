@@ -115,6 +115,7 @@ class Book:
     def __init__(self) -> None:
         self.lock = Lock()  # guards what follows and the groups' members; never held during a call or a wait
         self.current: Group | None = None
+        self.turn = Held()  # while a call is made that other processes may make, too
         self.inside: dict[object, tuple[tuple[Group, Control], ...]] = {}  # by thread or greenlet, the innermost last
 
     def now(self) -> Group | None:

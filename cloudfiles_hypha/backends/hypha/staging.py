@@ -240,20 +240,24 @@ class Staging:
         group.shared = True
         return group.token if group.record is None else f"{group.record.id}:"  # it may be taken up from another
 
-    @contextmanager
-    def calls(self, control: Control, group: Group) -> Iterator[None]:
-        """The lock within which the list of staged names is changed. Where copies elsewhere write into the same group,
-        theirs, too: the server writes back the whole list, so of two calls at once one may undo what the other did."""
-        with control.lock(f"call {self._place}"), Held() as turn:
-            while (group.shared or group.kind == "guest") and not self._journal.take_turn(turn):
-                control.sleep(_TURN_PAUSE)
-            yield
+    def calls(self, control: Control) -> AbstractContextManager[object]:
+        """The lock within which the list of staged names is changed."""
+        return control.lock(f"call {self._place}")
+
+    def turn(self, control: Control, group: Group) -> AbstractContextManager[object]:
+        """The lock for the same between processes, where copies elsewhere write into the same group: the server writes
+        back the whole list, so of two calls at once one may undo what the other did. Within ``calls`` only: what an
+        interrupted call of this process still has, its next one takes back."""
+        turn = self._book(control, self._joined()).turn
+        while (group.shared or group.kind == "guest") and not self._journal.take_turn(turn):
+            control.sleep(_TURN_PAUSE)
+        return turn
 
     # -- within a batch ---------------------------------------------------------------------------------------
 
     def open(self, group: Group, control: Control) -> None:
         """Stage, if that is not done yet."""
-        with self.calls(control, group):
+        with self.calls(control), self.turn(control, group):
             self._opening.ensure(group, control)
 
     def register(self, batch: list[str], book: Book, group: Group, control: Control) -> dict[str, Ticket]:
@@ -262,7 +266,7 @@ class Staging:
         with book.lock:
             group.asked.append(asked)
         try:
-            with self.calls(control, group):
+            with self.calls(control), self.turn(control, group):
                 if not asked.done:
                     self._register_together(asked, book, group, control)
         finally:
@@ -329,7 +333,7 @@ class Staging:
 
     def open_parts(self, path: str, count: int, lifetime: int, group: Group, control: Control) -> object:
         """Register a name for an upload in parts: the server's answer."""
-        with self.calls(control, group):
+        with self.calls(control), self.turn(control, group):
             self._opening.ensure(group, control)
             if path in group.removed:
                 self._register([Asked([path])], group, control)  # which lifts the mark for removal
@@ -339,7 +343,7 @@ class Staging:
 
     def remove(self, path: str, group: Group, control: Control) -> None:
         """Stage the removal of one file (one attempt; safe to repeat)."""
-        with self.calls(control, group):
+        with self.calls(control), self.turn(control, group):
             self._opening.ensure(group, Once(control))
             if path in group.removed:
                 return
@@ -382,7 +386,7 @@ class Staging:
         failed = group.staged - group.acknowledged - group.foreign
         if not group.ours:
             if failed:
-                with self.calls(control, group):
+                with self.calls(control), self.turn(control, group):
                     self._commits.withdraw(failed, control)
             return
         if not group.changes:
@@ -555,7 +559,7 @@ class Staging:
         self._reads.forget()
         group = self._book(control).now()
         if group is not None and group.opened:
-            with self.calls(control, group):
+            with self.calls(control), self.turn(control, group):
                 group.forget()
                 group.record = None
         if group is not None and group.held.taken:
