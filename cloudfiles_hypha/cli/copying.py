@@ -20,7 +20,7 @@ from ..disk.tree import Landing, check_targets, descriptor_named, files_below, i
 from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..paths import check_name
 from ..results import CopyResult, FileResult
-from .places import Clients, Place, file_names, is_cloudpath, locate, names_below, passes, writable
+from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
 from .report import OutputError, Report, UsageError, flush_out, write_out
 from .writing import committing
@@ -30,6 +30,7 @@ _WITH_R = "; copy it with -r"
 
 def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Copy, in the direction that the arguments say."""
+    check_given(options.destination)
     to_cloud = is_cloudpath(options.destination)
     from_cloud = {is_cloudpath(text) for text in options.sources}
     if len(from_cloud) > 1:

@@ -13,7 +13,7 @@ from ..files import ArtifactFiles
 from ..paths import check_name, join_names, last_of
 from ..shortcuts import SyncPlan
 from ..shortcuts import sync as make_alike
-from .places import Clients, Place, file_names, is_cloudpath, locate, names_below, passes, writable
+from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .report import Report, UsageError, say
 from .writing import committing
 
@@ -21,6 +21,7 @@ from .writing import committing
 def _located(text: str) -> Place:
     if is_cloudpath(text):
         return locate(text)
+    check_given(text)
     # as it is written: ".." behind a link means another folder to the system than to whoever reads the path
     return locate(f"file://{text if os.path.isabs(text) else os.path.join('.', text)}")
 

@@ -78,6 +78,12 @@ def is_cloudpath(text: str) -> bool:
     return "://" in text
 
 
+def check_given(text: str) -> None:
+    """Refuse an empty argument, which would be the working directory."""
+    if not text:
+        raise UsageError("'': an empty argument names no file or folder; is a variable not set?")
+
+
 def writable(place: Place) -> Place:
     """The same place, if it can be written to."""
     if place.scheme in ("http", "https"):

@@ -153,6 +153,21 @@ def test_sync_does_not_take_what_is_behind_a_link_for_another_folder(run: Run, d
     assert names_on(disk) == before
 
 
+@pytest.mark.parametrize(
+    "command", ["sync --delete SOURCE", "sync --delete TARGET", "mv SOURCE", "mv TARGET", "cp TARGET"]
+)
+def test_an_empty_argument_is_not_the_working_directory(
+    run: Run, disk: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(disk / "a")
+    before = names_on(disk)
+    name, *options, empty = command.split()
+    places = ["", f"{disk}/b/"] if empty == "SOURCE" else [f"file://{disk}/b/{'y' * (name != 'sync')}", ""]
+    code, _, said = run(name, *options, *places)
+    assert (code, "names no file or folder" in said) == (2, True)
+    assert names_on(disk) == before
+
+
 def test_a_comment_is_for_what_has_versions(run: Run) -> None:
     code, _, said = run("sync", "--comment", "text", memory(a=b"A").cloudpath, "mem://cli-moving-comment")
     assert (code, "has no versions, so no --comment" in said) == (2, True)
