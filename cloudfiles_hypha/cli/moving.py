@@ -8,7 +8,11 @@ from __future__ import annotations
 import argparse
 import os
 from itertools import groupby
+from pathlib import Path
 
+from ..backends import locate as locate_files
+from ..backends.local import FileLocation
+from ..disk.tree import check_targets
 from ..files import ArtifactFiles
 from ..paths import check_name, join_names, last_of
 from ..shortcuts import SyncPlan
@@ -104,6 +108,9 @@ def _check(plan: list[tuple[Place, list[tuple[str, str]]]], target: Place) -> No
             if new in seen:
                 raise UsageError(f"two sources would become {new!r}; nothing was moved")
             seen.add(new)
+    place = locate_files(target.root)
+    if isinstance(place, FileLocation):
+        check_targets([Path(place.folder, new) for new in seen])  # where a disk takes two names for one, too
     written = {join_names(target.root, new) for new in seen}
     for source, pairs in plan:
         for name, _ in pairs:

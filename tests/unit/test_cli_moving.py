@@ -11,6 +11,7 @@ import pytest
 
 from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.disk import tree
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha
 
@@ -126,6 +127,21 @@ def test_mv_moves_no_file_over_one_that_has_just_arrived(run: Run, disk: Path, s
     code, _, said = run("mv", *(name if name == "-r" else f"{disk}/{name}" for name in sources), f"{disk}/to/")
     assert (code, "two sources would become 'x'; nothing was moved" in said) == (2, True)
     assert names_on(disk) == before
+
+
+def test_mv_moves_no_file_over_another_that_the_disk_takes_for_it(
+    run: Run, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (disk / "c" / "X").write_text("c/X")
+    before = names_on(disk)
+    with monkeypatch.context() as folding:
+        folding.setattr(tree, "tells_apart", lambda folder: False)
+        code, _, said = run("mv", f"{disk}/a/x", f"{disk}/c/X", f"{disk}/to/")
+        assert (code, "collide" in said) == (2, True)
+        assert names_on(disk) == before
+    code, _, said = run("mv", f"{disk}/a/x", f"{disk}/b")
+    assert (code, f"'{disk}/b' is a folder" in said) == (2, True)
+    assert run("mv", f"{disk}/a/x", f"{disk}/c/X", f"{disk}/to/") == (0, "", "")
 
 
 def test_mv_refuses_a_file_that_is_read_and_written_before_anything_is_moved(run: Run, disk: Path) -> None:
