@@ -280,6 +280,8 @@ def _only_renamed(before: os.stat_result, after: os.stat_result) -> bool:
     return same and after.st_nlink < before.st_nlink
 
 
+# What a disk or a network file system says that has attributes, and cannot tell them now.
+_BROKEN = {errno.EIO, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 _ATTRIBUTES = ("content-type", "content-encoding", "cache-control")
 _Attributes = Mapping[str, str | None]
 
@@ -292,6 +294,8 @@ def _attribute(opened: int | str, name: str) -> str | None:
         try:
             return os.getxattr(file, f"user.{name}").decode("ascii", "replace")
         except OSError as error:
+            if error.errno in _BROKEN:  # there may be one: what is encoded must not pass for content
+                raise
             if error.errno != errno.EBADF:  # there is none, or the file system has none at all
                 return None
             # else it was opened to be looked at only, and can be asked by its name alone
@@ -380,9 +384,12 @@ def _get(found: Found, request: GetRequest, sink: Sink | None) -> Fetched:
     if start:
         slice_of(b"", start, request.end, size)  # raises if it begins behind the end
         os.lseek(descriptor, start, os.SEEK_SET)
-    kind = _content_type(descriptor, path)
+    with _translated(path):
+        kind, compress = _content_type(descriptor, path), encoding_name(_encoding(found))
     if sink is not None:
-        sink.begin(_info(path, before, found, kind), start, end)
+        with _translated(path):
+            info = _info(path, before, found, kind)
+        sink.begin(info, start, end)
     left, blocks = end - start, []
     while left:
         with _translated(path):
@@ -398,7 +405,7 @@ def _get(found: Found, request: GetRequest, sink: Sink | None) -> Fetched:
     if left:
         raise IntegrityError(f"expected {end - start} bytes, got {end - start - left}", path=path)
     content = blocks[0] if len(blocks) == 1 else b"".join(blocks)
-    return Fetched(content, size, etag, kind, "length", encoding_name(_encoding(found)))
+    return Fetched(content, size, etag, kind, "length", compress)
 
 
 def _fill(draft: Draft, body: bytes | memoryview | Body, reader: IO[bytes] | None, path: str) -> None:

@@ -633,6 +633,25 @@ def test_types_are_kept_where_the_file_system_can_and_guessed_where_nobody_said(
     assert dict(cf.head("a.bin").headers) == {}
 
 
+@pytest.mark.skipif(not hasattr(os, "getxattr"), reason="this system has no attributes")
+def test_what_is_encoded_does_not_pass_for_content_where_the_disk_fails_to_say_so(
+    store: Path, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(file: object, name: str) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    cf.put("a", b"1" * 100, compress="gzip")
+    monkeypatch.setattr(os, "getxattr", fail)
+    for call in (
+        lambda: cf.get("a"),
+        lambda: cf.head("a"),
+        lambda: cf.download("a", store / "copy"),
+        lambda: list(cf._backend.scan("", control=cf._control())),
+    ):
+        with pytest.raises(TransferError, match="Input/output error"):
+            call()
+
+
 def test_what_the_file_system_cannot_keep_is_said_once(cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise OSError(errno.ENOTSUP, "none here")
