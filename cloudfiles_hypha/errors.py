@@ -47,6 +47,10 @@ class ObjectNotFound(TransferError, FileNotFoundError):
     """The server answered, and there is no such object."""
 
 
+class BucketNotFound(ObjectNotFound):
+    """The server answered, and there is no such bucket or container. (An answer to a HEAD may not tell.)"""
+
+
 class ArtifactNotFound(ObjectNotFound, KeyError):
     """The server answered, and there is no such artifact (or not the version that was named)."""
 

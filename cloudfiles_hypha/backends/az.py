@@ -33,6 +33,7 @@ from ..content.codecs import encoding_name
 from ..content.digests import check_md5, content_md5, etag_of, md5_of
 from ..errors import (
     AccessDenied,
+    BucketNotFound,
     IntegrityError,
     InvalidRequest,
     NotModified,
@@ -322,7 +323,7 @@ class AzureBackend(Backend):
         try:
             self.sender.send(HttpRequest("DELETE", _url(path), (("x-ms-delete-snapshots", "include"),)))
         except ObjectNotFound as error:
-            if "no container" in str(error.args[0]):
+            if isinstance(error, BucketNotFound):
                 raise
 
     def close(self) -> None:
@@ -540,7 +541,7 @@ def _refused(response: HttpResponse, container: str, access: Access) -> Transfer
     """The error that an answer stands for."""
     status, code = response.status, scrub(response.header("x-ms-error-code") or "")[:80]
     if code == "ContainerNotFound":
-        return ObjectNotFound(f"there is no container {container!r} here: HTTP {status} ({code})", status=status)
+        return BucketNotFound(f"there is no container {container!r} here: HTTP {status} ({code})", status=status)
     kind = _KINDS.get(code)
     error = error_of(response, "", code)
     if kind is not None:

@@ -19,6 +19,7 @@ from cloudfiles_hypha import (
     AccessDenied,
     ArtifactFiles,
     BatchError,
+    BucketNotFound,
     ConnectionFailed,
     IntegrityError,
     ObjectExists,
@@ -193,7 +194,7 @@ class TestAzurite(BackendContract):
     def test_a_container_that_is_not_there_is_named(self, store: Azurite, engine: str) -> None:
         with Place(store.cloudpath("not-there"), secrets=store.secrets).open(**ENGINES[engine]) as cf:
             for attempt in (lambda: cf.get("a"), lambda: list(cf), lambda: cf.put("a", b""), lambda: cf.delete("a")):
-                with pytest.raises(ObjectNotFound, match="no container 'not-there'"):
+                with pytest.raises(BucketNotFound, match="no container 'not-there'"):
                     attempt()
             assert cf.exists("a") is False
 

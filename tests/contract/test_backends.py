@@ -23,6 +23,7 @@ import pytest
 from cloudfiles_hypha import (
     ArtifactFiles,
     BatchError,
+    BucketNotFound,
     InvalidContent,
     ObjectExists,
     ObjectNotFound,
@@ -748,7 +749,7 @@ class OnS3(BackendContract):
         place = Place(server.cloudpath("not-there"), secrets=server.secrets)
         with place.open(**ENGINES[engine]) as cf:
             for attempt in (lambda: cf.get("a"), lambda: list(cf)):  # SeaweedFS makes one with the first write
-                with pytest.raises(ObjectNotFound, match="no bucket 'not-there'"):
+                with pytest.raises(BucketNotFound, match="no bucket 'not-there'"):
                     attempt()
             assert cf.exists("a") is False
 

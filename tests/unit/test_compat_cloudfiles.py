@@ -12,6 +12,7 @@ import pytest
 from cloudfiles_hypha import (
     ArtifactFiles,
     ArtifactNotFound,
+    BucketNotFound,
     IntegrityError,
     ObjectInfo,
     ObjectNotFound,
@@ -270,6 +271,25 @@ def test_allow_missing_excuses_missing_sources_only(memory: CloudFiles, monkeypa
     monkeypatch.setattr(MemoryBackend, "copy", no_target)
     with pytest.raises(ObjectNotFound, match="bucket"):
         memory.transfer_to(other, ["a", "none"], allow_missing=True)
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_file(memory: CloudFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = CloudFiles(f"mem://compat-{next(numbers)}")
+
+    def no_bucket(*_: object) -> None:
+        raise BucketNotFound("there is no bucket of this name")
+
+    monkeypatch.setattr(MemoryBackend, "_find", no_bucket)
+    for ask in (
+        lambda: memory.get("a"),
+        lambda: memory.get(["a"]),
+        lambda: memory.get_json("a"),
+        lambda: memory.size("a"),
+        lambda: other.transfer_from(memory, ["a"], allow_missing=True),
+        lambda: other.transfer_from(memory, ["a"], reencode="gzip", allow_missing=True),
+    ):
+        with pytest.raises(BucketNotFound):
+            ask()
 
 
 def test_transfers_reencode_and_set_types(cf: CloudFiles) -> None:

@@ -22,6 +22,7 @@ ALL = [
 BUILTIN = {
     "TransferError": OSError,
     "ObjectNotFound": FileNotFoundError,
+    "BucketNotFound": FileNotFoundError,
     "ArtifactNotFound": KeyError,
     "AccessDenied": PermissionError,
     "InvalidRequest": ValueError,

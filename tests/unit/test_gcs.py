@@ -20,6 +20,7 @@ import pytest
 from cloudfiles_hypha import (
     AccessDenied,
     ArtifactFiles,
+    BucketNotFound,
     IntegrityError,
     PreconditionFailed,
     RangeNotSatisfiable,
@@ -55,6 +56,7 @@ class Store:
         self.location: str | None = None
         self.before_media: Callable[[str], None] = lambda name: None
         self.tokens_given = 0
+        self.gone = False  # the bucket itself
 
     def put(self, name: str, content: bytes) -> None:
         self.generation += 1
@@ -106,6 +108,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say({"access_token": store.token, "expires_in": 3600, "token_type": "Bearer"})
         if store.token is not None and self.headers.get("Authorization") != f"Bearer {store.token}":
             return self.say({"error": {"code": 401, "message": "Invalid Credentials"}}, 401)
+        if store.gone:
+            return self.say({"error": {"code": 404, "message": "The specified bucket does not exist."}}, 404)
         if url.path.startswith("/upload"):
             return self.upload(query, body)
         name = unquote(url.path.partition("/o/")[2])
@@ -404,6 +408,13 @@ def test_what_was_stored_wrongly_is_an_error(store: Store, cf: ArtifactFiles) ->
     store.lie = b"damaged"
     with pytest.raises(IntegrityError, match="not what was sent"):
         cf.put("a", b"content")
+
+
+def test_a_bucket_that_is_not_there_is_no_missing_object(store: Store, cf: ArtifactFiles) -> None:
+    store.gone = True
+    for attempt in (lambda: cf.get("a"), lambda: cf.head("a"), lambda: cf.delete("a"), lambda: cf.put("a", b"")):
+        with pytest.raises(BucketNotFound):
+            attempt()
 
 
 def test_an_upload_that_would_go_to_another_host_is_refused(store: Store) -> None:

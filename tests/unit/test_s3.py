@@ -17,6 +17,7 @@ import pytest
 from cloudfiles_hypha import (
     AccessDenied,
     ArtifactFiles,
+    BucketNotFound,
     IntegrityError,
     ObjectNotFound,
     RetryPolicy,
@@ -386,7 +387,7 @@ def test_a_store_that_sends_round_in_circles_is_given_up() -> None:
     ("status", "code", "kind", "retryable"),
     [
         (404, "NoSuchKey", ObjectNotFound, False),
-        (404, "NoSuchBucket", ObjectNotFound, False),
+        (404, "NoSuchBucket", BucketNotFound, False),
         (403, "AccessDenied", AccessDenied, False),
         (403, "InvalidAccessKeyId", AccessDenied, False),
         (403, "SignatureDoesNotMatch", AccessDenied, False),

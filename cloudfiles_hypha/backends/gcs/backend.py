@@ -26,6 +26,7 @@ from ...content.digests import check_checksum, checksum_of, content_md5, md5_of
 from ...content.sources import PartOf, blocks_of
 from ...errors import (
     AccessDenied,
+    BucketNotFound,
     IntegrityError,
     NotModified,
     ObjectNotFound,
@@ -50,6 +51,7 @@ _CHUNK = 16 * MIB
 # What has another size than a multiple of that is taken as the last piece only.
 _GRAIN = 256 * 1024
 _ENCODING = "x-goog-stored-content-encoding"
+_NO_BUCKET = re.compile("specified bucket does not exist", re.IGNORECASE)
 _RECEIVED = re.compile(r"bytes=0-(\d+)")
 _Resource = dict[str, Any]
 _log = logging.getLogger("cloudfiles_hypha")
@@ -89,7 +91,10 @@ class GcsBackend(Backend):
         return _parse(response, path) if response.body and method == "GET" else {}
 
     def _error(self, response: HttpResponse, path: str) -> TransferError:
-        error = error_of(response, path, _said(response))
+        said = _said(response)
+        error = error_of(response, path, said)
+        if isinstance(error, ObjectNotFound) and _NO_BUCKET.search(said):
+            return BucketNotFound(str(error.args[0]), path=path, status=response.status)
         if isinstance(error, AccessDenied) and self._tokens.anonymous:
             return AccessDenied(
                 f"{error.args[0]}; no credentials were found, see docs/gcs.md", path=path, status=response.status
@@ -292,6 +297,8 @@ class GcsBackend(Backend):
         """Remove one object; one that is not there counts as removed."""
         try:
             self._ask("DELETE", self._objects({}, path), path)
+        except BucketNotFound:
+            raise
         except ObjectNotFound:
             return
 

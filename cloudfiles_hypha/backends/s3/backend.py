@@ -17,6 +17,7 @@ from functools import partial
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
 from ...errors import (
     AccessDenied,
+    BucketNotFound,
     Cancelled,
     IntegrityError,
     InvalidRequest,
@@ -147,7 +148,7 @@ class S3Backend(Backend):
         except PreconditionFailed:
             raise lost(request) from None
         except ObjectNotFound as error:
-            if request.pinned is None or _is_of_bucket(error):
+            if request.pinned is None or isinstance(error, BucketNotFound):
                 raise
             raise lost(request) from None
 
@@ -216,7 +217,7 @@ class S3Backend(Backend):
         try:
             self.sender.send(HttpRequest("DELETE", _url(path)))
         except ObjectNotFound as error:
-            if _is_of_bucket(error):
+            if isinstance(error, BucketNotFound):
                 raise
 
     def journal(self, path: str) -> Journal:
@@ -262,7 +263,7 @@ class S3Backend(Backend):
         try:
             self.sender.send(HttpRequest("DELETE", f"{_url(path)}?{canonical_query({'uploadId': upload})}"))
         except ObjectNotFound as error:
-            if _is_of_bucket(error):
+            if isinstance(error, BucketNotFound):
                 raise
 
     @contextmanager
@@ -588,10 +589,6 @@ def _copying(source: S3Backend, path: str, etag: str) -> tuple[tuple[str, str], 
 def _carried(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """What is stored of an object besides its bytes, which a copy in parts has to be told of."""
     return tuple((name, value) for name, value in headers.items() if name in _KEPT or name.startswith("x-amz-meta-"))
-
-
-def _is_of_bucket(error: ObjectNotFound) -> bool:
-    return "bucket" in str(error.args[0])
 
 
 def _ours(session: Session) -> PartsSession:

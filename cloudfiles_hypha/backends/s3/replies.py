@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 
 from ...errors import (
     AccessDenied,
+    BucketNotFound,
     IntegrityError,
     InvalidRequest,
     ObjectNotFound,
@@ -124,7 +125,7 @@ def refused(response: HttpResponse, bucket: str, who: str) -> TransferError:
     code, status = found.code, response.status
     said = ": ".join(filter(None, (code, found.message)))
     if code == "NoSuchBucket":
-        return ObjectNotFound(f"there is no bucket {bucket!r} here: HTTP {status} ({said})", status=status)
+        return BucketNotFound(f"there is no bucket {bucket!r} here: HTTP {status} ({said})", status=status)
     kind = _KINDS.get(code)
     if kind is None and status == 200:
         kind = ServerError  # it had begun to answer before it failed

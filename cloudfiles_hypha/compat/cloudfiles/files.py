@@ -14,7 +14,7 @@ from typing import Any
 from ...arguments import is_scalar, to_json
 from ...backends import locate, split_cloudpath
 from ...content.codecs import codec_of, transcode
-from ...errors import ArtifactNotFound, BatchError, DecompressionError, ObjectNotFound, TransferError
+from ...errors import ArtifactNotFound, BatchError, BucketNotFound, DecompressionError, ObjectNotFound, TransferError
 from ...files import ArtifactFiles
 from ...models import ObjectInfo
 from ...paths import join_names
@@ -119,9 +119,9 @@ class CloudFiles:
     def _is_missing(self, error: Exception | None) -> bool:
         """Whether this says that a file is not there; an artifact or a bucket that is not is another matter, unless
         the first write is to make it."""
-        return isinstance(error, ObjectNotFound) and (
-            not isinstance(error, ArtifactNotFound) or self.files._settings.create
-        )
+        if isinstance(error, ArtifactNotFound):
+            return self.files._settings.create
+        return isinstance(error, ObjectNotFound) and not isinstance(error, BucketNotFound)
 
     def _get(
         self,
@@ -641,7 +641,7 @@ def _transfer(
         names = [
             path
             for path, error in failed
-            if isinstance(error, ObjectNotFound) and not isinstance(error, ArtifactNotFound)
+            if isinstance(error, ObjectNotFound) and not isinstance(error, ArtifactNotFound | BucketNotFound)
         ]
         excused = {path for path, there in source.exists(names).items() if not there} if names else set()
     for path, error in failed:
