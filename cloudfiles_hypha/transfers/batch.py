@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from ..backends.base import Backend, Control, Resolver, WriteSession
+from ..content.sources import Stream
 from ..engine.outcomes import Done, Prepare
 from ..engine.outcomes import Task as AnyTask
 from ..engine.pool import Cancellation, Engine, Service
@@ -199,14 +200,18 @@ class Batches:
         ended = False
         control = self.control()
 
+        streams: dict[int, Stream] = {}  # what has not ended, by number
         moved: dict[int, int] = {}  # bytes that a bar is to be told of at the end, where these are not the stored ones
 
         def noted(index: int, result: Result) -> None:
+            streams.pop(index, None)
             if bar is not None:
                 bar.add(moved.get(index, content_size(result)))
 
         def counted(session: WriteSession) -> Iterable[Task[Result]]:
             for task in tasks(session):
+                if isinstance(task, Put) and isinstance(task.request.body, Stream):
+                    streams[task.index] = task.request.body
                 if isinstance(task, Put) and task.tells_bar:
                     moved[task.index] = 0  # it is told of them as they move
                 elif isinstance(task, PutEncoded):
@@ -251,6 +256,9 @@ class Batches:
             control.over = True
             if bar is not None:
                 bar.close()
+            for stream in [*streams.values()]:  # given up: what was begun lets go of what it has open
+                if stream.size:
+                    stream.close()
         return results
 
     def take_up(self) -> bool:

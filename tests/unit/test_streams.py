@@ -6,6 +6,7 @@ leaves out, ``test_s3_uploads`` what a killed process leaves.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import threading
@@ -254,6 +255,41 @@ def test_a_generator_can_give_up_the_batch_it_is_in_and_nothing_is_published(cf:
     with pytest.raises(Cancelled):
         cf.puts([("a", blocks())], cancel=stop)
     assert not cf.exists("a")
+
+
+@pytest.mark.parametrize("enough", [PART // 2, 2 * PART])
+def test_a_generator_that_is_given_up_is_closed_before_the_call_ends(cf: ArtifactFiles, enough: int) -> None:
+    cancel, closed = Cancellation(), threading.Event()
+
+    def blocks() -> Iterator[bytes]:
+        try:
+            for start in range(0, len(BODY), MIB):
+                if start >= enough:
+                    cancel.cancel()
+                yield BODY[start : start + MIB]
+        finally:
+            closed.set()
+
+    gc.disable()
+    try:
+        with pytest.raises(Cancelled):
+            cf.puts([("a", blocks())], cancel=cancel)
+        assert closed.is_set()
+    finally:
+        gc.enable()
+
+
+def test_an_iterator_that_was_not_begun_when_its_call_was_given_up_can_be_used_again() -> None:
+    cancel, later = Cancellation(), blocks_of(b"later")
+
+    def items() -> Iterator[tuple[str, Any]]:
+        yield "a", b"a"
+        cancel.cancel()
+        yield "b", later
+
+    with ArtifactFiles("mem://streams", num_threads=0) as cf, pytest.raises(Cancelled):
+        cf.puts(items(), cancel=cancel)
+    assert b"".join(later) == b"later"
 
 
 class Bar:
