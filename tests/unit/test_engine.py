@@ -156,15 +156,21 @@ def test_a_quick_run_whose_results_wait_to_be_taken_keeps_no_thread(monkeypatch:
 
 def test_a_quick_run_that_the_collector_ends_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers_module, "_LOOKS", 10**9)
+    begun: list[int] = []
     done: list[int] = []
+
+    def items() -> Iterator[int]:
+        for item in range(3 * WIDTH):
+            begun.append(item)
+            yield item
 
     def work(item: int, run: Run) -> None:
         time.sleep(0.001)
         done.append(item)
 
-    outcomes = run(Engine(WIDTH, green=False), range(3 * WIDTH), work, quick=True)
+    outcomes = run(Engine(WIDTH, green=False), items(), work, quick=True)
     next(outcomes)
-    until(lambda: len(done) == 3 * WIDTH)
+    until(lambda: len(done) == len(begun))
     circle: list[object] = [outcomes]
     circle.append(circle)
     del outcomes, circle
