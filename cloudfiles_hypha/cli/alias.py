@@ -5,7 +5,24 @@ from __future__ import annotations
 import argparse
 
 from ..backends.aliases import add_alias, aliases, remove_alias
+from .commands import Commands
 from .report import OK, UsageError, say
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this module."""
+    verbs = commands.group(
+        "alias",
+        "Names for endpoints and folders: NAME://bucket/path.",
+        {
+            "add": (add, "Have NAME://rest mean TARGET followed by rest."),
+            "ls": (ls, "List all aliases."),
+            "rm": (rm, "Forget an alias."),
+        },
+    )
+    for verb in ("add", "rm"):
+        verbs[verb].add_argument("name", metavar="NAME")
+    verbs["add"].add_argument("target", metavar="TARGET", help="how a cloudpath begins, as in s3://https://host/")
 
 
 def add(options: argparse.Namespace) -> int:

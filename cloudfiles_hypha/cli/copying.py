@@ -20,10 +20,41 @@ from ..disk.tree import Landing, check_targets, descriptor_named, files_below, i
 from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..paths import check_name
 from ..results import CopyResult, FileResult
+from ..transfers.tree import OVERWRITE
+from .commands import Commands, add_patterns, add_writing
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
 from .report import OutputError, Report, UsageError, flush_out, write_out
 from .writing import committing
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this module."""
+    command = commands.add("cp", cp, "Copy files and folders, to, from and between cloudpaths.", bars=True)
+    command.add_argument("sources", nargs="+", metavar="SRC", help="file, folder, or CLOUDPATH; - is standard input")
+    command.add_argument(
+        "destination", metavar="DST", help="likewise; ends in a slash to be a folder; - is standard output"
+    )
+    command.add_argument(
+        "-r", dest="recursive", action="store_true", help="folders as well: what is in SRC goes directly below DST"
+    )
+    command.add_argument(
+        "--overwrite",
+        choices=OVERWRITE,
+        help="which files that are there to replace: those with other content (default; between cloudpaths: all), "
+        "none, or older ones",
+    )
+    add_patterns(command)
+    links = "below a local folder: copy what they lead to (default), nothing, or fail"
+    command.add_argument("--symlinks", choices=("follow", "skip", "refuse"), help=links)
+    command.add_argument(
+        "--windows-names",
+        action="store_true",
+        help="to a disk: also names that Windows reserves (CON, aux.txt), where this system can hold them",
+    )
+    add_writing(command)
+    command.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")
+
 
 _WITH_R = "; copy it with -r"
 

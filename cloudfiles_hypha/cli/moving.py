@@ -15,11 +15,39 @@ from ..backends.local import FileLocation
 from ..disk.tree import check_targets
 from ..files import ArtifactFiles
 from ..paths import check_name, join_names, last_of
+from ..plan.sync import COMPARE
 from ..shortcuts import SyncPlan
 from ..shortcuts import sync as make_alike
+from ..transfers.tree import OVERWRITE
+from .commands import Commands, add_patterns, add_writing, whole_number
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .report import Report, UsageError, say
 from .writing import committing
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this module."""
+    command = commands.add("sync", sync, "Make a folder like another one: copy what differs.", bars=True)
+    command.add_argument("source", metavar="SOURCE", help="CLOUDPATH or local folder")
+    command.add_argument("target", metavar="TARGET", help="likewise")
+    command.add_argument("--delete", action="store_true", help="remove from TARGET what is not in SOURCE")
+    command.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    command.add_argument("--max-delete", type=whole_number(0), metavar="N", help="do nothing if more would be removed")
+    command.add_argument("--allow-empty", action="store_true", help="an empty SOURCE is meant: remove everything")
+    command.add_argument("--compare", choices=COMPARE, default="auto", help="sizes, and then what (default: auto)")
+    add_patterns(command)
+    add_writing(command)
+    text = "Move files and folders; a file is removed only when it has arrived."
+    command = commands.add("mv", mv, text, bars=True)
+    command.add_argument("sources", nargs="+", metavar="SRC", help="CLOUDPATH of a file, with -r of a folder")
+    command.add_argument("destination", metavar="DST", help="likewise; ends in a slash to be a folder")
+    command.add_argument(
+        "-r", dest="recursive", action="store_true", help="folders: what is in SRC goes directly below DST"
+    )
+    command.add_argument(
+        "--overwrite", choices=OVERWRITE, default="always", help="which files to replace (default: always)"
+    )
+    command.add_argument("--create", action="store_true", help="make the artifact if there is none")
 
 
 def _located(text: str) -> Place:

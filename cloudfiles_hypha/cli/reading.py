@@ -13,8 +13,25 @@ from ..errors import BatchError, IntegrityError, ObjectNotFound, PreconditionFai
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..paths import check_name
+from .commands import Commands
 from .places import Clients, Place, chunks, file_names, is_there, locate, passes
 from .report import OK, SOME_FAILED, Report, complain, flush_out, say, write_out
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this module."""
+    command = commands.add("ls", ls, "List what is in a folder; names are relative to it.")
+    command.add_argument("cloudpath", metavar="CLOUDPATH")
+    command.add_argument("--flat", action="store_true", help="one level only; folders end in a slash")
+    command.add_argument("-l", dest="long", action="store_true", help="with size in bytes and time")
+    command = commands.add("cat", cat, "Write files to standard output.")
+    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")
+    command = commands.add("exists", exists, "Exit with 0 if there is such a file, 1 if not, 2 if unknown.")
+    command.add_argument("cloudpath", metavar="CLOUDPATH", help="with a slash at the end: is anything in that folder?")
+    command = commands.add("verify", verify, "Compare a local folder with an artifact; prints what differs.")
+    command.add_argument("folder", metavar="DIR")
+    command.add_argument("cloudpath", metavar="CLOUDPATH")
+
 
 _CAT_AHEAD = 32  # files that ``cat`` has in memory at once
 _LIST_AHEAD = 1000  # names that ``ls -l`` asks the sizes of at once

@@ -7,11 +7,12 @@ full or gone is not a reason to fail in another way than the tools beside this o
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TextIO
 
@@ -45,6 +46,16 @@ def say(*fields: str) -> None:
     """One line on standard output, of fields separated by tabs."""
     try:
         print("\t".join(map(printable, fields)))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror) from error
+
+
+def say_json(facts: Mapping[str, object]) -> None:
+    """One line on standard output: a JSON object, in ASCII, so that nothing in it reaches a terminal as it is."""
+    try:
+        print(json.dumps(facts, default=str))
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -113,10 +124,21 @@ def describe(error: BaseException, path: str = "") -> str:
 class Report:
     """What failed so far, and what is stored without being published."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool = False, verbose: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.verbose = verbose
+        self.quiet = quiet
         self.failures = 0
         self.staged_warnings = 0
         self._unpublished: dict[str, str] = {}  # artifacts, each with the command that publishes it
+
+    def tell(self, *fields: str, **facts: object) -> None:
+        """One item on standard output: a line of fields, or with ``--json`` an object of facts. Names of facts, and
+        what they mean, stay as they are from version to version; there may be more of them."""
+        if self.as_json:
+            say_json(facts)
+        else:
+            say(*fields)
 
     def failed(self, path: str, error: BaseException) -> None:
         """Say which item failed, and why."""

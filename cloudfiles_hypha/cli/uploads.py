@@ -10,8 +10,18 @@ import time
 from datetime import datetime, timezone
 
 from ..results import UnfinishedUpload
+from .commands import Commands
 from .places import Clients, locate
 from .report import Report, UsageError, say
+
+
+def register(commands: Commands) -> None:
+    """Add the command of this module."""
+    command = commands.add("uploads", uploads, "List uploads in parts that were not completed.")
+    command.add_argument("cloudpath", metavar="CLOUDPATH", help="a bucket, or what names in it begin with")
+    command.add_argument("--abort", action="store_true", help="have the bucket forget them")
+    command.add_argument("--older-than", type=age, metavar="AGE", help="begun before: 90s, 30m, 12h, 7d")
+
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

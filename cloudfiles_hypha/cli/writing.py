@@ -14,8 +14,26 @@ from itertools import groupby
 from ..errors import ArtifactNotFound, CommitError, TransferError
 from ..files import ArtifactFiles
 from ..paths import check_name
+from .commands import Commands
 from .places import Clients, Place, artifact_at, file_names, locate, names_below, passes, writable
 from .report import OK, Report, UsageError, say
+
+
+def register(commands: Commands) -> None:
+    """Add the commands of this module."""
+    command = commands.add("rm", rm, "Remove files.", bars=True)
+    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")
+    command.add_argument("-r", dest="recursive", action="store_true", help="folders, with everything in them")
+    for name, run, text in (
+        ("status", status, "Show the versions of an artifact, and what is staged."),
+        ("commit", commit, "Publish what is staged in an artifact."),
+        ("discard", discard, "Drop what is staged, restore what it had overwritten."),
+    ):
+        command = commands.add(name, run, text)
+        command.add_argument("cloudpath", metavar="CLOUDPATH", help="the artifact: hypha://workspace/alias")
+        if run is commit:
+            command.add_argument("--comment", metavar="TEXT", help="what the commit says")
+            command.add_argument("--version", metavar="NAME", help="what the new version is called")
 
 
 def rm(options: argparse.Namespace, clients: Clients, report: Report) -> int:
