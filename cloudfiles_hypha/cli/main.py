@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else NOT_BEGUN
     if argv is None:
         signal.signal(signal.SIGTERM, _terminated)
+    if options.quiet:
+        options.progress = False
     report = Report(as_json=options.json, verbose=options.verbose, quiet=options.quiet)
     log, lines = (
         logging.getLogger("cloudfiles_hypha"),
