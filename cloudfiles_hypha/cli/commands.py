@@ -32,14 +32,21 @@ class Commands:
         self._reach = _reach()
         self._bars = _bars()
 
-    def add(self, name: str, run: Run, text: str, *, cloud: bool = True, bars: bool = False) -> argparse.ArgumentParser:
+    def add(
+        self, name: str, run: Run, text: str, *, cloud: bool = True, bars: bool = False, sizes: bool = False
+    ) -> argparse.ArgumentParser:
         """A command, whose ``run`` is given the options, and if it is of the ``cloud`` clients and a report as well.
 
-        ``bars`` says that it shows progress.
+        ``bars`` says that it shows progress, ``sizes`` that it shows sizes: then ``-h`` is how it does, as elsewhere.
         """
         shared = ((self._says, True), (self._reach, cloud), (self._bars, bars))
         parents = [parent for parent, wanted in shared if wanted]
-        command: argparse.ArgumentParser = self._commands.add_parser(name, help=text, description=text, parents=parents)
+        command: argparse.ArgumentParser = self._commands.add_parser(
+            name, help=text, description=text, parents=parents, add_help=not sizes
+        )
+        if sizes:
+            command.add_argument("--help", action="help", help="show this help message and exit")
+            command.add_argument("-h", "--human", action="store_true", help="sizes as 1.5KiB")
         command.set_defaults(run=run, on_cloud=cloud)
         return command
 

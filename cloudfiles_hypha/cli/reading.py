@@ -1,29 +1,22 @@
-"""``ls``, ``cat``, ``exists``, ``verify``; and one file as a stream."""
+"""``cat``, ``exists``, ``verify``; and one file as a stream."""
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import groupby
-from time import gmtime, strftime
 
 from ..content.digests import digest_in
-from ..errors import BatchError, IntegrityError, ObjectNotFound, PreconditionFailed
+from ..errors import IntegrityError, PreconditionFailed
 from ..files import ArtifactFiles
-from ..models import ObjectInfo
-from ..paths import check_name
 from .commands import Commands
-from .places import Clients, Place, chunks, file_names, is_there, locate, passes
+from .places import Clients, Place, chunks, file_names, is_there, locate
 from .report import OK, SOME_FAILED, Report, complain, flush_out, say, write_out
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this module."""
-    command = commands.add("ls", ls, "List what is in a folder; names are relative to it.")
-    command.add_argument("cloudpath", metavar="CLOUDPATH")
-    command.add_argument("--flat", action="store_true", help="one level only; folders end in a slash")
-    command.add_argument("-l", dest="long", action="store_true", help="with size in bytes and time")
     command = commands.add("cat", cat, "Write files to standard output.")
     command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")
     command = commands.add("exists", exists, "Exit with 0 if there is such a file, 1 if not, 2 if unknown.")
@@ -34,41 +27,7 @@ def register(commands: Commands) -> None:
 
 
 _CAT_AHEAD = 32  # files that ``cat`` has in memory at once
-_LIST_AHEAD = 1000  # names that ``ls -l`` asks the sizes of at once
 _STREAM_PART, _STREAM_AHEAD = 8 * 1024 * 1024, 4  # bytes of a request for a stream, and how many are made at once
-
-
-def ls(options: argparse.Namespace, clients: Clients, report: Report) -> int:
-    """List names."""
-    place = locate(options.cloudpath)
-    cf = clients(place)
-    any_found = False
-    for names in chunks(cf.list(place.prefix, flat=options.flat), _LIST_AHEAD if options.long else 1):
-        any_found = True
-        show(cf, names, len(place.prefix), options.long, report)
-    if not any_found and place.name:
-        if place.folder or not cf.exists(place.name):
-            raise ObjectNotFound("no such file or folder", path=place.text)
-        show(cf, [place.name], place.name.rfind("/") + 1, options.long, report)
-    return report.code
-
-
-def show(cf: ArtifactFiles, names: Sequence[str], skip: int, long: bool, report: Report) -> None:
-    infos: dict[str, ObjectInfo] = {}
-    if long:
-        try:
-            infos = cf.head([name for name in names if not name.endswith("/") and passes(check_name, name, report)])
-        except BatchError as error:
-            report.results(error.errors)
-            infos = {result["path"]: result["content"] for result in error.results if result["error"] is None}
-    for name in names:
-        line = name[skip:]
-        if long:
-            info = infos.get(name, ObjectInfo(name))
-            seconds = info.last_modified
-            when = "-" if seconds is None else strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(seconds))
-            line = f"{'-' if info.size is None else info.size:>14}  {when:>20}  {line}"
-        say(line)
 
 
 def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
