@@ -4,39 +4,83 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import groupby
 
 from ..content.digests import digest_in
-from ..errors import IntegrityError, PreconditionFailed
+from ..errors import IntegrityError, PreconditionFailed, TransferError
 from ..files import ArtifactFiles
-from .commands import Commands
-from .places import Clients, Place, chunks, file_names, is_there, locate
-from .report import OK, SOME_FAILED, Report, complain, flush_out, say, write_out
+from ..redact import printable
+from .commands import Commands, add_patterns
+from .globs import files_named, is_glob, locate_glob, matching
+from .places import Clients, Place, chunks, is_there, locate
+from .report import OK, SOME_FAILED, Report, UsageError, complain, flush_out, say, write_out
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this module."""
     command = commands.add("cat", cat, "Write files to standard output.")
-    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")
-    command = commands.add("exists", exists, "Exit with 0 if there is such a file, 1 if not, 2 if unknown.")
-    command.add_argument("cloudpath", metavar="CLOUDPATH", help="with a slash at the end: is anything in that folder?")
+    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH", help="a file, or a glob in quotes")
+    command.add_argument(
+        "-r",
+        "--range",
+        type=half_open,
+        metavar="START-END",
+        help="of each file, bytes from START up to before END "
+        "(0-1024: the first 1024), as in Python; without END, all that follow",
+    )
+    command = commands.add(
+        "exists",
+        exists,
+        "Exit with 0 if there are such files, 1 if one is not there, 2 if unknown; a line for each of several.",
+    )
+    command.add_argument(
+        "cloudpaths", nargs="+", metavar="CLOUDPATH", help="with a slash at the end: is anything in that folder?"
+    )
     command = commands.add("verify", verify, "Compare a local folder with an artifact; prints what differs.")
     command.add_argument("folder", metavar="DIR")
     command.add_argument("cloudpath", metavar="CLOUDPATH")
+    add_patterns(command)
+    command.add_argument(
+        "--combined",
+        metavar="FILE",
+        help="write a line for each name: = alike, * different, - not in DIR, + only in DIR, ! not compared; "
+        "FILE - is standard output, in the place of what differs",
+    )
 
 
+def half_open(text: str) -> tuple[int, int | None]:
+    """A type of argument: a range of bytes."""
+    found = _RANGE.fullmatch(text)
+    start, end = (int(found[1]), int(found[2]) if found[2] else None) if found else (0, 0)
+    if end is not None and end <= start:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: bytes START-END, as 0-1024 for the first 1024, or 1024- for others"
+        )
+    return start, end
+
+
+_RANGE = re.compile(r"([0-9]+)-([0-9]*)", re.ASCII)
 _CAT_AHEAD = 32  # files that ``cat`` has in memory at once
 _STREAM_PART, _STREAM_AHEAD = 8 * 1024 * 1024, 4  # bytes of a request for a stream, and how many are made at once
 
 
 def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Write files to standard output."""
-    places = [locate(text) for text in options.cloudpaths]
-    file_names(places)
-    for _, run in groupby(places, key=lambda place: place.root):
+    if options.json:
+        raise UsageError("cat writes what is in files, which is no JSON; leave out --json")
+    named = files_named([locate_glob(text) for text in options.cloudpaths], clients, report)
+    if len(named) == 1 and options.range is None:  # of any size, then
+        _cat_one(*named[0], clients, report)
+        return report.code
+    start, end = options.range or (None, None)
+    for _, run in groupby(named, key=lambda found: found[0].root):
         for chunk in chunks(run, _CAT_AHEAD):
-            for result in clients(chunk[0]).get([place.name for place in chunk], raise_errors=False):
+            wanted = [{"path": name, "start": start, "end": end} for _, name in chunk]
+            for result in clients(chunk[0][0]).get(wanted, raise_errors=False):
                 if result["error"] is not None:
                     report.failed(result["path"], result["error"])
                 else:
@@ -45,21 +89,53 @@ def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     return report.code
 
 
+def _cat_one(place: Place, name: str, clients: Clients, report: Report) -> None:
+    try:
+        stream(clients(place), replace(place, name=name), write_out)
+    except TransferError as error:
+        report.failed(name, error)
+    flush_out()
+
+
 def exists(options: argparse.Namespace, clients: Clients, report: Report) -> int:
-    """Say by the exit code whether a file is there."""
-    place = locate(options.cloudpath)
-    return OK if is_there(clients(place), place) else SOME_FAILED
+    """Say by the exit code whether files are there."""
+    code = OK
+    for place in [locate_glob(text) for text in options.cloudpaths]:
+        cf = clients(place)
+        there = any(True for _ in matching(cf, place)) if is_glob(cf, place) else is_there(cf, place)
+        if len(options.cloudpaths) > 1 or options.json:
+            report.tell("there" if there else "missing", place.text, cloudpath=place.text, exists=there)
+        code = code if there else SOME_FAILED
+    return code
+
+
+_MARKS = {"equal": "=", "same_size": "=", "different": "*", "missing": "-", "extra": "+"}
 
 
 def verify(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Compare a folder with an artifact."""
+    if options.json and options.combined == "-":
+        raise UsageError("--json and --combined - are both for standard output; name a file for one of them")
     place = locate(options.cloudpath)
-    found = clients(place).verify(options.folder, place.name)
-    for kind, names in (("different", found["different"]), ("missing", found["missing"]), ("extra", found["extra"])):
-        for name in names:
-            say(kind, name)
+    combined = options.combined
+    with nullcontext() if combined in (None, "-") else open(combined, "w", encoding="utf-8") as file:
+        found = clients(place).verify(options.folder, place.name, include=options.include, exclude=options.exclude)
+        verdicts = {name: kind for kind in _MARKS for name in found[kind]}  # type: ignore[literal-required]
+        verdicts.update(dict.fromkeys(found["errors"], "error"))
+        for name in sorted(verdicts) if combined else ():
+            mark = _MARKS.get(verdicts[name], "!")
+            if file is None:
+                say(f"{mark} {name}")
+            else:
+                file.write(f"{mark} {printable(name)}\n")
+    if combined != "-":
+        for kind in _MARKS if options.json or options.verbose else ("different", "missing", "extra"):
+            for name in found[kind]:  # type: ignore[literal-required]
+                report.tell(kind, name, path=name, verdict=kind)
     for name, error in found["errors"].items():
         report.failed(name, error)
+        if options.json:
+            report.tell(path=name, verdict="error")
     if found["same_size"]:
         complain(f"{len(found['same_size'])} files were compared by their size alone: the server tells no digest")
     return SOME_FAILED if found["different"] or found["missing"] or found["extra"] else report.code

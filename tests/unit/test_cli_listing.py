@@ -1,4 +1,7 @@
-"""``ls``, ``du``, ``head``, and globs in cloudpaths: on a store that speaks S3, on folders and in memory."""
+"""``ls``, ``du``, ``head``, ``cat``, ``exists``, ``verify``, and globs in cloudpaths.
+
+On a store that speaks S3, on folders and in memory.
+"""
 
 from __future__ import annotations
 
@@ -181,3 +184,81 @@ def test_head_goes_on_after_what_is_not_there(run: Run, place: str) -> None:
 def test_dash_h_is_for_sizes_where_there_are_any(run: Run) -> None:
     assert run("du", "--help")[0] == 0
     assert run("cat", "-h")[0] == 0
+
+
+def test_cat_takes_globs_and_half_open_ranges(run: Run, place: str) -> None:
+    assert run("cat", f"{place}/d/**") == (0, "eeg", "")
+    assert run("cat", "--range", "1-3", f"{place}/a.csv", f"{place}/b.csv") == (0, "aabb", "")
+    assert run("cat", "-r", "2046-", f"{place}/b.csv") == (0, "bb", "")
+    assert run("cat", f"{place}/[ad]*") == (0, "aaaa", "")
+
+
+@pytest.mark.parametrize("wrong", ["-5", "5", "5-5", "7-2", "a-b", "1-2-3"])
+def test_a_range_that_makes_no_sense_is_2(run: Run, wrong: str) -> None:
+    code, _, said = run("cat", f"--range={wrong}", "mem://looking-none/a")
+    assert (code, "0-1024 for the first 1024" in said) == (2, True)
+
+
+def test_cat_goes_on_after_what_is_not_there(run: Run, place: str) -> None:
+    assert run("cat", f"{place}/none", f"{place}/a.csv", f"{place}/*.none")[:2] == (1, "aaaa")
+    code, out, said = run("cat", f"{place}/none")
+    assert (code, out, said.count("\n")) == (1, "", 1)
+    assert run("cat", "-r", "9999-", f"{place}/a.csv")[0] == 1
+    assert run("cat", "--json", f"{place}/a.csv")[:2] == (2, "")
+
+
+def test_cat_of_a_large_file_is_all_of_it(tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    content = bytes(range(256)) * 4096 * 20
+    (tmp_path / "large").write_bytes(content)
+    assert main(["cat", f"{tmp_path}/larg*"]) == 0
+    assert capfdbinary.readouterr().out == content
+
+
+def test_exists_tells_of_each_of_several(run: Run, place: str) -> None:
+    assert run("exists", f"{place}/a.csv", f"{place}/d/")[:2] == (0, f"there\t{place}/a.csv\nthere\t{place}/d/\n")
+    assert run("exists", f"{place}/none", f"{place}/*.csv")[:2] == (
+        1,
+        f"missing\t{place}/none\nthere\t{place}/*.csv\n",
+    )
+    assert run("exists", f"{place}/*.none") == (1, "", "")
+    assert json.loads(run("exists", "--json", f"{place}/none")[1]) == {"cloudpath": f"{place}/none", "exists": False}
+    assert run("exists", f"{place}/a.csv", "ftp://host/a")[0] == 2
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A folder on disk that differs from FILES."""
+    for name, content in {**FILES, "b.csv": b"B" * 2048, "more": b"m"}.items():
+        if name != "h/i":
+            (tmp_path / "here" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "here" / name).write_bytes(content)
+    (tmp_path / "here" / "bad").symlink_to("nowhere")
+    return tmp_path / "here"
+
+
+def test_verify_says_what_became_of_each_name(run: Run, place: str, here: Path, tmp_path: Path) -> None:
+    code, out, said = run("verify", str(here), place)
+    assert (code, out.splitlines()) == (1, ["different\tb.csv", "missing\th/i", "extra\tmore"])
+    assert "bad" in said
+    combined = ["= a.csv", "* b.csv", "! bad", "= c.txt", "= d/e.csv", "= d/f/g.csv", "- h/i", "+ more"]
+    code, out, _ = run("verify", "--combined", "-", str(here), place)
+    assert (code, out.splitlines()) == (1, combined)
+    code, out, _ = run("verify", "--combined", str(tmp_path / "report"), str(here), place)
+    assert (code, len(out.splitlines())) == (1, 3)
+    assert (tmp_path / "report").read_text().splitlines() == combined
+    verdicts = [json.loads(line) for line in run("verify", "--json", str(here), place)[1].splitlines()]
+    assert {each["path"]: each["verdict"] for each in verdicts} == {
+        **dict.fromkeys(["a.csv", "c.txt", "d/e.csv", "d/f/g.csv"], "equal"),
+        "b.csv": "different",
+        "h/i": "missing",
+        "more": "extra",
+        "bad": "error",
+    }
+
+
+def test_verify_compares_only_what_is_asked_for(run: Run, place: str, here: Path, tmp_path: Path) -> None:
+    chosen = ["--include", "*.csv", "--include", "*.txt", "--exclude", "b*"]
+    (here / "bad").unlink()
+    assert run("verify", *chosen, str(here), place) == (0, "", "")
+    assert run("verify", *chosen, "--combined", str(tmp_path), str(here), place)[0] == 2
+    assert run("verify", "--json", "--combined", "-", str(here), place)[0] == 2
