@@ -18,7 +18,7 @@ from types import FrameType
 from typing import NoReturn
 
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
-from . import alias, copying, listing, moving, reading, server, uploads, writing
+from . import alias, copying, listing, making, moving, reading, server, uploads, writing
 from .commands import Commands
 from .places import Clients
 from .report import (
@@ -36,7 +36,7 @@ from .report import (
     stand_in_for_closed_streams,
 )
 
-_MODULES = (listing, reading, copying, moving, writing, uploads, alias, server)
+_MODULES = (listing, reading, copying, moving, writing, making, uploads, alias, server)
 
 
 def _parser() -> argparse.ArgumentParser:

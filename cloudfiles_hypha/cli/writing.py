@@ -7,23 +7,29 @@ it is published, and its exit code is not 0.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import groupby
 
+from ..arguments import name_filter
 from ..errors import ArtifactNotFound, CommitError, TransferError
 from ..files import ArtifactFiles
 from ..paths import check_name
-from .commands import Commands
-from .places import Clients, Place, artifact_at, file_names, locate, names_below, passes, writable
-from .report import OK, Report, UsageError, say
+from .commands import Commands, add_patterns
+from .globs import fixed_folder, full_name, is_glob, locate_glob, matching, nothing_matches
+from .places import Clients, Place, artifact_at, file_names, names_below, passes, writable
+from .report import OK, Report, UsageError, complain, say
 
 
 def register(commands: Commands) -> None:
     """Add the commands of this module."""
     command = commands.add("rm", rm, "Remove files.", bars=True)
-    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH")
-    command.add_argument("-r", dest="recursive", action="store_true", help="folders, with everything in them")
+    command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH", help="a file, a glob in quotes, or a folder")
+    command.add_argument(
+        "-r", "--recursive", dest="recursive", action="store_true", help="folders, with everything in them"
+    )
+    add_patterns(command)
+    command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     for name, run, text in (
         ("status", status, "Show the versions of an artifact, and what is staged."),
         ("commit", commit, "Publish what is staged in an artifact."),
@@ -38,29 +44,62 @@ def register(commands: Commands) -> None:
 
 def rm(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Remove files and folders."""
-    places = [writable(locate(text)) for text in options.cloudpaths]
+    places = [writable(locate_glob(text)) for text in options.cloudpaths]
     if not options.recursive:
         file_names(places, "; remove it with -r")
+    wanted = name_filter(options.include, options.exclude)
     doomed: dict[str, dict[str, None]] = {}  # names by root, each once; complete before the first is removed
     for root, run in groupby(sorted(places, key=lambda place: place.root), key=lambda place: place.root):
         here = list(run)
         cf, marked = clients(here[0]), doomed.setdefault(root, {})
-        if options.recursive:
-            for place in here:
-                marked.update(dict.fromkeys(names_below(cf, place)[1]))
-            continue
-        there = cf.exists([place.name for place in here])
-        marked.update((name, None) for name, known in there.items() if known)
-        for place in here:
-            if not there[place.name]:
-                report.failed(place.text, FileNotFoundError("no such file (folders are removed with -r)"))
+        for prefix, names in _meant(cf, here, options.recursive, report):
+            chosen = (name for name in names if wanted(name[len(prefix) :]))
+            marked.update(dict.fromkeys(name for name in chosen if passes(check_name, name, report)))
+    if not any(doomed.values()) and not report.failures:
+        complain("nothing is removed: there is no such name")
     for place in {place.root: place for place in places}.values():
-        names = [name for name in doomed[place.root] if passes(check_name, name, report)]
-        if names:
+        names = [*doomed[place.root]]
+        if options.dry_run:
+            for name in names:
+                _tell_removal("remove", place, name, report)
+        elif names:
             cf = clients(place)
             with committing(options, place, cf, report):
-                report.results(cf.delete(names, raise_errors=False, progress=options.progress) or [])
+                results = cf.delete(names, raise_errors=False, progress=options.progress) or []
+                report.results(results)
+            for result in results if report.as_json or report.verbose else ():
+                if result["error"] is None:
+                    _tell_removal("removed", place, result["path"], report)
     return report.code
+
+
+def _meant(
+    cf: ArtifactFiles, places: Sequence[Place], recursive: bool, report: Report
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Names that are to be removed, and the folder that each is looked at without when it comes to patterns."""
+    plain = []
+    for place in places:
+        if is_glob(cf, place):
+            names = [info.path for info in matching(cf, place, below=recursive)]
+            if not names:
+                report.failed(place.text, nothing_matches())
+            yield fixed_folder(place), names
+        elif recursive:
+            prefix, names = names_below(cf, place)
+            yield prefix or place.name[: place.name.rfind("/") + 1], names
+        else:
+            plain.append(place)
+    there = cf.exists([place.name for place in plain])
+    for place in plain:
+        if there[place.name]:
+            yield place.name[: place.name.rfind("/") + 1], [place.name]
+        else:
+            report.failed(place.text, FileNotFoundError("no such file (folders are removed with -r)"))
+
+
+def _tell_removal(what: str, place: Place, name: str, report: Report) -> None:
+    cloudpath = full_name(place, name)
+    report.tell(what, cloudpath, do=what, path=name, cloudpath=cloudpath)
 
 
 @contextmanager
