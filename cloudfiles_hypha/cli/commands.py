@@ -1,24 +1,62 @@
 """How commands are registered: their names, their help, and the options that many of them share.
 
 Each module of commands has ``register(commands)``, which adds what it has. A new group of commands is a module of its
-own, named in ``main``.
+own, named in ``texts``, which also has the examples; a module is loaded when a command of it is asked for.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import difflib
+import importlib
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
-from .report import PROGRAM
+from .. import __version__
+from .report import NOT_BEGUN, PROGRAM, complain
+from .texts import COMMANDS, MODULES
 
 Run = Callable[..., int]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it on standard error, with the command that tells more, and end."""
+        words = self.prog.split()[1:]
+        message += "" if message.endswith("?") else ";"
+        complain(": ".join((*words[:1], f"{message} see: {shlex.join([PROGRAM, 'help', *words])}")))
+        raise SystemExit(NOT_BEGUN)
+
+
+def commands_for(words: Sequence[str]) -> Commands:
+    """What it takes to understand these arguments: the module of the command, or for none of them only their names."""
+    commands = Commands()
+    first = next((word for word in words if not word.startswith("-")), None)
+    if first is None:
+        for name, about in COMMANDS.items():
+            commands.name(name, about.text)
+        return commands
+    for module in (COMMANDS[first].module,) if first in COMMANDS else MODULES:
+        importlib.import_module(f".{module}", __package__).register(commands)
+    return commands
+
+
+def all_commands() -> Commands:
+    """Every command there is."""
+    commands = Commands()
+    for module in MODULES:
+        importlib.import_module(f".{module}", __package__).register(commands)
+    return commands
 
 
 class Commands:
     """The commands of the program; ``parser`` takes arguments apart."""
 
     def __init__(self) -> None:
-        self.parser = argparse.ArgumentParser(
+        self.parser = Parser(
             prog=PROGRAM,
             description="Bulk transfer for Hypha artifacts, buckets, folders and web servers.",
             epilog="A CLOUDPATH is hypha://workspace/alias[@version][/path], s3://bucket[/path], "
@@ -27,6 +65,7 @@ class Commands:
             "(HYPHA_SERVER_URL). Exit codes: 0 all went well, 1 some item failed or is not published, 2 not begun, "
             "130 interrupted.",
         )
+        self.parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True)
         self._says = _says()
         self._reach = _reach()
@@ -41,25 +80,106 @@ class Commands:
         """
         shared = ((self._says, True), (self._reach, cloud), (self._bars, bars))
         parents = [parent for parent, wanted in shared if wanted]
-        command: argparse.ArgumentParser = self._commands.add_parser(
-            name, help=text, description=text, parents=parents, add_help=not sizes
-        )
+        command = self._add(self._commands, name, text, parents, name, add_help=not sizes)
         if sizes:
             command.add_argument("--help", action="help", help="show this help message and exit")
             command.add_argument("-h", "--human", action="store_true", help="sizes as 1.5KiB")
         command.set_defaults(run=run, on_cloud=cloud)
         return command
 
+    def name(self, name: str, text: str) -> None:
+        """A command that is only to be listed."""
+        self._commands.add_parser(name, help=text, add_help=False)
+
     def group(self, name: str, text: str, verbs: dict[str, tuple[Run, str]]) -> dict[str, argparse.ArgumentParser]:
         """A command with verbs of its own, none of which needs a client."""
-        made = self._commands.add_parser(name, help=text, description=text).add_subparsers(
-            metavar="VERB", required=True
-        )
+        made = self._add(self._commands, name, text, [], name).add_subparsers(metavar="VERB", required=True)
         found: dict[str, argparse.ArgumentParser] = {}
         for verb, (run, what) in verbs.items():
-            found[verb] = made.add_parser(verb, help=what, description=what, parents=[self._says])
+            found[verb] = self._add(made, verb, what, [self._says], f"{name} {verb}")
             found[verb].set_defaults(run=run, on_cloud=False)
         return found
+
+    @staticmethod
+    def _add(
+        where: argparse._SubParsersAction[Parser],
+        name: str,
+        text: str,
+        parents: list[Parser],
+        words: str,
+        *,
+        add_help: bool = True,
+    ) -> Parser:
+        return where.add_parser(
+            name,
+            add_help=add_help,
+            help=text,
+            description=text,
+            parents=parents,
+            epilog=_epilog(words),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """Take arguments apart, or say what is wrong with them and raise ``SystemExit``."""
+        self._refuse_typos(words)
+        options, unknown = self.parser.parse_known_args(words)
+        if unknown:
+            parser, word = self.find(words), unknown[0]
+            if word.startswith("-"):
+                parser.error(f"{word}: no such option")
+            parser.error(f"{word!r}: one argument too many")
+        return options
+
+    def find(self, words: Sequence[str]) -> argparse.ArgumentParser:
+        """The parser of the command, or of the verb of a command, that these words begin with."""
+        parser: argparse.ArgumentParser = self.parser
+        for word in words:
+            if word not in (below := verbs_of(parser)):
+                break
+            parser = below[word]
+        return parser
+
+    def _refuse_typos(self, words: Sequence[str]) -> None:
+        """Before argparse looks, which would first complain of what is missing because of it."""
+        parser: argparse.ArgumentParser = self.parser
+        for word in words:
+            if word == "--":
+                return
+            name, below = word.partition("=")[0], verbs_of(parser)
+            if word.startswith("--") and " " not in word:
+                known = options_of(parser)
+                if not any(option.startswith(name) for option in known):
+                    parser.error(f"{name}: no such option{_nearest(name, known)}")
+            elif below and not word.startswith("-"):
+                if word not in below:
+                    names = below if parser is not self.parser else {**COMMANDS, **below}
+                    parser.error(f"{word!r}: no such command{_nearest(word, names)}")
+                parser = below[word]
+
+
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The commands of the program, or the verbs of a command; of most commands none."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def options_of(parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a command, as they are written."""
+    return list(parser._option_string_actions)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word, list(known), 1, 0.5)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _epilog(words: str) -> str | None:
+    about = COMMANDS.get(words.split()[0])
+    examples = [line for line in (about.examples if about else ()) if f"{line} ".startswith(f"{words} ")]
+    return "\n".join(("examples:", *(f"  {PROGRAM} {line}" for line in examples))) if examples else None
 
 
 def whole_number(least: int) -> Callable[[str], int]:
@@ -86,8 +206,8 @@ def add_writing(command: argparse.ArgumentParser) -> None:
     command.add_argument("--comment", metavar="TEXT", help="what the commit says")
 
 
-def _says() -> argparse.ArgumentParser:
-    says = argparse.ArgumentParser(add_help=False)
+def _says() -> Parser:
+    says = Parser(add_help=False)
     says.add_argument("--json", action="store_true", help="standard output is one JSON object a line, for programs")
     loud = says.add_mutually_exclusive_group()
     loud.add_argument("-v", "--verbose", action="store_true", help="say what is done with each item, and each retry")
@@ -95,8 +215,8 @@ def _says() -> argparse.ArgumentParser:
     return says
 
 
-def _reach() -> argparse.ArgumentParser:
-    reach = argparse.ArgumentParser(add_help=False)
+def _reach() -> Parser:
+    reach = Parser(add_help=False)
     reach.add_argument("--server-url", metavar="URL", help="the Hypha server, if not that of HYPHA_SERVER_URL")
     reach.add_argument(
         "--num-threads", type=whole_number(0), default=20, metavar="N", help="transfers at once (default: 20)"
@@ -111,7 +231,7 @@ def _reach() -> argparse.ArgumentParser:
     return reach
 
 
-def _bars() -> argparse.ArgumentParser:
-    bars = argparse.ArgumentParser(add_help=False)
+def _bars() -> Parser:
+    bars = Parser(add_help=False)
     bars.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
     return bars

@@ -12,15 +12,14 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sys
 import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
-from . import alias, copying, listing, making, moving, reading, server, uploads, writing
-from .commands import Commands
-from .places import Clients
+from .commands import commands_for
 from .report import (
     BROKEN_PIPE,
     INTERRUPTED,
@@ -36,22 +35,14 @@ from .report import (
     stand_in_for_closed_streams,
 )
 
-_MODULES = (listing, reading, copying, moving, writing, making, uploads, alias, server)
-
-
-def _parser() -> argparse.ArgumentParser:
-    commands = Commands()
-    for module in _MODULES:
-        module.register(commands)
-    return commands.parser
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Prints no traceback and no token, whatever happens."""
     if argv is None:  # a program of our own, so what happens to its streams and signals is ours to decide
         stand_in_for_closed_streams()
     try:
-        options = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        options = commands_for(words).parse(words)
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else NOT_BEGUN
     if argv is None:
@@ -79,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, report: Report) -> int:
     try:
         if options.on_cloud:
+            from .places import Clients  # only here: it loads what transfers take
+
             with Clients(options) as clients:
                 code = options.run(options, clients, report)
         else:

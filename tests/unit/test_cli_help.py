@@ -1,0 +1,99 @@
+"""The command line says how it is used: help, examples, the version, and what is wrong with a command line."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+import cloudfiles_hypha
+from cloudfiles_hypha.cli.commands import all_commands, commands_for, options_of, verbs_of
+from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.cli.report import PROGRAM
+from cloudfiles_hypha.cli.texts import COMMANDS
+
+REGISTERED = verbs_of(all_commands().parser)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"{PROGRAM} {cloudfiles_hypha.__version__}\n"
+
+
+def test_what_is_known_of_commands_without_loading_them_is_true() -> None:
+    assert {name: about.text for name, about in COMMANDS.items()} == {
+        name: parser.description for name, parser in REGISTERED.items()
+    }
+    for name in REGISTERED:  # in the module that is said to have it
+        assert name in verbs_of(commands_for([name]).parser)
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_help_of_a_command_has_its_options_and_examples_that_parse(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["help", name]) == 0
+    shown = capsys.readouterr().out
+    for option in options_of(REGISTERED[name]):
+        assert option in shown
+    examples = [line.strip() for line in shown.partition("\nexamples:\n")[2].splitlines()]
+    assert examples, "a command without examples; they are in texts.py"
+    for example in examples:
+        program, *words = shlex.split(example, comments=False)
+        assert (program, words[0]) == (PROGRAM, name)
+        assert callable(all_commands().parse(words).run)
+
+
+def test_help_of_a_verb_has_its_own_examples_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "alias", "add"]) == 0
+    shown = capsys.readouterr().out
+    assert "NAME TARGET" in shown
+    assert "alias add lab" in shown
+    assert "alias rm" not in shown
+
+
+def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help"]) == 0
+    listed = capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == listed
+    assert all(f"\n    {name} " in listed for name in REGISTERED)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("", "the following arguments are required: COMMAND; see: cloudfiles-hypha help"),
+        ("synk a b", "'synk': no such command; did you mean sync? see: cloudfiles-hypha help"),
+        ("qqqqq", "'qqqqq': no such command; see: cloudfiles-hypha help"),
+        ("help synk", "'synk': no such command; did you mean sync? see: cloudfiles-hypha help"),
+        ("alias lss", "alias: 'lss': no such command; did you mean ls? see: cloudfiles-hypha help alias"),
+        # what is missing as well would not help with it
+        ("cp --inclde=x a", "cp: --inclde: no such option; did you mean --include? see: cloudfiles-hypha help cp"),
+        ("cp -z a b", "cp: -z: no such option; see: cloudfiles-hypha help cp"),
+        ("exists a b", "exists: 'b': one argument too many; see: cloudfiles-hypha help exists"),
+        ("cp a", "cp: the following arguments are required: DST; see: cloudfiles-hypha help cp"),
+    ],
+)  # fmt: skip
+def test_a_usage_error_is_one_line_that_names_the_nearest(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    assert capsys.readouterr() == ("", f"{PROGRAM}: {said}\n")
+
+
+def test_what_comes_after_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands_for(["cat"]).parse(["cat", "--", "--help", "--no-such"]).cloudpaths == ["--help", "--no-such"]
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["help"], ["alias", "ls"]])
+def test_what_needs_no_store_loads_none(words: list[str]) -> None:
+    code = (
+        "import sys; from cloudfiles_hypha.cli.main import main; code = main(sys.argv[1:]);"
+        "loaded = {'cloudfiles_hypha.cli.places', 'cloudfiles_hypha.backends.hypha', 'urllib3'} & {*sys.modules};"
+        "sys.exit(str(loaded) if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
