@@ -129,6 +129,14 @@ def resolve_access(path: Named, *, token: str | None, secrets: Secrets | None, s
     return Access(chosen, token, workspace)
 
 
+def ambient_server() -> tuple[str, str]:
+    """The server of those who name none, and who says so."""
+    for source, where in ((os.environ, "HYPHA_SERVER_URL"), (_dotenv(), "./.env")):
+        if url := source.get("HYPHA_SERVER_URL"):
+            return _url(url), where
+    return DEFAULT_SERVER, "default"
+
+
 def _named_server(path: Named, server: str | None) -> str | None:
     """The server that the caller has named."""
     if path.server and server and _url(path.server) != _url(server):

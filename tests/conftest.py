@@ -33,6 +33,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, os.devnull)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("CLOUDFILES_HYPHA_CONFIG", os.devnull)
 
 
 @pytest.fixture(autouse=True)

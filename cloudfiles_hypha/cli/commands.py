@@ -10,7 +10,7 @@ import argparse
 import difflib
 import importlib
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
 
 from .. import __version__
@@ -86,6 +86,16 @@ class Commands:
             command.add_argument("-h", "--human", action="store_true", help="sizes as 1.5KiB")
         command.set_defaults(run=run, on_cloud=cloud)
         return command
+
+    @property
+    def shared(self) -> list[argparse.Action]:
+        """The options that more than one command has, which have defaults in the configuration."""
+        return [action for parent in (self._says, self._reach, self._bars) for action in parent._actions]
+
+    def configure(self, values: Mapping[str, object]) -> None:
+        """Change what shared options are by default."""
+        for action in self.shared:
+            action.default = values.get(action.dest, action.default)
 
     def name(self, name: str, text: str) -> None:
         """A command that is only to be listed."""
@@ -208,7 +218,7 @@ def add_writing(command: argparse.ArgumentParser) -> None:
 
 def _says() -> Parser:
     says = Parser(add_help=False)
-    says.add_argument("--json", action="store_true", help="standard output is one JSON object a line, for programs")
+    _flag(says, "json", False, "standard output is one JSON object a line, for programs")
     loud = says.add_mutually_exclusive_group()
     loud.add_argument("-v", "--verbose", action="store_true", help="say what is done with each item, and each retry")
     loud.add_argument("-q", "--quiet", action="store_true", help="say errors only, and show no progress")
@@ -233,5 +243,13 @@ def _reach() -> Parser:
 
 def _bars() -> Parser:
     bars = Parser(add_help=False)
-    bars.add_argument("--no-progress", dest="progress", action="store_false", help="no progress bar")
+    _flag(bars, "progress", True, "a progress bar")
     return bars
+
+
+def _flag(parser: Parser, name: str, default: bool, text: str) -> None:
+    """``--name`` and ``--no-name``: the one that is the default is for those whose configuration says otherwise."""
+    for option, value in ((name, True), (f"no-{name}", False)):
+        kind = "store_true" if value else "store_false"
+        about = (text if value else f"not so: {text}") + (" (default)" if value is default else "")
+        parser.add_argument(f"--{option}", dest=name, action=kind, default=default, help=about)

@@ -20,6 +20,8 @@ from typing import NoReturn
 
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
 from .commands import commands_for
+from .configuration import defaults
+from .helping import show as show_help
 from .report import (
     BROKEN_PIPE,
     INTERRUPTED,
@@ -28,6 +30,7 @@ from .report import (
     LogLines,
     OutputError,
     Report,
+    UsageError,
     complain,
     describe,
     flush_out,
@@ -42,9 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         stand_in_for_closed_streams()
     try:
         words = sys.argv[1:] if argv is None else argv
-        options = commands_for(words).parse(words)
+        options = _options(words)
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else NOT_BEGUN
+    except (OSError, ValueError) as error:  # of the configuration
+        complain(describe(error))
+        return NOT_BEGUN
     if argv is None:
         signal.signal(signal.SIGTERM, _terminated)
     if options.quiet:
@@ -65,6 +71,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         report.close()  # also when it is terminated
         log.removeHandler(lines)
     return code
+
+
+def _options(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments, where they say nothing what is configured, and else what is built in."""
+    commands = commands_for(words)
+    options = commands.parse(words)
+    if options.run is show_help:  # which is to be had whatever is configured
+        return options
+    configured = defaults(commands.shared)
+    server = configured.pop("server_url")  # no option: a cloudpath may name another one
+    loud, quiet = configured["verbose"], configured["quiet"]
+    if loud.value and quiet.value:
+        if loud.rank == quiet.rank:
+            raise UsageError(f"{loud.source} and {quiet.source}: verbose and quiet contradict each other")
+        weaker = "verbose" if loud.rank < quiet.rank else "quiet"
+        configured[weaker] = configured[weaker]._replace(value=False)
+    if options.verbose or options.quiet:  # the option says both
+        for name in ("verbose", "quiet"):
+            configured[name] = configured[name]._replace(value=False)
+    commands.configure({name: default.value for name, default in configured.items()})
+    options = commands.parse(words)
+    options.configured_server = server.value
+    return options
 
 
 def _run(options: argparse.Namespace, report: Report) -> int:

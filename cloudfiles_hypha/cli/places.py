@@ -120,6 +120,7 @@ class Clients:
             "retry": RetryPolicy(attempts=None, elapsed=options.retry_for),
             "create": getattr(options, "create", False),
         }
+        self._server: str | None = getattr(options, "configured_server", None)
         self._made: dict[str, ArtifactFiles] = {}
 
     def __call__(self, place: Place) -> ArtifactFiles:
@@ -131,7 +132,11 @@ class Clients:
 
     def _open(self, text: str) -> ArtifactFiles:
         if text not in self._made:
-            self._made[text] = ArtifactFiles(text, **self._options)
+            given = dict(self._options)
+            path = locate_files(text)
+            if given["server_url"] is None and isinstance(path, HyphaLocation) and path.server is None:
+                given["server_url"] = self._server
+            self._made[text] = ArtifactFiles(text, **given)
         return self._made[text]
 
     def __enter__(self) -> Clients:

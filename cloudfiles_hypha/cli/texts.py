@@ -18,7 +18,19 @@ class About(NamedTuple):
 
 
 # Every module of commands; each has ``register(commands)``.
-MODULES = ("listing", "reading", "copying", "moving", "writing", "making", "uploads", "alias", "server", "helping")
+MODULES = (
+    "listing",
+    "reading",
+    "copying",
+    "moving",
+    "writing",
+    "making",
+    "uploads",
+    "alias",
+    "server",
+    "configuring",
+    "helping",
+)
 
 COMMANDS: dict[str, About] = {
     "ls": About(
@@ -106,6 +118,11 @@ COMMANDS: dict[str, About] = {
         "server",
         "Start a server, put and get generated files, verify them, stop it.",
         ("demo", "demo --files 1000 --size 4096"),
+    ),
+    "config": About(
+        "configuring",
+        "Show what each shared option is, and who says so: the environment, the file, or nobody.",
+        ("config", "config --json"),
     ),
     "help": About("helping", "Show how a command is used, with examples.", ("help", "help cp", "help alias add")),
 }
