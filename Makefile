@@ -23,7 +23,7 @@ SIZE ?= 16384
 export CLOUDFILES_HYPHA_SERVER_PYTHON := $(CURDIR)/$(SERVER_VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint soak bench clean
+.PHONY: help demo test test-versions lint docs soak bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,7 +31,7 @@ help:  ## say what there is
 demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files on a real Hypha on this machine (FILES=, SIZE=)
 	$(BIN)/cloudfiles-hypha demo --files $(FILES) --size $(SIZE)
 
-test: lint $(SERVER_VENV)/installed  ## lint, type-check, run every test (PYTEST_ARGS=)
+test: lint docs $(SERVER_VENV)/installed  ## lint, type-check, build the site, run every test (PYTEST_ARGS=)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 # Each in an environment of its own, without the embedded server. One that is not installed is skipped, and said so.
@@ -53,6 +53,11 @@ lint: $(VENV)/installed  ## formatting, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/installed-docs  ## the documentation's site, into build/site; what leads nowhere is an error
+	$(BIN)/python -m sphinx --builder html --fresh-env --fail-on-warning --keep-going --quiet \
+	    --doctree-dir build/doctrees docs build/site
+	@echo "make: build/site/index.html"
+
 soak: $(VENV)/installed  ## mixed work on failing servers for half an hour: memory, descriptors, bytes (SECONDS_OF_SOAK=)
 	$(BIN)/python -m tests.soak --seconds $(SECONDS_OF_SOAK)
 
@@ -71,6 +76,10 @@ $(VENV)/bin/python:
 # The stamps are newer than what says which packages are wanted, so nothing is installed twice.
 $(VENV)/installed: setup.py requirements.txt | $(VENV)/bin/python
 	$(BIN)/python $(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/installed-docs: $(VENV)/installed
+	$(BIN)/python $(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed

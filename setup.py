@@ -12,6 +12,8 @@ COMPRESSION = ["brotli>=1.2", "isal>=1.6", "zlib-ng>=0.4", "backports.zstd>=1.0;
 S3 = ["botocore>=1.31"]  # the first that knows endpoints from the environment
 CHECKSUMS = ["awscrt>=0.27", "google-crc32c>=1.5"]  # the first with crc64nvme
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
+# Each below what would be another major version; Python 3.10 has the older ones of these.
+DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 BENCH = [
     *COMPRESSION,
     *GCS,
@@ -66,6 +68,7 @@ setup(
         "checksums": CHECKSUMS,
         "server": SERVER,
         "bench": BENCH,
+        "docs": DOCS,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
