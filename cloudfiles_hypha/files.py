@@ -899,6 +899,7 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         raw: bool = False,
         max_size: int | None = None,
+        dry_run: bool = False,
     ) -> Any:
         """Download files to disk, large ones in parts side by side, and verify them.
 
@@ -927,6 +928,9 @@ class ArtifactFiles:
 
         What is stored with a Content-Encoding is decoded when all of it is there, up to ``max_size`` bytes (64 GiB);
         ``raw=True`` leaves it as it is stored. A file of decoded content counts as different from its object.
+
+        ``dry_run`` finds out what would be fetched and writes nothing: results are those of files that are there and
+        ``skipped``, of such as cannot be had (``error``), and of the others, which would be fetched (0 ``attempts``).
         """
         options_of_reading = reading(raw, max_size)
         from .transfers.tree import TreeOptions
@@ -941,6 +945,7 @@ class ArtifactFiles:
             raw=options_of_reading.raw,
             max_size=options_of_reading.max_size,
             cancel=cancel,
+            dry_run=dry_run,
         )
 
         def make_bar(count: int | None, size: int | None) -> Progress:
@@ -970,6 +975,7 @@ class ArtifactFiles:
         cancel: Cancellation | None = None,
         compress: Compress = None,
         compression_level: int | None = None,
+        dry_run: bool = False,
     ) -> Any:
         """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
 
@@ -986,7 +992,7 @@ class ArtifactFiles:
         circle is an error for that item.
 
         ``compress`` and ``compression_level`` are as for ``put``. A file is then "different" if what it would be stored
-        as is: its encoding, or the bytes that this codec of this level makes of it.
+        as is: its encoding, or the bytes that this codec of this level makes of it. ``dry_run`` is as for ``download``.
         """
         said = put_options(compress=compress, compression_level=compression_level)
         from .transfers.tree import TreeOptions
@@ -998,6 +1004,7 @@ class ArtifactFiles:
             compress=said["compress"],
             compression_level=said["compression_level"],
             cancel=cancel,
+            dry_run=dry_run,
         )
         self._check_keeps(self.cloudpath, said["compress"])
 
@@ -1044,6 +1051,7 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        dry_run: bool = False,
     ) -> Any:
         """Copy files to another place, or within this one, as they are stored; names stay the same.
 
@@ -1060,10 +1068,11 @@ class ArtifactFiles:
         of that item, before it is read. On Hypha all is committed together at the end.
 
         ``overwrite`` is what to do with files that are there: "always", "never", "newer" (replace it if the source has
-        been modified after it) or "different" (if its ETag says so, or nothing can be compared).
+        been modified after it) or "different" (if its ETag says so, or nothing can be compared). ``dry_run`` copies
+        nothing: what would be copied has neither an ``error`` nor anything that it was ``compared`` by.
         """
         with self._facing(dest) as target, target._reading_from(self) as source:
-            return target._transfer(source, paths, overwrite, total, raise_errors, progress, cancel)
+            return target._transfer(source, paths, overwrite, total, raise_errors, progress, cancel, dry_run)
 
     def transfer_from(
         self,
@@ -1075,10 +1084,11 @@ class ArtifactFiles:
         raise_errors: bool = True,
         progress: ProgressOption = None,
         cancel: Cancellation | None = None,
+        dry_run: bool = False,
     ) -> Any:
         """Copy files from another place to this one; otherwise like ``transfer_to``."""
         with self._facing(source) as found, self._reading_from(found) as reader:
-            return self._transfer(reader, paths, overwrite, total, raise_errors, progress, cancel)
+            return self._transfer(reader, paths, overwrite, total, raise_errors, progress, cancel, dry_run)
 
     def _transfer(
         self,
@@ -1089,10 +1099,11 @@ class ArtifactFiles:
         raise_errors: bool,
         progress: ProgressOption,
         cancel: Cancellation | None,
+        dry_run: bool,
     ) -> Any:
         from .transfers.copies import wanted_of
 
-        copies = self._copies(source, overwrite, cancel)
+        copies = self._copies(source, overwrite, cancel, dry_run)
         alone = isinstance(paths, str) and paths != "" and not paths.endswith("/")
         if paths is None or (isinstance(paths, str) and not alone):
             wanted: Iterable[Wanted] = copies.below(paths or "")
@@ -1148,10 +1159,12 @@ class ArtifactFiles:
             raise_failures("move", results)
         return results
 
-    def _copies(self, source: ArtifactFiles, overwrite: Overwriting, cancel: Cancellation | None) -> Copies:
+    def _copies(
+        self, source: ArtifactFiles, overwrite: Overwriting, cancel: Cancellation | None, dry_run: bool = False
+    ) -> Copies:
         from .transfers.copies import Copies, CopyOptions  # only here: many programs copy nothing
 
-        options = CopyOptions(self._goes_in_parts, self._settings.part_size, overwrite, cancel)
+        options = CopyOptions(self._goes_in_parts, self._settings.part_size, overwrite, cancel, dry_run)
         return Copies(source._side(), self._side(), options)
 
     @contextmanager

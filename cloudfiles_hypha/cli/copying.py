@@ -10,7 +10,9 @@ import argparse
 import errno
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -18,9 +20,10 @@ from typing import IO, Any
 from ..arguments import name_filter
 from ..disk.tree import Landing, check_targets, descriptor_named, files_below, is_stream
 from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
-from ..paths import check_name
+from ..paths import check_name, join_names
 from ..results import CopyResult, FileResult
 from ..transfers.tree import OVERWRITE
+from .choosing import Source, byte_size, chosen, codec_and_level, matching, names_from
 from .commands import Commands, add_patterns, add_writing
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
@@ -44,6 +47,7 @@ def register(commands: Commands) -> None:
         help="which files that are there to replace: those with other content (default; between cloudpaths: all), "
         "none, or older ones",
     )
+    add_choosing(command)
     add_patterns(command)
     links = "below a local folder: copy what they lead to (default), nothing, or fail"
     command.add_argument("--symlinks", choices=("follow", "skip", "refuse"), help=links)
@@ -52,8 +56,39 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="to a disk: also names that Windows reserves (CON, aux.txt), where this system can hold them",
     )
+    command.add_argument(
+        "--compress",
+        type=codec_and_level,
+        metavar="CODEC[:LEVEL]",
+        help="upload encoded: gzip, br, zstd, xz or bz2; what is stored so is decoded when it is read",
+    )
+    command.add_argument("--part-size", type=byte_size, metavar="SIZE", help="of large files' parts, as 64M")
+    command.add_argument(
+        "--checksum",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="to a disk: compare what arrives with the store's digest, besides its length (default)",
+    )
     add_writing(command)
     command.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")
+
+
+def add_choosing(command: argparse.ArgumentParser) -> None:
+    """Which files, and whether to begin."""
+    command.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    command.add_argument(
+        "--files-from", metavar="FILE", help="only these names below SRC, a folder: one a line; - is standard input"
+    )
+    command.add_argument("-0", "--null", action="store_true", help="--files-from has a NUL behind each name")
+
+
+def check_choosing(options: argparse.Namespace) -> None:
+    """Refuse a list of names that says not below what."""
+    if options.files_from is None:
+        if options.null:
+            raise UsageError("-0 says how the names of --files-from are separated; name that file as well")
+    elif len(options.sources) != 1:
+        raise UsageError("--files-from has names below one folder; give that as the only SRC")
 
 
 _WITH_R = "; copy it with -r"
@@ -62,6 +97,7 @@ _WITH_R = "; copy it with -r"
 def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Copy, in the direction that the arguments say."""
     check_given(options.destination)
+    check_choosing(options)
     to_cloud = is_cloudpath(options.destination)
     from_cloud = {is_cloudpath(text) for text in options.sources}
     if len(from_cloud) > 1:
@@ -71,11 +107,16 @@ def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
             raise UsageError("neither side is a cloudpath (scheme://...); for local files there is cp")
         if options.create or options.comment is not None or options.version is not None:
             raise UsageError("--create, --comment and --version are for copying to an artifact")
+        if options.compress is not None:
+            raise UsageError("--compress is for uploads; what is stored encoded is decoded when it comes down")
         if options.destination == "-" or is_stream(options.destination):
             return _pour(options, clients, report)
         return _download(options, clients, report)
     if options.windows_names:
         raise UsageError("--windows-names is for copying to a disk")
+    if not options.checksum:
+        raise UsageError("--no-checksum is for copying to a disk; what is stored is always compared")
+    clients.part_size = options.part_size
     target = writable(locate(options.destination))
     if target.scheme != "hypha" and (options.comment is not None or options.version is not None):
         raise UsageError(f"{target.text}: has no versions, so no --comment and no --version")
@@ -83,6 +124,8 @@ def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         for name in ("include", "exclude", "symlinks", *(["overwrite"] if options.sources == ["-"] else ())):
             if getattr(options, name):
                 raise UsageError(f"--{name} is for copying between a disk and the cloud")
+    if from_cloud == {True} and options.compress is not None:
+        raise UsageError("--compress is for files of a disk; from cloudpath to cloudpath they stay as they are stored")
     if from_cloud == {True}:
         return _copy(options, target, clients, report)
     return _upload(options, target, clients, report)
@@ -104,16 +147,26 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
             raise UsageError("-: standard input is copied alone, and to a file that is named")
         if sys.stdin is None:
             raise UsageError("-: standard input is closed")
+        if options.dry_run or options.files_from:
+            raise UsageError(
+                "-: of standard input nothing is known before it is read, so no --dry-run, no --files-from"
+            )
         return _put(options, target, clients, report, [(target.name, sys.stdin.buffer)], 1)
     wanted = name_filter(options.include, options.exclude)
     files: dict[str, str] = {}  # key to local path
     into_folder: bool | None = None
     for source in options.sources:
-        if os.path.isdir(source):
+        if options.files_from is not None:
+            if not os.path.isdir(source):
+                raise UsageError(f"{source}: is no folder, and --files-from has names below one")
+            named = _named_below(source, options, report)
+            found: Iterable[tuple[str, str]] = (entry for entry in named if wanted(entry[0]))
+            prefix = target.prefix
+        elif os.path.isdir(source):
             if not options.recursive:
                 raise UsageError(f"{source}: is a folder{_WITH_R}")
             below = files_below(source, report.failed, options.symlinks or "follow")
-            found: Iterable[tuple[str, str]] = (entry for entry in below if wanted(entry[0]))
+            found = (entry for entry in below if wanted(entry[0]))
             prefix = target.prefix
         elif not os.path.isfile(source):
             missing = not os.path.exists(source)
@@ -134,13 +187,72 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
     if not files:
         return report.code
     cf = clients(target)
+    codec, level = options.compress or (None, None)
+    upload = partial(
+        cf.upload,
+        files.items(),
+        overwrite=options.overwrite or "different",
+        compress=codec,
+        compression_level=level,
+        raise_errors=False,
+        progress=options.progress,
+    )
+    if options.dry_run:
+        results = upload(dry_run=True, progress=False)
+        there = names_there(clients, target, [result["path"] for result in results if not result["skipped"]])
+        for result in results:
+            new = result["path"]
+            would(report, result, result["local_path"], join_names(target.root, new), new in there)
+        return report.code
     with committing(options, target, cf, report):
-        report.results(
-            cf.upload(
-                files.items(), overwrite=options.overwrite or "different", raise_errors=False, progress=options.progress
-            )
-        )
+        report.results(upload())
     return report.code
+
+
+def _named_below(folder: str, options: argparse.Namespace, report: Report) -> Iterator[tuple[str, str]]:
+    """The name and the path of each file of a list."""
+    for name in names_from(options):
+        path = os.path.join(folder, name)
+        if not passes(check_name, name, report):
+            continue
+        if os.path.isfile(path):
+            yield name, path
+        else:
+            there = os.path.exists(path)
+            report.failed(path, OSError("not a regular file") if there else FileNotFoundError("no such file"))
+
+
+def names_there(clients: Clients, target: Place, names: list[str]) -> set[str]:
+    """Those of the names that are at the target, which may have to be made."""
+    try:
+        return {name for name, known in clients(target).exists(names).items() if known}
+    except ObjectNotFound:
+        return set()
+
+
+def would(
+    report: Report, result: FileResult | CopyResult, source: str, target: str, there: bool, verb: str = "copy"
+) -> None:
+    """Print what a copy would do with one file, and why."""
+    error, size = result["error"], result["size"]
+    if error is not None:
+        report.failed(result["path"], error)
+        return
+    kept = result.get("skipped") or result.get("compared") is not None
+    do, why = ("keep", "there already") if kept else (verb, "different" if there else "missing")
+    report.tell(
+        do,
+        source,
+        target,
+        "" if size is None else str(size),
+        why,
+        dry_run=True,
+        do=do,
+        source=source,
+        target=target,
+        size=size,
+        why=why,
+    )
 
 
 def _put(
@@ -149,17 +261,49 @@ def _put(
     """Store files in one commit."""
     if total:
         cf = clients(target)
+        codec, level = options.compress or (None, None)
         with committing(options, target, cf, report):
-            report.results(cf.puts(files, total=total, raise_errors=False, progress=options.progress))
+            report.results(
+                cf.puts(
+                    files,
+                    total=total,
+                    compress=codec,
+                    compression_level=level,
+                    raise_errors=False,
+                    progress=options.progress,
+                )
+            )
     return report.code
 
 
-def sources(options: argparse.Namespace, clients: Clients, into_folder: bool) -> Iterator[tuple[Place, str, str]]:
+def sources(
+    options: argparse.Namespace,
+    named: Sequence[Source],
+    clients: Clients,
+    into_folder: bool,
+    report: Report,
+    hint: str = _WITH_R,
+) -> Iterator[tuple[Place, str, str]]:
     """Where each file to copy is, its key there, and the name that it keeps: empty if it takes that of the target."""
-    places = [locate(text) for text in options.sources]
+    if options.files_from is not None:
+        (source,) = named
+        place = source.place
+        if source.pattern:
+            raise UsageError(f"{options.sources[0]}: --files-from has names below one folder, and this is a pattern")
+        if place.scheme in ("http", "https", "file") and not place.folder:
+            place = locate(f"{place.text}/")
+        yield from ((place, place.prefix + name, name) for name in names_from(options))
+        return
     if not options.recursive:
-        file_names(places, _WITH_R)
-    for place in places:
+        file_names([source.place for source in named if not source.pattern], hint)
+    for text, source in zip(options.sources, named, strict=True):
+        place = source.place
+        if source.pattern:
+            keys = matching(clients, source, recursive=options.recursive)
+            if not keys:
+                report.failed(text, FileNotFoundError("no file matches this pattern"))
+            yield from ((place, key, key[len(place.prefix) :]) for key in keys)
+            continue
         prefix, keys = "", [place.name]
         if options.recursive:
             if place.scheme in ("http", "https"):
@@ -172,14 +316,21 @@ def sources(options: argparse.Namespace, clients: Clients, into_folder: bool) ->
                 yield place, key, key.rpartition("/")[2] if into_folder else ""
 
 
+def several(options: argparse.Namespace, named: Sequence[Source]) -> bool:
+    """Whether more than one file is meant, so that the target is a folder."""
+    plural = options.recursive or options.files_from is not None or len(named) > 1
+    return bool(plural or any(source.pattern for source in named))
+
+
 def _download(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     target = Path(options.destination)
     is_folder = options.destination.endswith(("/", os.sep)) or target.is_dir()
-    into_folder = is_folder or options.recursive or len(options.sources) > 1
+    named = chosen(options.sources, clients)
+    into_folder = is_folder or several(options, named)
     wanted = name_filter(options.include, options.exclude)
     plan: dict[Path, tuple[Place, str, str]] = {}  # complete before the first byte moves
     below = Landing(target, windows_names=options.windows_names)
-    for place, key, name in sources(options, clients, into_folder):
+    for place, key, name in sources(options, named, clients, into_folder, report):
         if not wanted(name or key):
             continue
         try:
@@ -209,13 +360,19 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
                 folder,
                 overwrite=options.overwrite or "different",
                 windows_names=options.windows_names,
+                part_size=options.part_size,
+                checksum=options.checksum,
                 raise_errors=False,
                 progress=options.progress,
+                dry_run=options.dry_run,
             )
     finally:
         for result in results:
-            if result["error"] is not None:
-                place = plan[Path(result["local_path"])][0]
+            place, key, _ = plan[Path(result["local_path"])]
+            if options.dry_run and result["error"] is None:
+                there = os.path.lexists(result["local_path"])
+                would(report, result, join_names(place.root, key), result["local_path"], there)
+            elif result["error"] is not None:
                 report.failed(result["path"], _folder_or(result["error"], clients, place, options))
     return report.code
 
@@ -234,7 +391,9 @@ def _folder_or(error: Exception, clients: Clients, place: Place, options: argpar
 def _pour(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """One file to standard output, a pipe or a device."""
     target = options.destination
-    if len(options.sources) > 1 or options.recursive:
+    if options.dry_run:
+        raise UsageError(f"{target}: is only written to, so there is nothing that --dry-run could tell")
+    if len(options.sources) > 1 or options.recursive or options.files_from is not None:
         raise UsageError(f"{target}: is no folder; a single file can be written to it (for several there is cat)")
     for name in ("overwrite", "include", "exclude", "symlinks", "windows_names"):
         if getattr(options, name):
@@ -274,9 +433,10 @@ def _opened(target: str) -> IO[bytes]:
 
 def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: Report) -> int:
     """From one cloudpath to another."""
-    into_folder = _into_folder(options, target, clients)
+    named = chosen(options.sources, clients)
+    into_folder = several(options, named) or _into_folder(options, target, clients)
     plan: dict[str, tuple[Place, str]] = {}
-    for place, key, name in sources(options, clients, into_folder):
+    for place, key, name in sources(options, named, clients, into_folder, report):
         new = target.prefix + name if name else target.name
         if not passes(check_name, key, report):
             continue
@@ -289,7 +449,8 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
     if not plan:
         return report.code
     cf = clients(target)
-    with committing(options, target, cf, report):
+    there = names_there(clients, target, [*plan]) if options.dry_run else set()
+    with nullcontext() if options.dry_run else committing(options, target, cf, report):
         for _, run in groupby(sorted(plan.items(), key=_root), key=_root):
             items = [*run]
             results: list[CopyResult] = cf.transfer_from(
@@ -298,10 +459,14 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
                 overwrite=options.overwrite or "always",
                 raise_errors=False,
                 progress=options.progress,
+                dry_run=options.dry_run,
             )
             for result in results:
-                if result["error"] is not None:
-                    place = plan[result["target"]][0]
+                place, key = plan[result["target"]]
+                if options.dry_run and result["error"] is None:
+                    source, new = join_names(place.root, key), join_names(target.root, result["target"])
+                    would(report, result, source, new, result["target"] in there)
+                elif result["error"] is not None:
                     report.failed(result["path"], _folder_or(result["error"], clients, place, options))
     return report.code
 

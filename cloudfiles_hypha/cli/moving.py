@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from itertools import groupby
 from pathlib import Path
 
+from ..arguments import name_filter
 from ..backends import locate as locate_files
 from ..backends.local import FileLocation
 from ..disk.tree import check_targets
-from ..files import ArtifactFiles
 from ..paths import check_name, join_names, last_of
 from ..plan.sync import COMPARE
 from ..shortcuts import SyncPlan
 from ..shortcuts import sync as make_alike
 from ..transfers.tree import OVERWRITE
+from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
-from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
-from .report import Report, UsageError, say
+from .copying import add_choosing, check_choosing, names_there, several, sources, would
+from .places import Clients, Place, check_given, is_cloudpath, locate, passes, writable
+from .report import Report, UsageError
 from .writing import committing
 
 
@@ -47,15 +48,21 @@ def register(commands: Commands) -> None:
     command.add_argument(
         "--overwrite", choices=OVERWRITE, default="always", help="which files to replace (default: always)"
     )
+    add_choosing(command)
+    add_patterns(command)
     command.add_argument("--create", action="store_true", help="make the artifact if there is none")
 
 
 def _located(text: str) -> Place:
-    if is_cloudpath(text):
-        return locate(text)
+    return locate(_as_cloudpath(text))
+
+
+def _as_cloudpath(text: str) -> str:
     check_given(text)
+    if is_cloudpath(text):
+        return text
     # as it is written: ".." behind a link means another folder to the system than to whoever reads the path
-    return locate(f"file://{text if os.path.isabs(text) else os.path.join('.', text)}")
+    return f"file://{text if os.path.isabs(text) else os.path.join('.', text)}"
 
 
 def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
@@ -80,7 +87,7 @@ def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         )
     with done.plan as plan:
         if options.dry_run:
-            _show(plan)
+            _show(plan, report)
     for result in done.results:
         if result["error"] is not None:
             report.failed(result["path"], result["error"])
@@ -93,29 +100,38 @@ def _folder(text: str) -> Place:
     return _located(text)
 
 
-def _show(plan: SyncPlan) -> None:
+def _show(plan: SyncPlan, report: Report) -> None:
     """A line for each file that would be copied or removed, fields separated by tabs."""
     for step in plan:
         if step.do != "keep":
-            say(step.do, step.path, "" if step.size is None else str(step.size), step.why or step.compared)
+            why = step.why or step.compared
+            size = "" if step.size is None else str(step.size)
+            report.tell(
+                step.do, step.path, size, why, dry_run=True, do=step.do, path=step.path, size=step.size, why=why
+            )
 
 
 def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Move files and folders."""
-    sources = [writable(_located(text)) for text in options.sources]
+    check_choosing(options)
+    named = chosen([_as_cloudpath(text) for text in options.sources], clients)
+    for each in named:
+        writable(each.place)
     target = writable(_located(options.destination))
-    if not options.recursive:
-        file_names(sources, "; move it with -r")
-    if len(sources) > 1 and not target.folder:
+    if not target.folder and (len(named) > 1 or (several(options, named) and not options.recursive)):
         raise UsageError(f"{options.destination}: several files go into a folder; add a slash at the end")
     there = clients(target)
-    plan: list[tuple[Place, list[tuple[str, str]]]] = []  # complete before the first file moves
-    for _, run in groupby(sorted(sources, key=lambda place: place.root), key=lambda place: place.root):
-        places = [*run]
-        here = clients(places[0])
-        pairs = [pair for place in places for pair in _pairs(options, here, place, target)]
-        plan.append((places[0], [pair for pair in pairs if all(passes(check_name, name, report) for name in pair)]))
+    wanted = name_filter(options.include, options.exclude)
+    by_root: dict[str, tuple[Place, list[tuple[str, str]]]] = {}
+    for place, key, name in sources(options, named, clients, target.folder, report, "; move it with -r"):
+        pair = (key, target.prefix + name if name else target.name)
+        if wanted(name or last_of(key)) and all(passes(check_name, path, report) for path in pair):
+            by_root.setdefault(place.root, (place, []))[1].append(pair)
+    plan = [*by_root.values()]
     _check(plan, target)
+    if options.dry_run:
+        _show_moves(plan, target, options, clients, report)
+        return report.code
     for source, pairs in plan:
         here = clients(source)
         with committing(options, target, there, report):
@@ -146,9 +162,19 @@ def _check(plan: list[tuple[Place, list[tuple[str, str]]]], target: Place) -> No
                 raise UsageError(f"{name!r}: would be both read and written to; nothing was moved")
 
 
-def _pairs(options: argparse.Namespace, here: ArtifactFiles, place: Place, target: Place) -> list[tuple[str, str]]:
-    """What is to be moved, each with its name at the target."""
-    prefix, names = names_below(here, place) if options.recursive else ("", [place.name])
-    if options.recursive and names != [place.name]:
-        return [(name, target.prefix + name[len(prefix) :]) for name in names]
-    return [(place.name, target.prefix + last_of(place.name) if target.folder else target.name)]
+def _show_moves(
+    plan: list[tuple[Place, list[tuple[str, str]]]],
+    target: Place,
+    options: argparse.Namespace,
+    clients: Clients,
+    report: Report,
+) -> None:
+    """A line for each file that would be moved or left where it is."""
+    for source, pairs in plan:
+        there = names_there(clients, target, [new for _, new in pairs])
+        results = clients(target).transfer_from(
+            clients(source), pairs, overwrite=options.overwrite, raise_errors=False, progress=False, dry_run=True
+        )
+        for result in results:
+            old, new = join_names(source.root, result["path"]), join_names(target.root, result["target"])
+            would(report, result, old, new, result["target"] in there, "move")

@@ -121,6 +121,8 @@ class Clients:
             "create": getattr(options, "create", False),
         }
         self._server: str | None = getattr(options, "configured_server", None)
+        self.part_size: int | None = None
+        """Of the parts that large uploads have; for what is made from now on."""
         self._made: dict[str, ArtifactFiles] = {}
 
     def __call__(self, place: Place) -> ArtifactFiles:
@@ -136,7 +138,7 @@ class Clients:
             path = locate_files(text)
             if given["server_url"] is None and isinstance(path, HyphaLocation) and path.server is None:
                 given["server_url"] = self._server
-            self._made[text] = ArtifactFiles(text, **given)
+            self._made[text] = ArtifactFiles(text, part_size=self.part_size, **given)
         return self._made[text]
 
     def __enter__(self) -> Clients:

@@ -80,6 +80,7 @@ class CopyOptions:
     part_size: int | None
     overwrite: Overwrite = "always"
     cancel: Cancellation | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.overwrite not in OVERWRITE:
@@ -247,6 +248,9 @@ class Copies:
     def run(self, wanted: Iterable[Wanted], bar: Progress, *, verb: str = "transfer") -> list[CopyResult]:
         """Copy these; the results in order. What is known whole is checked before anything is copied."""
         source, target = self._source, self._target
+        if self._options.dry_run:
+            bar.close()
+            return self._decided(self.checked(wanted))
         wanted = [*self.checked(wanted)] if isinstance(wanted, Sequence) else self.checked(wanted)
         server_side = target.backend.can.copies and target.backend.copies_from(source.backend)
         if server_side and verb == "move":
@@ -293,6 +297,24 @@ class Copies:
             lost = " and ".join(sorted(name.replace("_", " ") for name in job.lost))
             warnings.warn(f"{target.shown}: copied without the {lost}, which cannot be kept there", LossyWarning, 3)
         return filled(copied)
+
+    def _decided(self, wanted: Iterable[Wanted]) -> list[CopyResult]:
+        """What would be left alone, and what would be copied, which nothing was ``compared`` of; nothing is written."""
+        results: list[CopyResult | None] = []
+
+        def skipped(number: int, result: CopyResult) -> None:
+            results.extend([None] * (number + 1 - len(results)))
+            results[number] = result
+
+        for several in chunks(self.needed(wanted, skipped), _ASKED_TOGETHER):
+            here = self.heads(self._source, [one.path for _, one in several])
+            for number, one in several:
+                info = here[one.path]
+                if isinstance(info, Exception):
+                    skipped(number, nothing_done(one, error=own_error(info, one.path)))
+                else:
+                    skipped(number, nothing_done(replace(one, size=info.size)))
+        return cast("list[CopyResult]", results)
 
     def _blocks(self) -> bool:
         """Whether reading from the source waits for other things than carriers can wait for."""

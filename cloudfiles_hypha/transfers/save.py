@@ -96,7 +96,7 @@ class Save(Task[FileResult]):
             return False
         size, modified = (self.info.size, self.info.last_modified) if self.info is not None else (None, None)
         if overwrite == "newer" and modified is not None:
-            if _not_newer(modified, there.st_mtime):
+            if not_newer(modified, there.st_mtime):
                 return True
             overwrite = "different"  # the store's time is that of an upload, perhaps of these very bytes
         if overwrite == "newer" or size in (None, there.st_size):
@@ -259,6 +259,6 @@ def _size_of(path: Path) -> int | None:
         return None
 
 
-def _not_newer(modified: float, known: float) -> bool:
+def not_newer(modified: float, known: float) -> bool:
     """Whether an object is no newer than a file; the file may have its time from a header, which has whole seconds."""
     return modified <= known or (known.is_integer() and modified < known + 1)

@@ -27,12 +27,12 @@ from ..models import ObjectInfo, PutRequest
 from ..paths import check_name
 from ..plan.sync import Apart
 from ..progress import Progress
-from ..results import Comparison, FileResult, Result
+from ..results import Comparison, FileResult, Result, own_error
 from .batch import Batches
 from .download import Download
 from .head import Compare, CompareContent, Verdict
 from .put import Put, encoded_copy
-from .save import Overwrite, Save
+from .save import Overwrite, Save, not_newer
 
 PathLike = str | os.PathLike[str]
 Wanted = Callable[[str], bool]
@@ -57,6 +57,7 @@ class TreeOptions:
     compress: str | None = None
     compression_level: int | None = None
     cancel: Cancellation | None = None
+    dry_run: bool = False
 
     def __post_init__(self) -> None:
         if self.overwrite not in OVERWRITE:
@@ -138,6 +139,9 @@ class Trees:
             yield replace(info, path=info.path[skip:])
 
     def _download(self, wanted: Iterable[_Wanted], bar: Progress, options: TreeOptions) -> list[FileResult]:
+        if options.dry_run:
+            bar.close()
+            return self._decided([*wanted], options)
         results: list[FileResult | None] = []
         begun: set[Download] = set()
         batches = self._batches
@@ -188,6 +192,40 @@ class Trees:
             bar.close()
         return cast("list[FileResult]", results)
 
+    def _decided(self, wanted: Sequence[_Wanted], options: TreeOptions) -> list[FileResult]:
+        """What a download of these would skip, and what it would fetch; nothing is written."""
+        context = self._batches.context()
+        entries = [Entry(one.name, os.fspath(one.target)) for one in wanted]
+        infos: dict[int, ObjectInfo] = {}
+
+        def is_there(number: int, info: ObjectInfo) -> bool:
+            infos[number] = info
+            entry = entries[number]
+            if entry.error is not None or options.overwrite == "always":
+                return False
+            if options.overwrite == "never":
+                return True
+            modified = info.last_modified if options.overwrite == "newer" else None
+            if modified is not None and not_newer(modified, entry.modified):
+                return True
+            stored = replace(info, compress=None) if options.raw else info
+            return bool(entry.has(stored, s3_etags=self._backend.can.s3_etags))
+
+        tasks = [
+            Compare(context, number, entry.name, self._prefix + entry.name, partial(is_there, number), entry.path)
+            for number, entry in enumerate(entries)
+        ]
+        resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
+        verdicts = self._batches.collect(tasks, resolver, cancel=options.cancel)
+        results = []
+        for number, (entry, verdict) in enumerate(zip(entries, verdicts, strict=True)):
+            error = own_error(verdict, entry.name) if isinstance(verdict, Exception) else None
+            result = entry.result(error=error, skipped=verdict is True)
+            if error is None:
+                result["size"], result["etag"] = infos[number].size, infos[number].etag
+            results.append(result)
+        return results
+
     # -- upload -------------------------------------------------------------------------------------------------
 
     def upload(
@@ -229,6 +267,8 @@ class Trees:
             for number in unneeded:
                 results[number] = entries[number].result(skipped=True)
             todo = [number for number in todo if number not in unneeded]
+        if options.dry_run:
+            return results
         requests: list[tuple[int, PutRequest]] = []
         for number in todo:
             entry = entries[number]
