@@ -72,7 +72,9 @@ COMMANDS: dict[str, About] = {
         "reading", "Write files to standard output.", ("cat s3://bucket/notes.txt", "cat mem://a/x https://host/y")
     ),
     "exists": About(
-        "reading", "Exit with 0 if there is such a file, 1 if not, 2 if unknown.", ("exists s3://bucket/notes.txt",)
+        "reading",
+        "Exit with 0 if there are such files, 1 if one is not there, 2 if unknown; a line for each of several.",
+        ("exists s3://bucket/notes.txt", "exists s3://bucket/a.txt s3://bucket/b.txt"),
     ),
     "verify": About(
         "reading",

@@ -73,7 +73,7 @@ def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> N
         # what is missing as well would not help with it
         ("cp --inclde=x a", "cp: --inclde: no such option; did you mean --include? see: cloudfiles-hypha help cp"),
         ("cp -z a b", "cp: -z: no such option; see: cloudfiles-hypha help cp"),
-        ("exists a b", "exists: 'b': one argument too many; see: cloudfiles-hypha help exists"),
+        ("status a b", "status: 'b': one argument too many; see: cloudfiles-hypha help status"),
         ("cp a", "cp: the following arguments are required: DST; see: cloudfiles-hypha help cp"),
     ],
 )  # fmt: skip
