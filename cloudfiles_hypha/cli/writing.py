@@ -1,4 +1,4 @@
-"""``rm``, ``commit``, ``discard``, ``status``: what changes an artifact, and what becomes of it.
+"""``rm``, ``create``, ``stage``, ``commit``, ``discard``, ``status``: what changes an artifact, and what becomes of it.
 
 Removes nothing unless every listing it needs was complete. A run that leaves something staged says with which command
 it is published, and its exit code is not 0.
@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from itertools import groupby
 
 from ..arguments import name_filter
-from ..errors import ArtifactNotFound, CommitError, TransferError
+from ..errors import ArtifactExists, ArtifactNotFound, CommitError, TransferError
 from ..files import ArtifactFiles
 from ..paths import check_name
 from .commands import Commands, add_patterns
@@ -32,13 +32,16 @@ def register(commands: Commands) -> None:
     command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     for name, run, text in (
         ("status", status, "Show the versions of an artifact, and what is staged."),
+        ("create", create, "Make an artifact without files, and publish it."),
+        ("stage", stage, "Have what is written to an artifact from now on wait for commit."),
         ("commit", commit, "Publish what is staged in an artifact."),
         ("discard", discard, "Drop what is staged, restore what it had overwritten."),
     ):
         command = commands.add(name, run, text)
         command.add_argument("cloudpath", metavar="CLOUDPATH", help="the artifact: hypha://workspace/alias")
-        if run is commit:
+        if run in (commit, create):
             command.add_argument("--comment", metavar="TEXT", help="what the commit says")
+        if run is commit:
             command.add_argument("--version", metavar="NAME", help="what the new version is called")
 
 
@@ -136,11 +139,39 @@ def _left_staged(cf: ArtifactFiles, error: BaseException) -> bool:
     return False
 
 
+def create(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """Make an artifact."""
+    place = artifact_at(options.cloudpath)
+    cf = clients(place)
+    try:
+        cf._staging("create").create(cf._control())
+    except ArtifactExists as error:
+        raise ArtifactExists("is there already; nothing was changed", path=place.root) from error
+    try:
+        version = cf.commit(comment=options.comment)
+    except BaseException:
+        report.unpublished(place.root, options.server_url)
+        raise
+    report.tell(f"{place.root}: made, published as {version}", cloudpath=place.root, version=version)
+    return report.code
+
+
+def stage(options: argparse.Namespace, clients: Clients, report: Report) -> int:
+    """Stage an artifact, and leave it so."""
+    place = artifact_at(options.cloudpath)
+    cf = clients(place)
+    begun = cf._staging("stage").begin(cf._control())
+    what = "is staged" if begun else "was staged already"
+    report.tell(f"{place.root}: {what}; commit publishes, discard drops", cloudpath=place.root, begun=begun)
+    return OK
+
+
 def commit(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Publish what is staged."""
     place = artifact_at(options.cloudpath)
     version = clients(place).commit(comment=options.comment, version=options.version)
-    say(f"{place.root}: published as {version or 'its latest version'}")
+    line = f"{place.root}: published as {version or 'its latest version'}"
+    report.tell(line, cloudpath=place.root, version=version or None)
     return OK
 
 
@@ -148,13 +179,17 @@ def discard(options: argparse.Namespace, clients: Clients, report: Report) -> in
     """Drop what is staged."""
     place = artifact_at(options.cloudpath)
     dropped = clients(place).discard()
-    say(f"{place.root}: {'what was staged is dropped' if dropped else 'nothing was staged'}")
+    what = "what was staged is dropped" if dropped else "nothing was staged"
+    report.tell(f"{place.root}: {what}", cloudpath=place.root, dropped=dropped)
     return OK
 
 
 def status(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Say which versions there are, and what is staged: a line each, fields separated by tabs."""
     found = clients(artifact_at(options.cloudpath)).status()
+    if options.json:
+        report.tell(**found)
+        return OK
     say("artifact", found["artifact"])
     for version in found["versions"]:
         say("version", str(version))

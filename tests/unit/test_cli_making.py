@@ -157,3 +157,39 @@ def test_mkdir_goes_on_after_what_is_in_the_way(run: Run, tmp_path: Path) -> Non
     (tmp_path / "file").write_bytes(b"f")
     code, _, said = run("mkdir", f"{tmp_path}/file/x", f"{tmp_path}/made")
     assert (code, f"{tmp_path}/file" in said, (tmp_path / "made").is_dir()) == (1, True, True)
+
+
+def test_create_makes_an_artifact_that_is_published(run: Run, hypha: FakeHypha) -> None:
+    code, out, said = run("create", "hypha://ws/fresh", "--comment", "begun")
+    assert (code, "made, published as v0" in out, said) == (0, True, "")
+    assert json.loads(run("status", "--json", "hypha://ws/fresh")[1])["staged"] is False
+    code, _, said = run("create", "hypha://ws/fresh")
+    assert (code, "is there already" in said) == (2, True)
+    assert run("touch", "hypha://ws/fresh/a") == (0, "", "")
+    for wrong in ("hypha://ws/fresh/name", "s3://bucket", "hypha://ws/fresh@v0"):
+        assert run("create", wrong)[0] == 2
+
+
+def test_create_whose_commit_fails_names_the_command_that_publishes(run: Run, hypha: FakeHypha) -> None:
+    hypha.fault("commit", Always(RemoteError("PermissionError", "no")))
+    code, _, said = run("create", "hypha://ws/fresh")
+    assert (code != 0, "to publish it: cloudfiles-hypha commit hypha://ws/fresh" in said) == (True, True)
+
+
+def test_create_whose_answer_was_lost_is_made_all_the_same(run: Run, hypha: FakeHypha) -> None:
+    hypha.fault("create", RemoteError("OSError", "the answer was lost", after_doing=True))
+    assert run("create", "hypha://ws/fresh")[0] == 0
+    hypha.fault("create", RemoteError("OSError", "busy"))
+    assert run("create", "hypha://ws/data")[0] == 2  # somebody else's, which is not committed
+    assert hypha.count("commit") == 1
+
+
+def test_stage_has_writes_wait_for_commit(run: Run, hypha: FakeHypha) -> None:
+    assert run("stage", "hypha://ws/data")[0] == 0
+    assert json.loads(run("stage", "--json", "hypha://ws/data")[1]) == {"cloudpath": "hypha://ws/data", "begun": False}
+    code, _, said = run("touch", "hypha://ws/data/new")
+    assert (code, "to publish it: cloudfiles-hypha commit hypha://ws/data" in said) == (1, True)
+    assert run("commit", "hypha://ws/data")[0] == 0
+    assert sorted(hypha.files("ws/data")) == sorted([*FILES, "new"])
+    assert run("stage", "hypha://ws/none")[0] == 2
+    assert run("stage", "mem://bucket")[0] == 2

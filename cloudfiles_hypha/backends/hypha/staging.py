@@ -31,6 +31,7 @@ from typing import TypedDict, TypeVar
 
 from ...disk.held import Held
 from ...errors import (
+    ArtifactExists,
     ArtifactNotFound,
     Cancelled,
     InvalidRequest,
@@ -509,6 +510,35 @@ class Staging:
         self._settled(control)
         self._warn_gone(gone)
         return name
+
+    def begin(self, control: Control) -> bool:
+        """Stage the artifact and leave it so, for ``commit()``: what is written until then is not published. False if
+        it was staged already."""
+        self._refuse_copies("stage")
+        if self._commits.look(control).staged:
+            return False
+        control.retry(lambda: self._commits.open(new=False))
+        return True
+
+    def create(self, control: Control) -> None:
+        """Make the artifact, staged and without files, for ``commit()``; raises ``ArtifactExists``."""
+        lost = False
+
+        def attempt() -> None:
+            nonlocal lost
+            try:
+                self._commits.create()
+            except ArtifactExists as error:
+                seen = self._commits.look(Once(control)) if lost else None
+                if seen is None or seen.versions or seen.names or not seen.staged:
+                    error.retryable = False
+                    raise
+                # else made by our own call whose answer was lost; or as empty as if it were
+            except TransferError as error:
+                lost = lost or error.retryable
+                raise
+
+        control.retry(attempt)
 
     def _withdraw_own(self, seen: Seen, control: Control) -> list[str]:
         """Take back names of ours that have no object; raises if there are such names of others."""
