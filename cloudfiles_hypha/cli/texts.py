@@ -25,6 +25,7 @@ MODULES = (
     "moving",
     "writing",
     "making",
+    "encoding",
     "uploads",
     "alias",
     "server",
