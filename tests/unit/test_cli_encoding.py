@@ -105,7 +105,6 @@ def test_what_makes_no_sense_is_2_before_anything_is_stored(run: Run, bucket: Ar
         ["--to", "gzip", f"{place}/in/", f"{place}/out/"],
         ["--to", "gzip", "--comment", "why", f"{place}/in/b.txt", f"{place}/out/"],
         ["--to", "gzip", "-r", f"{place}/in/", f"{place}/in/d/"],
-        ["--to", "gzip", f"{place}/in/b.txt", f"file://{tmp_path}/"],  # which keeps no encoding
         ["--to", "gzip", f"{place}/in/b.txt", f"{place}/in/b.txt", f"{place}/out/"],
     ):
         code, _, said = run("transcode", *arguments)
