@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
-from ..errors import ReadOnly, TransferError
+from ..errors import InvalidRequest, ReadOnly, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
 from ..paths import Location
 from ..plan.batches import BatchSizes
@@ -256,6 +256,10 @@ class Backend:
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
         raise NotImplementedError
+
+    def link(self, path: str, lifetime: int, control: Control) -> str:
+        """A URL by which anybody can read the object for so many seconds. Whether it is there may not be looked at."""
+        raise InvalidRequest(f"{self.scheme}:// gives no URLs that others can read by", path=path)
 
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there, if that can be found out better than by asking for each; else None."""

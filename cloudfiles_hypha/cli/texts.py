@@ -26,6 +26,7 @@ MODULES = (
     "writing",
     "making",
     "encoding",
+    "links",
     "uploads",
     "alias",
     "server",

@@ -87,6 +87,11 @@ def test_amazons_own_examples_are_signed_as_amazon_does(
     assert added["authorization"].endswith(f",Signature={signature}")
 
 
+def test_amazons_own_example_of_a_signed_url_is_signed_as_amazon_does() -> None:
+    query = Signer().query("GET", HOST, "/test.txt", keys=EXAMPLE, region="us-east-1", now=MAY_24, lifetime=86_400)
+    assert query.endswith("&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404")
+
+
 def test_any_request_is_signed_as_botocore_does() -> None:
     from botocore.auth import S3SigV4Auth
     from botocore.awsrequest import AWSRequest

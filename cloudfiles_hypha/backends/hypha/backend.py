@@ -37,7 +37,7 @@ from ...transports.answers import error_of, fetch, fetch_into, first_byte
 from ..base import Backend, Capabilities, Control, Resolver, StaleTicket, Ticket, WriteSession
 from .listing import Listing
 from .manager import ArtifactManager
-from .signing import ReadSigner, folder_of
+from .signing import ReadSigner, answered, folder_of
 from .staging import Session as StagingSession
 from .staging import Staging
 from .ways import Ways
@@ -134,6 +134,17 @@ class HyphaBackend(Backend):
         except AccessDenied as error:
             self._reads.expired(path, str(ticket))
             raise StaleTicket(str(error.args[0]), path=path, status=error.status) from None
+
+    def link(self, path: str, lifetime: int, control: Control) -> str:
+        """A URL by which anybody can read the file for so many seconds; not counted as a download."""
+        arguments: dict[str, Any] = {"artifact_id": self.artifact, "file_path": [path], "expires_in": lifetime}
+        arguments["silent"] = True
+        if self.version not in (None, "latest"):
+            arguments["version"] = self.version
+        found = answered([path], control.retry(lambda: self._manager.call("get_file", **arguments)), "get_file")[path]
+        if isinstance(found, Exception):
+            raise found
+        return str(found)
 
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there: by listing their folders where that takes fewer calls than signing."""

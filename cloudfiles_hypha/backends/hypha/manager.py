@@ -91,12 +91,14 @@ class ArtifactManager:
             return value
         # what is shorter is no secret, and may stand anywhere
         secrets = (self._token, *(value for _, value in self.routes.headers if len(value) >= 8))
-        raise remote_error(method, response, value, secrets).about(
+        raise remote_error(method, response, value, secrets, anonymous=not self._token).about(
             arguments.get("artifact_id") or arguments.get("alias") or ""
         )
 
 
-def remote_error(method: str, response: HttpResponse, value: Any, secrets: Sequence[str | None] = ()) -> TransferError:
+def remote_error(
+    method: str, response: HttpResponse, value: Any, secrets: Sequence[str | None] = (), *, anonymous: bool = False
+) -> TransferError:
     """The exception for a failed call. Goes by the remote exception's type: its status varies by release."""
     status = response.status
     detail = value.get("detail", value) if isinstance(value, dict) else value
@@ -115,7 +117,8 @@ def remote_error(method: str, response: HttpResponse, value: Any, secrets: Seque
             status=status,
         )
     if kind == "PermissionError" or status == 401:
-        return AccessDenied(message, status=status)
+        hint = " (no token was sent; is HYPHA_TOKEN set, for this server?)" if anonymous else ""
+        return AccessDenied(message + hint, status=status)
     if _NO_SERVICE.search(said):
         return ServerError(f"{message} (the server is starting, or has no artifact manager)", status=status)
     if kind == "KeyError" or (kind == "ValueError" and _NO_VERSION.search(said)):

@@ -96,6 +96,10 @@ class S3Backend(Backend):
         length = response.header("content-length") or ""
         return info_of(path, response, int(length) if length.isdigit() else None)
 
+    def link(self, path: str, lifetime: int, control: Control) -> str:
+        """A URL by which anybody can read the object for so many seconds; nothing is asked."""
+        return self.sender.link(_url(path), lifetime)
+
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order."""
         for entry in self._entries(prefix, flat=flat, control=control, names=True):

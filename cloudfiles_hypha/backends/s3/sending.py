@@ -91,6 +91,17 @@ class BucketSender:
             sink=request.sink,
         )
 
+    def link(self, url: str, lifetime: int) -> str:
+        """A URL by which anybody can read a key for so many seconds; without keys it is just where it is."""
+        place, keys = self._access.place, self._access.keys()
+        if keys is None:
+            return place.base + url
+        now = time.time() + self._skew
+        query = self._signer.query(
+            "GET", place.host, place.path + url, keys=keys, region=place.region, now=now, lifetime=lifetime
+        )
+        return f"{place.base}{url}?{query}"
+
     def _is_set_right(self, response: HttpResponse) -> bool:
         """The store says that the clock is wrong; whether it told the right time, and that was news."""
         try:

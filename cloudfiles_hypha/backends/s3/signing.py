@@ -1,4 +1,4 @@
-"""Amazon's Signature Version 4, as headers of a request. No I/O, no clock: who calls says what time it is.
+"""Amazon's Signature Version 4, as headers or as a query. No I/O, no clock: who calls says what time it is.
 
 See "Authenticating Requests (AWS Signature Version 4)" in Amazon's S3 API Reference; its examples are the tests.
 Bodies are not part of the signature (``UNSIGNED-PAYLOAD``): they go with a Content-MD5, which is.
@@ -58,11 +58,7 @@ class Signer:
 
         ``path`` is quoted, ``query`` is a ``canonical_query``.
         """
-        second = int(now)
-        stamped = self._stamp
-        if stamped[0] != second:
-            stamped = self._stamp = (second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)))
-        stamp = stamped[1]
+        stamp = self._stamp_of(now)
         date = stamp[:8]
         added = [("x-amz-content-sha256", payload), ("x-amz-date", stamp)]
         if keys.token:
@@ -72,9 +68,7 @@ class Signer:
         lines = "".join(f"{name}:{value.strip()}\n" for name, value in signed)
         request = f"{method}\n{path}\n{query}\n{lines}\n{names}\n{payload}"
         scope = f"{date}/{region}/s3/aws4_request"
-        digest = hashlib.sha256(request.encode("ascii")).hexdigest()
-        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
-        signature = hmac.digest(self._key(keys.secret, date, region), text.encode("ascii"), "sha256").hex()
+        signature = self._signature(request, stamp, scope, keys.secret, region)
         added.append(
             (
                 "authorization",
@@ -82,6 +76,34 @@ class Signer:
             )
         )
         return tuple(added)
+
+    def query(self, method: str, host: str, path: str, *, keys: Keys, region: str, now: float, lifetime: int) -> str:
+        """The query of a URL with which anybody can make this request, for ``lifetime`` seconds (at most 7 days)."""
+        stamp = self._stamp_of(now)
+        scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+        values = {
+            "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
+            "X-Amz-Credential": f"{keys.access}/{scope}",
+            "X-Amz-Date": stamp,
+            "X-Amz-Expires": str(lifetime),
+            "X-Amz-SignedHeaders": "host",
+            **({"X-Amz-Security-Token": keys.token} if keys.token else {}),
+        }
+        query = canonical_query(values)
+        request = f"{method}\n{path}\n{query}\nhost:{host}\n\nhost\n{UNSIGNED}"
+        return f"{query}&X-Amz-Signature={self._signature(request, stamp, scope, keys.secret, region)}"
+
+    def _stamp_of(self, now: float) -> str:
+        second = int(now)
+        stamped = self._stamp
+        if stamped[0] != second:
+            stamped = self._stamp = (second, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second)))
+        return stamped[1]
+
+    def _signature(self, request: str, stamp: str, scope: str, secret: str, region: str) -> str:
+        digest = hashlib.sha256(request.encode("ascii")).hexdigest()
+        text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+        return hmac.digest(self._key(secret, stamp[:8], region), text.encode("ascii"), "sha256").hex()
 
     def _key(self, secret: str, date: str, region: str) -> bytes:
         of, key = self._derived
