@@ -14,8 +14,8 @@ from dataclasses import replace
 from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
-from ..paths import join_names
-from .places import Clients, Place, file_names, locate
+from ..paths import check_name, join_names
+from .places import Clients, Place, file_names, locate, passes
 from .report import Report, UsageError
 
 _MAGIC = re.compile(r"[*?[]")
@@ -78,10 +78,10 @@ def files_named(places: Sequence[Place], clients: Clients, report: Report) -> li
         if not _MAGIC.search(place.name) or not is_glob(clients(place), place):
             named.append((place, place.name))
             continue
-        matched = [(place, info.path) for info in matching(clients(place), place)]
+        matched = [info.path for info in matching(clients(place), place)]
         if not matched:
             report.failed(place.text, nothing_matches())
-        named += matched
+        named += ((place, name) for name in matched if passes(check_name, name, report))
     return named
 
 

@@ -170,7 +170,8 @@ def du(options: argparse.Namespace, clients: Clients, report: Report) -> int:
 def _with_sizes(cf: ArtifactFiles, infos: Iterable[ObjectInfo], report: Report) -> Iterator[ObjectInfo]:
     """What a listing gives no size of is asked for."""
     for some in chunks(infos, _LIST_AHEAD):
-        asked = _asked(cf, [info.path for info in some if info.size is None], report)
+        unknown = [info.path for info in some if info.size is None and passes(check_name, info.path, report)]
+        asked = _asked(cf, unknown, report)
         yield from (asked.get(info.path, info) for info in some)
 
 

@@ -262,3 +262,16 @@ def test_verify_compares_only_what_is_asked_for(run: Run, place: str, here: Path
     assert run("verify", *chosen, str(here), place) == (0, "", "")
     assert run("verify", *chosen, "--combined", str(tmp_path), str(here), place)[0] == 2
     assert run("verify", "--json", "--combined", "-", str(here), place)[0] == 2
+
+
+@pytest.mark.parametrize(("command", "shown"), [("cat", "g"), ("head", "size\t1")])
+def test_a_name_that_no_file_may_have_fails_alone(run: Run, command: str, shown: str) -> None:
+    bucket = f"looking-{uuid.uuid4().hex}"
+    with ArtifactFiles(f"mem://{bucket}") as cf:
+        cf.put("good", b"g")
+    try:
+        memory._buckets[bucket]["../evil"] = memory._Object(b"evil", "", None, 0.0)
+        code, out, said = run(command, f"mem://{bucket}/**")
+        assert (code, shown in out, "../evil" in said, "evil" in out) == (1, True, True, False)
+    finally:
+        memory._buckets.pop(bucket, None)
