@@ -179,8 +179,10 @@ def test_create_whose_commit_fails_names_the_command_that_publishes(run: Run, hy
 def test_create_whose_answer_was_lost_is_made_all_the_same(run: Run, hypha: FakeHypha) -> None:
     hypha.fault("create", RemoteError("OSError", "the answer was lost", after_doing=True))
     assert run("create", "hypha://ws/fresh")[0] == 0
+    assert run("stage", "hypha://ws/data")[0] == 0
     hypha.fault("create", RemoteError("OSError", "busy"))
-    assert run("create", "hypha://ws/data")[0] == 2  # somebody else's, which is not committed
+    code, _, said = run("create", "hypha://ws/data")  # somebody else's, which is not committed
+    assert (code, "is there already" in said) == (2, True)
     assert hypha.count("commit") == 1
 
 
