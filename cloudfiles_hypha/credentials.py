@@ -100,25 +100,8 @@ def resolve_access(path: Named, *, token: str | None, secrets: Secrets | None, s
 
     The workspace is the one in the path, ``HYPHA_WORKSPACE``, or the one that the token was made for.
     """
-    named, dotenv = _named_server(path, server), _dotenv()
-    ambient = os.environ.get("HYPHA_SERVER_URL")
-    chosen = _url(named or ambient or dotenv.get("HYPHA_SERVER_URL") or DEFAULT_SERVER)
-    if not chosen.startswith(("http://", "https://")):
-        raise ValueError(f"server_url={without_credentials(chosen)!r} is not an http:// or https:// URL")
-    if not named and not ambient and chosen != DEFAULT_SERVER:
-        _refuse_redirect(chosen, token, secrets)
-    if token is None and secrets is not None:
-        token = _token_in(secrets, chosen)
-    if token is None:
-        token = _token_beside(os.environ, "the environment", DEFAULT_SERVER, chosen)
-    if token is None:
-        token = _token_beside(dotenv, "./.env", ambient or DEFAULT_SERVER, chosen)
-    if token is None:
-        token = _token_in_home(chosen)
-    if token is not None:
-        token = token.strip()
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise ValueError("the token is empty or contains white space, control or non-ASCII characters")
+    dotenv = _dotenv()
+    chosen, token, _ = _server_and_token(_named_server(path, server), dotenv, token, secrets)
     workspace = path.workspace or os.environ.get("HYPHA_WORKSPACE") or dotenv.get("HYPHA_WORKSPACE")
     workspace = workspace or (token_workspace(token) if token else None)
     if not workspace:
@@ -127,6 +110,40 @@ def resolve_access(path: Named, *, token: str | None, secrets: Secrets | None, s
             "write workspace/alias, set HYPHA_WORKSPACE, or pass a token made for a workspace"
         )
     return Access(chosen, token, workspace)
+
+
+def server_and_token(server: str | None) -> tuple[str, str | None, str]:
+    """The server (of those who name none the one that the environment says), the token for it, and where that is."""
+    return _server_and_token(server, _dotenv(), None, None)
+
+
+def _server_and_token(
+    named: str | None, dotenv: Mapping[str, str], token: str | None, secrets: Secrets | None
+) -> tuple[str, str | None, str]:
+    ambient = os.environ.get("HYPHA_SERVER_URL")
+    chosen = _url(named or ambient or dotenv.get("HYPHA_SERVER_URL") or DEFAULT_SERVER)
+    if not chosen.startswith(("http://", "https://")):
+        raise ValueError(f"server_url={without_credentials(chosen)!r} is not an http:// or https:// URL")
+    if not named and not ambient and chosen != DEFAULT_SERVER:
+        _refuse_redirect(chosen, token, secrets)
+    where = "token="
+    if token is None and secrets is not None:
+        token, where = _token_in(secrets, chosen), "secrets="
+    if token is None:
+        token, where = _token_beside(os.environ, "the environment", DEFAULT_SERVER, chosen), "HYPHA_TOKEN"
+    if token is None:
+        token, where = _token_beside(dotenv, "./.env", ambient or DEFAULT_SERVER, chosen), "./.env"
+    if token is None:
+        token, where = _token_in_home(chosen), str(SECRETS_FILE)
+    return chosen, None if token is None else checked_token(token), where
+
+
+def checked_token(text: str) -> str:
+    """A token as it is sent, or ``ValueError``, without the text, if it cannot be one."""
+    token = text.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("the token is empty or contains white space, control or non-ASCII characters")
+    return token
 
 
 def ambient_server() -> tuple[str, str]:

@@ -128,5 +128,16 @@ COMMANDS: dict[str, About] = {
         "Show what each shared option is, and who says so: the environment, the file, or nobody.",
         ("config", "config --json"),
     ),
+    "login": About(
+        "configuring",
+        "Ask for a token for a Hypha server, and keep it for this user.",
+        ("login", "login https://hypha.example.org", "login --browser", "login --stdin < token.txt"),
+    ),
+    "logout": About("configuring", "Forget the token that is kept for a Hypha server.", ("logout",)),
+    "whoami": About(
+        "configuring",
+        "Show who a Hypha server takes you for, until when, and where the token was found.",
+        ("whoami", "whoami https://hypha.example.org"),
+    ),
     "help": About("helping", "Show how a command is used, with examples.", ("help", "help cp", "help alias add")),
 }
