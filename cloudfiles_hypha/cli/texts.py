@@ -31,6 +31,7 @@ MODULES = (
     "alias",
     "server",
     "configuring",
+    "completing",
     "helping",
 )
 
@@ -138,6 +139,11 @@ COMMANDS: dict[str, About] = {
         "configuring",
         "Show who a Hypha server takes you for, until when, and where the token was found.",
         ("whoami", "whoami https://hypha.example.org"),
+    ),
+    "completion": About(
+        "completing",
+        "Print what has a shell complete commands, options and cloudpaths.",
+        ("completion bash", "completion zsh", "completion fish"),
     ),
     "help": About("helping", "Show how a command is used, with examples.", ("help", "help cp", "help alias add")),
 }

@@ -59,7 +59,7 @@ def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> N
     listed = capsys.readouterr().out
     assert main(["--help"]) == 0
     assert capsys.readouterr().out == listed
-    assert all(f"\n    {name} " in listed for name in REGISTERED)
+    assert {*REGISTERED} <= {line.split()[0] for line in listed.splitlines() if line.startswith("    ")}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,9 @@ class Hypha(FakeHypha):
     def respond(self, request: Request) -> Response:
         if request.path == "assets/config.json":
             if request.headers.get("authorization") != f"Bearer {TOKEN}":
-                return json_response({"detail": f"no: {request.headers.get('authorization')}"}, 401)
+                return json_response(
+                    {"detail": f"no: {(request.headers.get('authorization') or '').split()[-1:]}"}, 401
+                )
             scope = {"current_workspace": "ws"}
             user = {"id": "ada", "email": "ada@example.org", "scope": scope, "expires_at": 1767225600.0}
             return json_response({"user": user})
