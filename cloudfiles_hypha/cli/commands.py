@@ -61,8 +61,8 @@ class Commands:
             description="Bulk transfer for Hypha artifacts, buckets, folders and web servers.",
             epilog="A CLOUDPATH is hypha://workspace/alias[@version][/path], s3://bucket[/path], "
             "s3://https://host/bucket[/path], gs://, az://, file:///folder, mem://bucket[/path] or "
-            "http(s)://host/path. The token is taken from the environment (HYPHA_TOKEN), and so is the server "
-            "(HYPHA_SERVER_URL). Exit codes: 0 all went well, 1 some item failed or is not published, 2 not begun, "
+            "http(s)://host/path. The token is that of the environment (HYPHA_TOKEN), or the one that login has kept; the "
+            "server is that of the environment (HYPHA_SERVER_URL), or the one that config shows. Exit codes: 0 all went well, 1 some item failed or is not published, 2 not begun, "
             "130 interrupted.",
         )
         self.parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
@@ -251,5 +251,5 @@ def _flag(parser: Parser, name: str, default: bool, text: str) -> None:
     """``--name`` and ``--no-name``: the one that is the default is for those whose configuration says otherwise."""
     for option, value in ((name, True), (f"no-{name}", False)):
         kind = "store_true" if value else "store_false"
-        about = (text if value else f"not so: {text}") + (" (default)" if value is default else "")
+        about = (text if value else f"the opposite of --{name}") + (" (default)" if value is default else "")
         parser.add_argument(f"--{option}", dest=name, action=kind, default=default, help=about)

@@ -145,5 +145,9 @@ COMMANDS: dict[str, About] = {
         "Print what has a shell complete commands, options and cloudpaths.",
         ("completion bash", "completion zsh", "completion fish"),
     ),
-    "help": About("helping", "Show how a command is used, with examples.", ("help", "help cp", "help alias add")),
+    "help": About(
+        "helping",
+        "Show how a command is used, with examples.",
+        ("help", "help cp", "help alias add", "help --man > cloudfiles-hypha.1"),
+    ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -43,7 +44,10 @@ def test_help_of_a_command_has_its_options_and_examples_that_parse(
     for example in examples:
         program, *words = shlex.split(example, comments=False)
         assert (program, words[0]) == (PROGRAM, name)
-        assert callable(all_commands().parse(words[: words.index("<")] if "<" in words else words).run)
+        words = next(
+            (words[:at] for at, word in enumerate(words) if word in ("<", ">")), words
+        )  # the rest is the shell's
+        assert callable(all_commands().parse(words).run)
 
 
 def test_help_of_a_verb_has_its_own_examples_only(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +86,30 @@ def test_a_usage_error_is_one_line_that_names_the_nearest(
 ) -> None:
     assert main(words.split()) == 2
     assert capsys.readouterr() == ("", f"{PROGRAM}: {said}\n")
+
+
+def test_the_page_of_the_manual_has_every_command_option_and_example(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "--man"]) == 0
+    page = capsys.readouterr().out
+    plain = page.replace("\\-", "-").replace("\\(dq", '"')
+    assert page.startswith('.TH CLOUDFILES\\-HYPHA 1 ""')
+    for name, parser in REGISTERED.items():
+        section = plain.partition(f'\n.SS "{name}"\n')[2].partition("\n.SS ")[0]
+        for option in options_of(parser):
+            assert option in section or option in ("-h", "--help")
+        assert all(f"{PROGRAM} {example}\n" in f"{section}\n" for example in COMMANDS[name].examples)
+    assert '\n.SS "alias add"\n' in plain
+    assert main(["help", "--man", "cp"]) == 2
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_the_page_of_the_manual_is_roff(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "--man"]) == 0
+    page = capsys.readouterr().out
+    command = ["groff", "-man", "-ww", "-T", "ascii", "-P", "-c"]
+    done = subprocess.run(command, input=page, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cloudfiles-hypha cp - s3://bucket/notes.txt" in done.stdout
 
 
 def test_what_comes_after_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
