@@ -61,9 +61,9 @@ class Commands:
             description="Bulk transfer for Hypha artifacts, buckets, folders and web servers.",
             epilog="A CLOUDPATH is hypha://workspace/alias[@version][/path], s3://bucket[/path], "
             "s3://https://host/bucket[/path], gs://, az://, file:///folder, mem://bucket[/path] or "
-            "http(s)://host/path. The token is that of the environment (HYPHA_TOKEN), or the one that login has kept; the "
-            "server is that of the environment (HYPHA_SERVER_URL), or the one that config shows. Exit codes: 0 all went well, 1 some item failed or is not published, 2 not begun, "
-            "130 interrupted.",
+            "http(s)://host/path. The token is that of the environment (HYPHA_TOKEN), or the one that login has kept; "
+            "the server is that of the environment (HYPHA_SERVER_URL), or the one that config shows. Exit codes: 0 all "
+            "went well, 1 some item failed or is not published, 2 not begun, 130 interrupted.",
         )
         self.parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True)
@@ -137,7 +137,7 @@ class Commands:
         if unknown:
             parser, word = self.find(words), unknown[0]
             if word.startswith("-"):
-                parser.error(f"{word}: no such option")
+                self._refuse(parser, word)
             parser.error(f"{word!r}: one argument too many")
         return options
 
@@ -150,6 +150,12 @@ class Commands:
             parser = below[word]
         return parser
 
+    def _refuse(self, parser: argparse.ArgumentParser, option: str) -> NoReturn:
+        if parser is self.parser and any(option in action.option_strings for action in self.shared):
+            parser.error(f"{option}: belongs behind the command")
+        near = _nearest(option, options_of(parser)) if option.startswith("--") else ""
+        parser.error(f"{option}: no such option{near}")
+
     def _refuse_typos(self, words: Sequence[str]) -> None:
         """Before argparse looks, which would first complain of what is missing because of it."""
         parser: argparse.ArgumentParser = self.parser
@@ -160,7 +166,7 @@ class Commands:
             if word.startswith("--") and " " not in word:
                 known = options_of(parser)
                 if not any(option.startswith(name) for option in known):
-                    parser.error(f"{name}: no such option{_nearest(name, known)}")
+                    self._refuse(parser, name)
             elif below and not word.startswith("-"):
                 if word not in below:
                     names = below if parser is not self.parser else {**COMMANDS, **below}

@@ -76,6 +76,8 @@ def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> N
         ("alias lss", "alias: 'lss': no such command; did you mean ls? see: cloudfiles-hypha help alias"),
         # what is missing as well would not help with it
         ("cp --inclde=x a", "cp: --inclde: no such option; did you mean --include? see: cloudfiles-hypha help cp"),
+        ("--num-threads 3 ls x", "--num-threads: belongs behind the command; see: cloudfiles-hypha help"),
+        ("-v ls mem://x", "-v: belongs behind the command; see: cloudfiles-hypha help"),
         ("cp -z a b", "cp: -z: no such option; see: cloudfiles-hypha help cp"),
         ("status a b", "status: 'b': one argument too many; see: cloudfiles-hypha help status"),
         ("cp a", "cp: the following arguments are required: DST; see: cloudfiles-hypha help cp"),
