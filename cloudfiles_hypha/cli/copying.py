@@ -27,7 +27,8 @@ from .choosing import Source, byte_size, chosen, codec_and_level, matching, name
 from .commands import Commands, add_patterns, add_writing
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
-from .report import OutputError, Report, UsageError, flush_out, write_out
+from .report import THERE, OutputError, Report, UsageError, flush_out, write_out
+from .watching import Watch
 from .writing import committing
 
 
@@ -187,6 +188,8 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
     if not files:
         return report.code
     cf = clients(target)
+    if isinstance(options.progress, Watch) and options.progress.wants_sizes:
+        options.progress.know_all({key: os.path.getsize(path) for key, path in files.items() if os.path.exists(path)})
     codec, level = options.compress or (None, None)
     upload = partial(
         cf.upload,
@@ -205,7 +208,7 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
             would(report, result, result["local_path"], join_names(target.root, new), new in there)
         return report.code
     with committing(options, target, cf, report):
-        report.results(upload())
+        report.results(upload(), target=target.root)
     return report.code
 
 
@@ -230,6 +233,14 @@ def names_there(clients: Clients, target: Place, names: list[str]) -> set[str]:
         return set()
 
 
+def tell_copy(report: Report, result: CopyResult, source: str, target: str) -> None:
+    """Say what became of a file that was to be copied or moved, and did not fail."""
+    if result["done"] == "nothing":
+        report.skipped(THERE, source, target, size=result["size"])
+    else:
+        report.done(result["done"], source, target, size=result["size"], verified=result["verified"])
+
+
 def would(
     report: Report, result: FileResult | CopyResult, source: str, target: str, there: bool, verb: str = "copy"
 ) -> None:
@@ -239,7 +250,8 @@ def would(
         report.failed(result["path"], error)
         return
     kept = result.get("skipped") or result.get("compared") is not None
-    do, why = ("keep", "there already") if kept else (verb, "different" if there else "missing")
+    do, why = ("keep", THERE) if kept else (verb, "different" if there else "missing")
+    report.would(do, size, why)
     report.tell(
         do,
         source,
@@ -263,16 +275,19 @@ def _put(
         cf = clients(target)
         codec, level = options.compress or (None, None)
         with committing(options, target, cf, report):
-            report.results(
-                cf.puts(
-                    files,
-                    total=total,
-                    compress=codec,
-                    compression_level=level,
-                    raise_errors=False,
-                    progress=options.progress,
-                )
+            (result,) = cf.puts(
+                files,
+                total=total,
+                compress=codec,
+                compression_level=level,
+                raise_errors=False,
+                progress=options.progress,
             )
+            if result["error"] is not None:
+                report.failed(result["path"], result["error"])
+            else:
+                new = join_names(target.root, result["path"])
+                report.done("copied", "-", new, size=result["size"], verified=result["verified"])
     return report.code
 
 
@@ -283,6 +298,7 @@ def sources(
     into_folder: bool,
     report: Report,
     hint: str = _WITH_R,
+    sizes: dict[str, int | None] | None = None,
 ) -> Iterator[tuple[Place, str, str]]:
     """Where each file to copy is, its key there, and the name that it keeps: empty if it takes that of the target."""
     if options.files_from is not None:
@@ -308,7 +324,7 @@ def sources(
         if options.recursive:
             if place.scheme in ("http", "https"):
                 raise UsageError(f"{place.text}: folders of web servers are not copied; leave out -r, and name files")
-            prefix, keys = names_below(clients(place), place)
+            prefix, keys = names_below(clients(place), place, sizes)
         for key in keys:
             if prefix == place.prefix:  # found in a folder
                 yield place, key, key[len(prefix) :]
@@ -330,7 +346,9 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     wanted = name_filter(options.include, options.exclude)
     plan: dict[Path, tuple[Place, str, str]] = {}  # complete before the first byte moves
     below = Landing(target, windows_names=options.windows_names)
-    for place, key, name in sources(options, named, clients, into_folder, report):
+    watch = options.progress if isinstance(options.progress, Watch) else None
+    sizes: dict[str, int | None] | None = {} if watch is not None and watch.wants_sizes else None
+    for place, key, name in sources(options, named, clients, into_folder, report, sizes=sizes):
         if not wanted(name or key):
             continue
         try:
@@ -355,6 +373,8 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     results: list[FileResult] = []  # said at the end, lest they break the progress bar
     try:
         for root, files in by_root.items():
+            if watch is not None and sizes is not None:
+                watch.know_all({file["path"]: sizes[file["path"]] for file in files if file["path"] in sizes})
             results += clients(at[root]).download(
                 files,
                 folder,
@@ -373,7 +393,15 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
                 there = os.path.lexists(result["local_path"])
                 would(report, result, join_names(place.root, key), result["local_path"], there)
             elif result["error"] is not None:
-                report.failed(result["path"], _folder_or(result["error"], clients, place, options))
+                reason = _folder_or(result["error"], clients, place, options)
+                report.failed(result["path"], reason, target=result["local_path"])
+            else:
+                source, landed = join_names(place.root, key), result["local_path"]
+                if result["skipped"]:
+                    report.skipped(THERE, source, landed, size=result["size"])
+                else:
+                    size, verified, resumed = result["size"], result["verified"], result["resumed"]
+                    report.done("copied", source, landed, size=size, verified=verified, resumed=resumed)
     return report.code
 
 
@@ -391,6 +419,9 @@ def _folder_or(error: Exception, clients: Clients, place: Place, options: argpar
 def _pour(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """One file to standard output, a pipe or a device."""
     target = options.destination
+    report.counts = False  # it is a filter, and those say nothing
+    if options.json:
+        raise UsageError(f"--json: makes no sense with {target}, which is for the file itself")
     if options.dry_run:
         raise UsageError(f"{target}: is only written to, so there is nothing that --dry-run could tell")
     if len(options.sources) > 1 or options.recursive or options.files_from is not None:
@@ -463,11 +494,14 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
             )
             for result in results:
                 place, key = plan[result["target"]]
+                source, new = join_names(place.root, key), join_names(target.root, result["target"])
                 if options.dry_run and result["error"] is None:
-                    source, new = join_names(place.root, key), join_names(target.root, result["target"])
                     would(report, result, source, new, result["target"] in there)
                 elif result["error"] is not None:
-                    report.failed(result["path"], _folder_or(result["error"], clients, place, options))
+                    reason = _folder_or(result["error"], clients, place, options)
+                    report.failed(result["path"], reason, target=new)
+                else:
+                    tell_copy(report, result, source, new)
     return report.code
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -26,6 +28,7 @@ from .report import (
     BROKEN_PIPE,
     INTERRUPTED,
     NOT_BEGUN,
+    PROGRAM,
     SOME_FAILED,
     LogLines,
     OutputError,
@@ -37,6 +40,7 @@ from .report import (
     give_up_on_output,
     stand_in_for_closed_streams,
 )
+from .watching import Told, Watch
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,23 +57,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         return NOT_BEGUN
     if argv is None:
         signal.signal(signal.SIGTERM, _terminated)
-    if options.quiet:
-        options.progress = False
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it was started not to hear it
+            signal.signal(signal.SIGINT, _interrupted)
     report = Report(as_json=options.json, verbose=options.verbose, quiet=options.quiet)
     log, lines = (
         logging.getLogger("cloudfiles_hypha"),
         LogLines(logging.ERROR if options.quiet else logging.INFO if options.verbose else logging.WARNING),
     )
     log.addHandler(lines)
+    level = log.level
+    if options.verbose:
+        log.setLevel(logging.INFO)
+    counts = hasattr(options, "progress") and not options.quiet  # it is about files, one by one
+    watch = Watch(options.run.__name__, shown=counts and options.progress, verbose=options.verbose)
+    report.counts = counts
+    options.progress = watch if counts else False
     try:
         with warnings.catch_warnings():
             for category in (LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning):
                 warnings.simplefilter("always", category)
             warnings.showwarning = report.warned
-            code = _run(options, report)
+            code = _run(options, report, watch)
     finally:
+        watch.close()
         report.close()  # also when it is terminated
         log.removeHandler(lines)
+        log.setLevel(level)
     return code
 
 
@@ -96,15 +109,19 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, report: Report) -> int:
+def _run(options: argparse.Namespace, report: Report, watch: Watch) -> int:
+    ended = False
     try:
         if options.on_cloud:
             from .places import Clients  # only here: it loads what transfers take
 
             with Clients(options) as clients:
+                clients.observer = Told(watch) if report.counts else None
                 code = options.run(options, clients, report)
         else:
             code = options.run(options)
+        ended = True
+        _summarise(report, watch)
         flush_out()
         return int(code) or report.code
     except KeyboardInterrupt:
@@ -112,6 +129,7 @@ def _run(options: argparse.Namespace, report: Report) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         give_up_on_output()
+        report.counts = False
         return BROKEN_PIPE
     except OutputError as error:
         complain(f"standard output: {describe(error)}")
@@ -126,6 +144,28 @@ def _run(options: argparse.Namespace, report: Report) -> int:
     except Exception as error:  # noqa: BLE001 -- a defect; a user is not to be shown a traceback all the same
         complain(f"internal error: {type(error).__name__}: {error}")
         return NOT_BEGUN
+    finally:
+        if not ended and (watch.files or report.failures):
+            with suppress(OSError):
+                _summarise(report, watch, stopped=True)
+
+
+def _summarise(report: Report, watch: Watch, *, stopped: bool = False) -> None:
+    watch.close()
+    if report.counts:
+        report.summarise(watch.files, watch.done, watch.moved, watch.retries, stopped=stopped)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGINT, _leave)
+    raise KeyboardInterrupt
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Ctrl-C for the second time: nothing more is waited for, not even what would clear up."""
+    with suppress(OSError):
+        os.write(2, f"\n{PROGRAM}: left at once; on Hypha, see with status what is staged\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

@@ -20,9 +20,9 @@ from ..shortcuts import sync as make_alike
 from ..transfers.tree import OVERWRITE
 from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
-from .copying import add_choosing, check_choosing, names_there, several, sources, would
+from .copying import add_choosing, check_choosing, names_there, several, sources, tell_copy, would
 from .places import Clients, Place, check_given, is_cloudpath, locate, passes, writable
-from .report import Report, UsageError
+from .report import THERE, Report, UsageError
 from .writing import committing
 
 
@@ -88,9 +88,18 @@ def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     with done.plan as plan:
         if options.dry_run:
             _show(plan, report)
+        report.kept(THERE, plan.counts["keep"])
     for result in done.results:
+        old, new = (
+            join_names(source.root, source.name, result["path"]),
+            join_names(target.root, target.name, result["target"]),
+        )
         if result["error"] is not None:
-            report.failed(result["path"], result["error"])
+            report.failed(result["path"], result["error"], target=new)
+        elif result["done"] == "removed":
+            report.done("removed", new)
+        else:
+            tell_copy(report, result, old, new)
     return report.code
 
 
@@ -106,6 +115,7 @@ def _show(plan: SyncPlan, report: Report) -> None:
         if step.do != "keep":
             why = step.why or step.compared
             size = "" if step.size is None else str(step.size)
+            report.would(step.do, step.size, why)
             report.tell(
                 step.do, step.path, size, why, dry_run=True, do=step.do, path=step.path, size=step.size, why=why
             )
@@ -132,15 +142,18 @@ def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     if options.dry_run:
         _show_moves(plan, target, options, clients, report)
         return report.code
-    for source, pairs in plan:
-        here = clients(source)
+    for place, pairs in plan:
+        here = clients(place)
         with committing(options, target, there, report):
             results = here.moves(
                 pairs, there, overwrite=options.overwrite, raise_errors=False, progress=options.progress
             )
         for result in results:
+            old, new = join_names(place.root, result["path"]), join_names(target.root, result["target"])
             if result["error"] is not None:
-                report.failed(result["path"], result["error"])
+                report.failed(result["path"], result["error"], target=new)
+            else:
+                tell_copy(report, result, old, new)
     return report.code
 
 

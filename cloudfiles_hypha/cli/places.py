@@ -20,6 +20,7 @@ from ..backends.web import WebLocation
 from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
 from ..paths import check_name, join_names
+from ..progress import Observer
 from ..retry import RetryPolicy
 from .report import Report, UsageError
 
@@ -123,6 +124,8 @@ class Clients:
         self._server: str | None = getattr(options, "configured_server", None)
         self.part_size: int | None = None
         """Of the parts that large uploads have; for what is made from now on."""
+        self.observer: Observer | None = None
+        """Told of the items of all clients that are made from now on."""
         self._made: dict[str, ArtifactFiles] = {}
 
     def __call__(self, place: Place) -> ArtifactFiles:
@@ -138,7 +141,7 @@ class Clients:
             path = locate_files(text)
             if given["server_url"] is None and isinstance(path, HyphaLocation) and path.server is None:
                 given["server_url"] = self._server
-            self._made[text] = ArtifactFiles(text, part_size=self.part_size, **given)
+            self._made[text] = ArtifactFiles(text, part_size=self.part_size, observer=self.observer, **given)
         return self._made[text]
 
     def __enter__(self) -> Clients:
@@ -159,9 +162,17 @@ def is_there(cf: ArtifactFiles, place: Place) -> bool:
         return False
 
 
-def names_below(cf: ArtifactFiles, place: Place) -> tuple[str, list[str]]:
-    """For ``-r``: the prefix and the names that begin with it, or "" and the one file. Complete, or an error."""
-    names = list(cf.list(place.prefix))
+def names_below(cf: ArtifactFiles, place: Place, sizes: dict[str, int | None] | None = None) -> tuple[str, list[str]]:
+    """For ``-r``: the prefix and the names that begin with it, or "" and the one file. Complete, or an error.
+
+    ``sizes`` is given the files' sizes.
+    """
+    if sizes is None:
+        names = list(cf.list(place.prefix))
+    else:
+        found = dict(cf.list(place.prefix, size=True))
+        names = list(found)
+        sizes.update(found)
     if place.folder:
         if place.name and not names:
             raise ObjectNotFound("no such folder", path=place.text)

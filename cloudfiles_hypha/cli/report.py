@@ -12,11 +12,15 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TextIO
 
 from ..errors import StagedWarning, TransferError
+from ..paths import join_names
+from ..progress import human
 from ..redact import printable, scrub
 from ..results import FileResult, Result
 
@@ -24,6 +28,9 @@ PROGRAM = "cloudfiles-hypha"
 OK, SOME_FAILED, NOT_BEGUN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 # Control characters, those that turn the direction of writing, line separators, and halves of characters.
+
+
+THERE = "there already"
 
 
 class UsageError(ValueError):
@@ -34,10 +41,15 @@ class OutputError(OSError):
     """Standard output cannot be written to."""
 
 
+apart: Callable[[], AbstractContextManager[object]] = nullcontext
+"""Keeps bars, while they are shown, out of the way of a line."""
+
+
 def complain(text: str) -> None:
     """One line on standard error, with nothing secret in it."""
     try:
-        print(f"{PROGRAM}: {scrub(text, [os.environ.get('HYPHA_TOKEN')])}", file=sys.stderr, flush=True)
+        with apart():
+            print(f"{PROGRAM}: {scrub(text, [os.environ.get('HYPHA_TOKEN')])}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # closed, full or gone: there is nowhere to say that
         _give_up_on(sys.stderr)
 
@@ -131,6 +143,12 @@ class Report:
         self.failures = 0
         self.staged_warnings = 0
         self._unpublished: dict[str, str] = {}  # artifacts, each with the command that publishes it
+        self.counts = False  # whether this run is about files that are copied, moved or removed, and has a summary
+        self._began = time.monotonic()
+        self._done: Counter[str] = Counter()
+        self._would: Counter[str] = Counter()
+        self._skipped: Counter[str] = Counter()
+        self._bytes = self._resumed = 0
 
     def tell(self, *fields: str, **facts: object) -> None:
         """One item on standard output: a line of fields, or with ``--json`` an object of facts. Names of facts, and
@@ -140,16 +158,127 @@ class Report:
         else:
             say(*fields)
 
-    def failed(self, path: str, error: BaseException) -> None:
+    def failed(self, path: str, error: BaseException, *, target: str | None = None) -> None:
         """Say which item failed, and why."""
         self.failures += 1
         complain(describe(error, path))
+        if self.as_json and self.counts:
+            self._item(None, path, target, None, False, None, error)
 
-    def results(self, results: Sequence[Result | FileResult]) -> None:
-        """Say which of these failed."""
+    def done(
+        self,
+        what: str,
+        source: str,
+        target: str | None = None,
+        *,
+        size: int | None = None,
+        verified: str | None = None,
+        resumed: int = 0,
+    ) -> None:
+        """One item is "copied", "moved" or "removed"."""
+        self._done[what] += 1
+        self._bytes += size or 0 if what != "removed" else 0
+        self._resumed += resumed
+        self._item(what, source, target, size, False, verified, None)
+
+    def skipped(self, why: str, source: str, target: str | None = None, *, size: int | None = None) -> None:
+        """With one item there was nothing to do."""
+        self._skipped[why] += 1
+        self._item(None, source, target, size, True, None, None)
+
+    def kept(self, why: str, count: int) -> None:
+        """With so many items there was nothing to do; of these nothing else is said."""
+        if count:
+            self._skipped[why] += count
+
+    def would(self, what: str, size: int | None, why: str) -> None:
+        """In a dry run: what would be done with one item."""
+        if what == "keep":
+            self._skipped[why] += 1
+        else:
+            self._would[what] += 1
+            self._bytes += size or 0 if what != "remove" else 0
+
+    def _item(
+        self,
+        what: str | None,
+        source: str,
+        target: str | None,
+        size: int | None,
+        skipped: bool,
+        verified: str | None,
+        error: BaseException | None,
+    ) -> None:
+        if self.as_json:
+            self.tell(
+                done=what,
+                source=source,
+                target=target,
+                size=size,
+                skipped=skipped,
+                verified=verified,
+                error=None if error is None else scrub(describe(error, source), [os.environ.get("HYPHA_TOKEN")]),
+            )
+        elif self.verbose:
+            self.tell("skipped" if skipped else what or "", source, target or "", str(size or 0), verified or "")
+
+    def results(self, results: Sequence[Result | FileResult], source: str = "", target: str = "") -> None:
+        """What became of these, named below their folders; results without a file on disk are of removals."""
         for result in results:
+            path, size = result["path"], result["size"]
+            local = result.get("local_path")
+            new = join_names(target, path) if target else path
             if result["error"] is not None:
-                self.failed(result["path"], result["error"])
+                self.failed(path, result["error"])
+            elif local is None:
+                self.done("removed", join_names(source, path) if source else path)
+            elif result.get("skipped"):
+                self.skipped(THERE, str(local), new, size=size)
+            else:
+                self.done("copied", str(local), new, size=size, verified=result["verified"])
+
+    def summarise(self, files: int, done: int, moved: int, retries: int, *, stopped: bool) -> None:
+        """Say what the run amounts to. If it was ``stopped`` no results came: what was counted is said."""
+        seconds = time.monotonic() - self._began
+        if self.as_json:
+            facts = {
+                "files": sum(self._done.values()) or (done if stopped else 0),
+                "bytes": self._bytes or (moved if stopped else 0),
+                "seconds": round(seconds, 3),
+                **{what: self._done[what] for what in ("copied", "moved", "removed")},
+                "skipped": dict(self._skipped),
+                "failed": self.failures,
+                "retries": retries,
+                "resumed_bytes": self._resumed,
+                "stopped": stopped,
+            }
+            if self._would:
+                facts["would"] = dict(self._would)
+            say_json({"summary": facts})
+            return
+        said = []
+        if stopped:
+            rest = f"; not done: {files - done}, which the same command goes on with" if files > done else ""
+            said.append(f"stopped: {done} of {_files(files)} are done, {human(moved)} moved{rest}")
+        for what, count in self._done.items():
+            said.append(f"{what} {_files(count)}{'' if what == 'removed' else self._speed(seconds)}")
+        for what, count in self._would.items():
+            said.append(f"would {what} {_files(count)}{'' if what == 'remove' else f', {human(self._bytes)}'}")
+        if not said and not self.failures:
+            why = [f"{_files(count)} {'is' if count == 1 else 'are'} {why}" for why, count in self._skipped.items()]
+            said.append(f"nothing to do: {', '.join(why) or 'there are no such files'}")
+        else:
+            said += [f"skipped {count} ({why})" for why, count in self._skipped.items() if count]
+        if self.failures:
+            said.append(f"{self.failures} failed")
+        if retries:
+            said.append(f"{retries} {'retry' if retries == 1 else 'retries'}")
+        complain("; ".join(said))
+
+    def _speed(self, seconds: float) -> str:
+        rate = f"{human((self._bytes - self._resumed) / seconds)}/s" if seconds > 0 else "at once"
+        before = f", {human(self._resumed)} of it from before" if self._resumed else ""
+        return f", {human(self._bytes)} in {seconds:.1f} s ({rate}{before})"
 
     def unpublished(self, artifact: str, server: str | None) -> None:
         """Remember that this run leaves something staged in an artifact."""
@@ -170,6 +299,10 @@ class Report:
     def code(self) -> int:
         """The exit code that this amounts to."""
         return SOME_FAILED if self.failures or self._unpublished else OK
+
+
+def _files(count: int) -> str:
+    return f"{count} file" if count == 1 else f"{count} files"
 
 
 class LogLines(logging.Handler):

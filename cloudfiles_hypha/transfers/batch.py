@@ -58,7 +58,11 @@ class Batches:
     def context(self, bar: Progress | None = None, backend: Backend | None = None) -> Context:
         """What the tasks of one batch share."""
         moved = bar.moved if bar is not None and bar.shown else None
-        return Context(backend or self.backend, self.policy, max(1, self.engine.width), moved, self.observer)
+        resumed = bar.resumed if bar is not None and bar.shown else None
+        sized = bar.sized if bar is not None and bar.shown else None
+        return Context(
+            backend or self.backend, self.policy, max(1, self.engine.width), moved, self.observer, resumed, sized
+        )
 
     # -- reads ------------------------------------------------------------------------------------------------
 

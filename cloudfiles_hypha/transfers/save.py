@@ -42,6 +42,8 @@ class Save(Task[FileResult]):
         "reading",
         "source",
         "target",
+        "there",
+        "told_size",
         "user_tags",
     )
 
@@ -77,6 +79,8 @@ class Save(Task[FileResult]):
         self.known: Overwrite | None = None  # what to compare the file that is there by
         self.looked = raw  # whether the object is encoded, where the file that is there might be what is stored
         self.download: Download | None = None
+        self.told_size: int | None = info.size if info is not None else None
+        self.there = 0  # bytes of an earlier run that a bar was told of
 
     @property
     def tags(self) -> object:
@@ -147,6 +151,7 @@ class Save(Task[FileResult]):
             except OSError as error:
                 return self.end(run, self.give_up(error), error)
             self.begun.add(download)
+            self._tell_resumed(run, download.resumed)
         part = download.claim()
         if part is None:
             return self._finish(run, download) if download.drop() else More(0)
@@ -164,7 +169,7 @@ class Save(Task[FileResult]):
             checksum=self.checksum,
             size=self.info.size if self.info is not None else None,
             compare=self.known == "different",
-            watched=self.moved if watched else None,
+            watched=self._noted if watched else None,
         )
         download.take_up()
         return download
@@ -205,11 +210,13 @@ class Save(Task[FileResult]):
         if error is None:
             try:
                 if not download.finish(run.check):
+                    self._tell_resumed(run, -self.there)
                     return More(1)
             except (OSError, TransferError) as failure:
                 error = failure
         elif download.start_over(error):
             download.error = None
+            self._tell_resumed(run, -self.there)
             return More(1)
         self.begun.discard(download)
         download.note(run, 0, at_once=True)
@@ -219,6 +226,19 @@ class Save(Task[FileResult]):
                 return self.end(run, Done(((self.index, self.result(skipped=True)),)))
             return self.end(run, self.give_up(error), error)
         return self.end(run, Done(((self.index, self.result()),)))
+
+    def _noted(self, run: Run, size: int) -> None:
+        told, download = self.context.sized, self.download
+        if told is not None and download is not None and download.size not in (None, self.told_size):
+            self.told_size = download.size
+            run.tell(partial(told, self.name, download.size))
+        self.moved(run, size)
+
+    def _tell_resumed(self, run: Run, size: int) -> None:
+        told = self.context.resumed
+        if told is not None and size:
+            self.there += size
+            run.tell(partial(told, size))
 
     def give_up(self, error: Exception) -> Done[FileResult]:
         return Done(((self.index, self.result(error=error)),))

@@ -34,6 +34,10 @@ class Context:
     moved: Callable[[int], None] | None = None
     """Told in the caller's thread of bytes that have moved, if anybody watches."""
     observer: Observer | None = None
+    resumed: Callable[[int], None] | None = None
+    """Likewise of bytes that an earlier run had left (negative: that are of no use after all)."""
+    sized: Callable[[str, int], None] | None = None
+    """Likewise of how large a file is, once that is known."""
 
 
 class Task(Generic[R]):

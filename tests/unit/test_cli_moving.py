@@ -22,7 +22,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*arguments: str) -> tuple[int, str, str]:
-        code = main([*arguments])
+        code = main([arguments[0], "-q", *arguments[1:]])  # without the summary, which has a test of its own
         said = capsys.readouterr()
         return code, said.out, said.err
 

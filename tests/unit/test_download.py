@@ -195,13 +195,26 @@ def test_a_download_that_fails_leaves_the_old_file_and_what_the_next_one_needs(
     assert len(left_overs(tmp_path)) == 2
     object_server.clear_faults()
     object_server.forget_requests()
-    result = cf.download("big", tmp_path / "big", part_size=PART)
+    bar = _BytesBar()
+    result = cf.download("big", tmp_path / "big", part_size=PART, progress=bar)
     assert (tmp_path / "big").read_bytes() == BODY
     assert result["resumed"] > 4 * PART
+    assert bar.steps[0] == result["resumed"]  # is there already
+    assert len(BODY) <= sum(bar.steps) <= len(BODY) + 1
     assert object_server.bytes_sent > 0
     fetched = sum(record.range is not None for record in object_server.requests)
     assert fetched <= 41 - result["resumed"] // PART + 2
     assert os.listdir(tmp_path) == ["big"]
+
+
+class _BytesBar:
+    unit = "B"
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def update(self, n: int) -> None:
+        self.steps.append(n)
 
 
 def test_a_small_download_that_fails_leaves_nothing(
@@ -222,8 +235,11 @@ def test_what_was_left_of_another_object_is_not_used(
     object_server.clear_faults()
     other = BODY[::-1]
     object_server.put("big", other)
-    result = cf.download("big", tmp_path / "big", part_size=PART)
+    bar = _BytesBar()
+    result = cf.download("big", tmp_path / "big", part_size=PART, progress=bar)
     assert (tmp_path / "big").read_bytes() == other
+    assert bar.steps[0] > 0
+    assert sum(bar.steps) == len(other)  # what was there is taken back
     assert result["resumed"] == 0
     assert os.listdir(tmp_path) == ["big"]
 
@@ -489,7 +505,7 @@ def test_a_file_gets_the_time_of_its_object_and_newer_moves_nothing_twice(
     ("modified", "known", "skipped"), [(7.0, 7.0, True), (7.9, 7.0, True), (8.0, 7.0, False), (7.9, 7.5, False)]
 )
 def test_a_time_of_whole_seconds_may_be_that_of_any_moment_in_it(modified: float, known: float, skipped: bool) -> None:
-    assert save._not_newer(modified, known) is skipped
+    assert save.not_newer(modified, known) is skipped
 
 
 def test_a_folder_that_is_not_there_is_an_error_and_one_that_patterns_empty_is_not(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,30 @@ def test_a_bar_sees_results_as_they_stream(cf: ArtifactFiles) -> None:
     assert bar.steps == [1]
     assert len(list(stream)) == 1
     assert bar.steps == [1, 1]
+
+
+def test_a_meter_is_told_more_than_a_bar(tmp_path: Path, cf: ArtifactFiles) -> None:
+    said: list[tuple[str, object]] = []
+
+    class Meter:
+        def expect(self, files: int | None, size: int | None) -> None:
+            said.append(("expect", (files, size)))
+
+        def add(self, size: int | None) -> None:
+            said.append(("add", size))
+
+        def advance(self, size: int) -> None:
+            said.append(("advance", size))
+
+        def know(self, path: str, size: int) -> None:
+            said.append(("know", (path, size)))
+
+        def resume(self, size: int) -> None:
+            raise AssertionError("there was no earlier run")
+
+    cf.download(["a"], tmp_path, progress=Meter())
+    said = [told for told in said if told != ("advance", 0)]
+    assert said == [("expect", (1, None)), ("know", ("a", 100)), ("advance", 100), ("add", None)]
 
 
 def test_what_is_no_bar_is_refused_before_anything_is_sent(cf: ArtifactFiles) -> None:
