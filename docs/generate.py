@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from cloudfiles_hypha.cli.commands import all_commands, verbs_of
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = "100"  # columns of the helps
 
@@ -40,25 +42,16 @@ def readme(section: str) -> str:
 
 def commands(_: str) -> str:
     """What ``--help`` says of each command, under a heading of its own."""
-    from cloudfiles_hypha.cli.main import _parser
 
     with mock.patch.dict(os.environ, {"COLUMNS": WIDTH, "NO_COLOR": "1"}):
-        return "\n\n".join(_helps("", _parser()))
+        return "\n\n".join(_helps("", all_commands().parser))
 
 
 def _helps(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     heading = f"## `{name}`\n\n" if name else ""
     yield f"{heading}```text\n{parser.format_help().strip()}\n```"
-    for verb, child in children(parser).items():
+    for verb, child in verbs_of(parser).items():
         yield from _helps(f"{name} {verb}".strip(), child)
-
-
-def children(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
-    """The parsers of its commands, by name."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            return dict(action.choices)
-    return {}
 
 
 def benchmarks(_: str) -> str:

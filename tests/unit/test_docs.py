@@ -1,0 +1,208 @@
+"""Every example of the documentation runs: Python against stores in this process, commands through the parser.
+
+``hypha://demo/...`` is an artifact of the fake server, ``https://host/...`` a web server of this process. Of
+buckets the examples make objects only, and ask nobody. A block that cannot be run says why, in a comment before it:
+"not run: the reason".
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cloudfiles_hypha
+from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha.cli.commands import all_commands, verbs_of
+from cloudfiles_hypha.compat.cloudfiles import clear_memory
+from tests.support.fake_hypha import FakeHypha
+from tests.support.object_server import ObjectServer
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PROGRAM = "cloudfiles-hypha"
+
+_BLOCK = re.compile(r"(?P<before>[^\n]*)\n+^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
+_NOT_RUN = re.compile(r"<!-- not run: \w.+ -->")
+_SHELL = re.compile(r"^```(?:bash|console|sh)\n(?P<lines>.*?)^```", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(rf"`(?P<line>{PROGRAM} [^`\n]+)`")
+
+
+def examples(text: str) -> list[tuple[int, str]]:
+    """The blocks that are to be run, each with the number of its first line."""
+    text = "\n" + text
+    return [
+        (text[: match.start("code")].count("\n"), match["code"])
+        for match in _BLOCK.finditer(text)
+        if not _NOT_RUN.fullmatch(match["before"].strip())
+    ]
+
+
+def command_lines(text: str) -> Iterator[str]:
+    """What a page would have its reader type: whole lines of blocks, and what stands between backticks."""
+    for match in _SHELL.finditer(text):
+        for line in match["lines"].replace("\\\n", " ").splitlines():
+            if PROGRAM in line:
+                yield line.removeprefix("$ ")
+    for match in _INLINE.finditer(text):
+        yield match["line"].replace("\\|", "|")
+
+
+def invocations(line: str) -> Iterator[list[str]]:
+    """The arguments of each call of the program in a line of shell."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    words: list[str] | None = None
+    skipping = False
+    for word in [*lexer, ";"]:
+        if set(word) <= set("();<>|&"):
+            if words is not None and "<" not in word and ">" not in word:
+                yield words
+                words = None
+            skipping = "<" in word or ">" in word
+        elif skipping:
+            skipping = False  # the file of a redirection
+        elif word == PROGRAM and words is None:
+            words = []
+        elif words is not None:
+            words.append(word)
+
+
+# -- what the examples of a page find there
+
+
+def _copying(names: dict[str, Any]) -> None:
+    names["cf"] = cf = ArtifactFiles("hypha://demo/data")
+    names["other"] = other = ArtifactFiles("mem://other")
+    names["names"] = ["from-the-web.txt"]
+    cf.puts([("a.txt", "a"), ("b.txt", "b"), ("c.txt", "c")])
+    other.put("d.txt", "d")
+    for artifact in ("copy", "archive"):
+        ArtifactFiles(f"hypha://demo/{artifact}", create=True).put("old.txt", "old")
+
+
+def _concurrency(names: dict[str, Any]) -> None:
+    names["cf"] = cf = ArtifactFiles("hypha://demo/data")
+    cf.put("run-7/a.txt", "a")
+    names["texts"] = ((n, str(n)) for n in range(3))
+
+
+def _large_files(names: dict[str, Any]) -> None:
+    names["cf"] = ArtifactFiles("hypha://demo/data")
+    Path("dataset").mkdir()
+    Path("dataset/scan.tif").write_bytes(b"tif")
+
+
+def _azure(names: dict[str, Any]) -> None:
+    names["key"] = base64.b64encode(b"key").decode()
+
+
+PREPARED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "azure.md": _azure,
+    "moving.md": _copying,
+    "concurrency.md": _concurrency,
+    "large-files.md": _large_files,
+}
+
+
+@pytest.fixture
+def everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, object_server: ObjectServer) -> Iterator[ObjectServer]:
+    """The stores that examples name, and a folder and a home of their own."""
+    for name in ("data/from-the-web.txt", "b.bin"):
+        object_server.put(name, b"from the web")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "account")
+    with FakeHypha(token=None, workspace="demo") as server:
+        monkeypatch.setenv("HYPHA_SERVER_URL", server.url)
+        ArtifactFiles("hypha://demo/data", create=True).put("a.bin", bytes(200))
+        clear_memory()
+        yield object_server
+        clear_memory()
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if examples(page.read_text(encoding="utf-8"))], ids=lambda p: p.name
+)
+def test_the_python_of_a_page_runs_from_its_top_to_its_end(page: Path, everything: ObjectServer) -> None:
+    names: dict[str, Any] = {"__name__": "example", "ArtifactFiles": ArtifactFiles}
+    if prepare := PREPARED.get(page.name):
+        prepare(names)
+    for line, code in examples(page.read_text(encoding="utf-8")):
+        code = code.replace("https://host", everything.url)
+        exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda p: p.name)
+def test_each_command_line_of_a_page_is_one_that_the_program_takes(page: Path) -> None:
+    commands = verbs_of(all_commands().parser)
+    for line in command_lines(page.read_text(encoding="utf-8")):
+        found = list(invocations(line))
+        assert found, f"{page.name}: {line}"
+        for arguments in found:
+            if len(arguments) == 1 and arguments[0] in commands:
+                continue  # speaks of the command
+            try:
+                all_commands().parse(arguments)
+            except SystemExit as stop:
+                assert not stop.code, f"{page.name}: {line}"  # noqa: PT017 -- 0 is --help
+
+
+def test_a_line_of_shell_is_taken_apart_as_a_shell_does() -> None:
+    line = f"tar c . | {PROGRAM} cp - 's3://b/a b' > log && {PROGRAM} ls hypha://w/a@v1  # all of it"
+    assert list(invocations(line)) == [["cp", "-", "s3://b/a b"], ["ls", "hypha://w/a@v1"]]
+
+
+def test_a_block_that_is_not_run_gives_a_reason() -> None:
+    block = "```python\n1 / 0\n```\n"
+    assert examples(f"text\n\n{block}") == [(4, "1 / 0\n")]
+    assert not examples(f"text\n\n<!-- not run: needs Amazon's -->\n{block}")
+    assert examples(f"<!-- not run -->\n{block}")
+
+
+def test_the_reference_has_every_name_that_is_exported() -> None:
+    text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE))
+    assert listed == set(cloudfiles_hypha.__all__) - {"__version__"}
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    listed = [
+        name
+        for block in re.findall(r"```\{toctree\}\n(.*?)```", index, re.DOTALL)
+        for name in block.split("\n\n")[1].split()
+    ]
+    assert sorted([*listed, "index"]) == sorted(page.stem for page in PAGES)
+
+
+def test_what_is_made_with_the_site_is_what_there_is_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    try:
+        import generate
+    finally:
+        sys.modules.pop("generate", None)
+    helps = generate.fill("before\n\n<!-- generated: commands -->\n")
+    assert helps.startswith("before\n")
+    for name, command in verbs_of(all_commands().parser).items():
+        assert f"## `{name}`" in helps
+        assert (command.description or "")[:40] in helps
+    assert "--create" in helps
+    results = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json"))
+    assert sorted(re.findall(r"^## (\S+)$", generate.fill("<!-- generated: benchmarks -->"), re.MULTILINE)) == results
+    start = generate.fill("<!-- generated: readme Five minutes -->")
+    assert "```python" in start
+    assert "](docs/" not in start
+    with pytest.raises(KeyError):
+        generate.fill("<!-- generated: readme No such section -->")
+    with pytest.raises(KeyError):
+        generate.fill("<!-- generated: nothing -->")
