@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.errors import SphinxError
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
@@ -38,6 +39,8 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = html_show_sphinx = False
 
+_LOADED = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=['\"](?:https?:)?//[^>]*>")
+_PAGE = re.compile(r"``docs/([\w-]+)\.md``")
 _LITERAL = re.compile(r"``[^`\n]+``(?P<more>\w?)")
 
 
@@ -46,8 +49,15 @@ def _fill(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def _mend(app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]) -> None:
-    """Docstrings say ``Step``s, where reStructuredText wants a mark of where the literal ends."""
-    lines[:] = [_LITERAL.sub(_ended, line) for line in lines]
+    """Docstrings say ``Step``s, where reStructuredText wants to see the literal end, and name pages by file."""
+    lines[:] = [_LITERAL.sub(_ended, _PAGE.sub(r":doc:`\1`", line)) for line in lines]
+
+
+def _stands_alone(app: Sphinx, failed: Exception | None) -> None:
+    """A page that would load something from another site ends the build."""
+    for page in Path(app.outdir).rglob("*.html"):
+        if loaded := _LOADED.search(page.read_text(encoding="utf-8")):
+            raise SphinxError(f"{page.name} loads something from elsewhere: {loaded[0]}")
 
 
 def _ended(literal: re.Match[str]) -> str:
@@ -57,4 +67,5 @@ def _ended(literal: re.Match[str]) -> str:
 
 def setup(app: Sphinx) -> None:
     app.connect("source-read", _fill)
+    app.connect("build-finished", _stands_alone)
     app.connect("autodoc-process-docstring", _mend)

@@ -18,7 +18,7 @@ from unittest import mock
 from cloudfiles_hypha.cli.commands import all_commands, verbs_of
 
 ROOT = Path(__file__).resolve().parents[1]
-WIDTH = "100"  # columns of the helps
+WIDTH = "96"  # columns of the helps
 
 _MARK = re.compile(r"^<!-- generated: (?P<maker>[a-z]+) ?(?P<argument>.*?) -->$", re.MULTILINE)
 _NAMED_FOR_ITS_FILE = re.compile(r"\[(?:docs/)?[\w-]+\.md\]\((?=[\w-]+\.md)")
@@ -81,13 +81,18 @@ def _result(name: str, result: Mapping[str, Any]) -> str:
 
 def _row(row: Mapping[str, Any]) -> str:
     target, values = row["target"], row["values"]
-    cells = [row["case"], row["measure"], f"{target['sense']} {_number(target['bound'])}" if target else ""]
+    cells = [row["case"], row["measure"], _in_a_line(f"{target['sense']} {_number(target['bound'])}") if target else ""]
     if values:
         hit = "" if row["hit"] is None else "hit" if row["hit"] else "**missed**"
-        cells += [f"{_number(row['value'])} {row['unit']}", f"{_number(min(values))} to {_number(max(values))}", hit]
+        spread = _in_a_line(f"{_number(min(values))} to {_number(max(values))}")
+        cells += [_in_a_line(f"{_number(row['value'])} {row['unit']}".strip()), spread, hit]
     else:
         cells += ["", "", f"not measured: {row['note']}"]
-    return "| " + " | ".join(cell.strip() for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
+
+
+def _in_a_line(text: str) -> str:
+    return text.replace(" ", "&nbsp;")
 
 
 def _number(value: float) -> str:
