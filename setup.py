@@ -14,6 +14,7 @@ CHECKSUMS = ["awscrt>=0.27", "google-crc32c>=1.5"]  # the first with crc64nvme
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 # Each below what would be another major version; Python 3.10 has the older ones of these.
 DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
+PLOT = ["matplotlib>=3.8"]
 BENCH = [
     *COMPRESSION,
     *GCS,
@@ -29,6 +30,7 @@ BENCH = [
 DEV = [
     *COMPRESSION,
     *GCS,
+    *PLOT,
     *S3,
     "cryptography>=42",
     "gcp-storage-emulator>=2024.8",
@@ -37,6 +39,8 @@ DEV = [
     "moto[server]>=5",
     "mypy>=1.11",
     "numpy",
+    "pandas",
+    "psutil>=5.9",
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
@@ -67,6 +71,7 @@ setup(
         "s3": S3,
         "checksums": CHECKSUMS,
         "server": SERVER,
+        "plot": PLOT,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

@@ -44,6 +44,7 @@ from .errors import BatchError, InvalidContent, ObjectExists, ObjectNotFound, Tr
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
+from .recording import Recording, record
 from .redact import without_credentials
 from .results import (
     Comparison,
@@ -215,6 +216,21 @@ class ArtifactFiles:
         if self._transport is not None:
             self._transport.close()
 
+    @contextmanager
+    def recording(self, *, machine: bool = False) -> Iterator[Recording]:
+        """Record what all threads do with this object: ``with cf.recording() as rec:``; see ``Recording``.
+
+        ``machine`` has the rates of the whole machine recorded beside it, which needs psutil. Calls by several
+        processes (``parallel``) are a ``ValueError`` here.
+        """
+        with record(machine=machine, here=False) as rec:
+            batches, log = self._batches, rec.log
+            batches.logs += (log,)
+            try:
+                yield rec
+            finally:
+                batches.logs = tuple(other for other in batches.logs if other is not log)
+
     def _control(self) -> Control:
         return self._batches.control()
 
@@ -260,6 +276,7 @@ class ArtifactFiles:
         raw: bool = ...,
         max_size: int | None = ...,
         parallel: int | None = ...,
+        return_recording: bool = ...,
     ) -> Any: ...
     def get(
         self,
@@ -272,6 +289,7 @@ class ArtifactFiles:
         raw: bool = False,
         max_size: int | None = None,
         parallel: int | None = None,
+        return_recording: bool = False,
     ) -> Any:
         """Read files or byte ranges.
 
@@ -293,7 +311,12 @@ class ArtifactFiles:
         bytes as they are stored. What cannot be decoded is a ``DecompressionError``.
 
         ``parallel`` has several files read by so many processes, without ``into``; left out, it is the object's.
+
+        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
         """
+        if return_recording:
+            with record() as rec:
+                return self.get(paths, total, raise_errors, return_dict, progress, cancel, raw, max_size, parallel), rec
         options = reading(raw, max_size)
         return self._get(paths, total, raise_errors, return_dict, progress, cancel, None, options, parallel)
 
@@ -736,6 +759,7 @@ class ArtifactFiles:
             reasons = {
                 "session= is": settings.session is not None,
                 "an observer is": settings.observer is not None,
+                "a recording is": bool(self._batches.recording),
                 "gevent's greenlets are": self._engine.green or sockets_are_patched(),
                 f"what is in {scheme}:// is": self._backend.can.in_process,
             }
@@ -900,6 +924,7 @@ class ArtifactFiles:
         raw: bool = False,
         max_size: int | None = None,
         dry_run: bool = False,
+        return_recording: bool = False,
     ) -> Any:
         """Download files to disk, large ones in parts side by side, and verify them.
 
@@ -931,7 +956,29 @@ class ArtifactFiles:
 
         ``dry_run`` finds out what would be fetched and writes nothing: results are those of files that are there and
         ``skipped``, of such as cannot be had (``error``), and of the others, which would be fetched (0 ``attempts``).
+
+        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
         """
+        if return_recording:
+            with record() as rec:
+                done = self.download(
+                    paths,
+                    dest,
+                    overwrite=overwrite,
+                    include=include,
+                    exclude=exclude,
+                    part_size=part_size,
+                    checksum=checksum,
+                    windows_names=windows_names,
+                    total=total,
+                    raise_errors=raise_errors,
+                    progress=progress,
+                    cancel=cancel,
+                    raw=raw,
+                    max_size=max_size,
+                    dry_run=dry_run,
+                )
+                return done, rec
         options_of_reading = reading(raw, max_size)
         from .transfers.tree import TreeOptions
 
@@ -976,6 +1023,7 @@ class ArtifactFiles:
         compress: Compress = None,
         compression_level: int | None = None,
         dry_run: bool = False,
+        return_recording: bool = False,
     ) -> Any:
         """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
 
@@ -993,7 +1041,26 @@ class ArtifactFiles:
 
         ``compress`` and ``compression_level`` are as for ``put``. A file is then "different" if what it would be stored
         as is: its encoding, or the bytes that this codec of this level makes of it. ``dry_run`` is as for ``download``.
+
+        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
         """
+        if return_recording:
+            with record() as rec:
+                done = self.upload(
+                    files,
+                    prefix,
+                    overwrite=overwrite,
+                    include=include,
+                    exclude=exclude,
+                    symlinks=symlinks,
+                    raise_errors=raise_errors,
+                    progress=progress,
+                    cancel=cancel,
+                    compress=compress,
+                    compression_level=compression_level,
+                    dry_run=dry_run,
+                )
+                return done, rec
         said = put_options(compress=compress, compression_level=compression_level)
         from .transfers.tree import TreeOptions
 

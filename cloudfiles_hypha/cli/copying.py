@@ -27,6 +27,7 @@ from .choosing import Source, byte_size, chosen, codec_and_level, matching, name
 from .commands import Commands, add_patterns, add_writing
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
+from .recording import add_recording
 from .report import THERE, OutputError, Report, UsageError, flush_out, write_out
 from .watching import Watch
 from .writing import committing
@@ -72,6 +73,7 @@ def register(commands: Commands) -> None:
     )
     add_writing(command)
     command.add_argument("--version", metavar="NAME", help="begin a new version of that name, or just 'new'")
+    add_recording(command)
 
 
 def add_choosing(command: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
 from .copying import add_choosing, check_choosing, names_there, several, sources, tell_copy, would
 from .places import Clients, Place, check_given, is_cloudpath, locate, passes, writable
+from .recording import add_recording
 from .report import THERE, Report, UsageError
 from .writing import committing
 
@@ -38,6 +39,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--compare", choices=COMPARE, default="auto", help="sizes, and then what (default: auto)")
     add_patterns(command)
     add_writing(command)
+    add_recording(command)
     text = "Move files and folders; a file is removed only when it has arrived."
     command = commands.add("mv", mv, text, bars=True)
     command.add_argument("sources", nargs="+", metavar="SRC", help="CLOUDPATH of a file, with -r of a folder")
@@ -51,6 +53,7 @@ def register(commands: Commands) -> None:
     add_choosing(command)
     add_patterns(command)
     command.add_argument("--create", action="store_true", help="make the artifact if there is none")
+    add_recording(command)
 
 
 def _located(text: str) -> Place:

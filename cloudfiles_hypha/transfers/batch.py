@@ -22,6 +22,7 @@ from ..engine.waiting import lock_that_outlasts_a_fork
 from ..errors import CommitError, TransferError
 from ..plan.batches import BatchSizes
 from ..progress import Observer, Progress
+from ..recording.flights import LOGS, Log, now, queued
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
 from .control import RunControl
@@ -46,6 +47,7 @@ class Batches:
         self.policy = policy
         self.prefix = prefix
         self.observer = observer
+        self.logs: tuple[Log, ...] = ()  # who records all calls
         # by who may share one, which goes when its thread does, and by whether it is silent
         self._services: WeakKeyDictionary[object, dict[bool, Service[Result]]] = WeakKeyDictionary()
         self._lock = lock_that_outlasts_a_fork()  # guards the one above
@@ -96,14 +98,21 @@ class Batches:
         can = self.backend.can
         if prepare is None and resolver is not None and (can.batched or can.multipart or can.growing):
             prepare = self._prepare(resolver)
-        return (engine or self.engine).run(
-            tasks,
+        logs = self.recording
+        outcomes = (engine or self.engine).run(
+            queued(tasks, logs) if logs else tasks,
             blocking=blocking or can.blocking,
             quick=can.blocking,
             prepare=prepare,
             eager=eager,
             cancel=cancel,
         )
+        return _recorded(outcomes, logs) if logs else outcomes
+
+    @property
+    def recording(self) -> tuple[Log, ...]:
+        """Who records a call that is made now."""
+        return self.logs + LOGS.get()
 
     def collect(
         self,
@@ -143,7 +152,7 @@ class Batches:
         can = self.backend.can
         alone = self.engine.inline or not (can.batched or (self.engine.carried and not can.blocking))
         # an observer is the user's code, for which the caller's thread has to be there: not so in a service
-        if alone or self.observer is not None:
+        if alone or self.observer is not None or self.recording:
             resolver = self.backend.reading(silent=silent) if self.backend.can.batched else None
             return self.collect([task], resolver, engine=self.inline if alone else None)[0]
         return self._service(silent).do(task)
@@ -284,6 +293,17 @@ class _Resolution:
         self._patience = self._policy = policy
 
     def __call__(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
+        flights = [task.flight for task in cast("Sequence[Task[Any]]", batch) if task.flight is not None]
+        began = now() if flights else 0.0
+        try:
+            self._find(batch, run, sizes)
+        finally:
+            for flight in flights:
+                flight.signed = now()
+            for log in flights[0].logs if flights else ():
+                log.resolved(began, len(flights))
+
+    def _find(self, batch: Sequence[AnyTask[Any]], run: Run, sizes: BatchSizes) -> None:
         control = RunControl(self._policy, run, batch)
         named = [task for task in cast("Sequence[Task[Any]]", batch) if not task.resolve(control)]
         if not named:
@@ -295,6 +315,24 @@ class _Resolution:
         # answers again: a long run must not wait as long for every batch.
         lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
         self._policy = replace(self._patience, attempts=1) if lost else self._patience
+
+
+def _recorded(
+    outcomes: Generator[tuple[AnyTask[R], Done[R]], None, None], logs: tuple[Log, ...]
+) -> Generator[tuple[AnyTask[R], Done[R]], None, None]:
+    """The outcomes, each of them noted."""
+    for log in logs:
+        log.call_began()
+    try:
+        for task, done in outcomes:
+            flight = cast("Task[R]", task).flight
+            if flight is not None:
+                flight.landed(done.results)
+            yield task, done
+    finally:
+        outcomes.close()
+        for log in logs:
+            log.call_ended()
 
 
 def _raise(error: BaseException) -> None:

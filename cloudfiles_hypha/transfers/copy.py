@@ -365,6 +365,7 @@ class Copy(Task[Result]):
         request = self._request(info, _Elsewhere(size))
         if self.job.in_parts(request):
             self.inner = CopyInParts(self, request, self.job.part_size)
+            self.inner.flight = self.flight
             self.heavy = True
             return True
         spool = Spool()

@@ -14,6 +14,7 @@ from ..errors import InvalidContent, RangeNotSatisfiable
 from ..models import Fetched, GetRequest
 from ..plan.ranges import Fetch, coalesce
 from ..progress import Item
+from ..recording.flights import now
 from ..results import Result, failed, got
 from .task import Context, Task, attempts_of
 
@@ -181,6 +182,8 @@ class GetTogether(Get):
                 run.tell(partial(observer.started, item))
 
     def end(self, run: Run, done: Done[Result], error: Exception | None = None) -> Done[Result]:
+        if self.flight is not None:
+            self.flight.end = now()
         observer = self.context.observer
         if observer is not None:
             for item, (_, result) in zip(self._items, done.results, strict=True):

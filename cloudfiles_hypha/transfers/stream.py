@@ -66,6 +66,7 @@ class PutStream(Put):
             self.observe_start(run)
             try:
                 inner = self.inner = self._begin(run)
+                inner.flight = self.flight
             except Exception as error:  # noqa: BLE001 -- whatever it is, it is this item's, and is reported with it
                 self.settle(run, error)
                 return self.end(run, self.give_up(error), error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from ..backends.base import Backend, Control, StaleTicket, Ticket
@@ -15,6 +16,7 @@ from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
 from ..engine.run import GIVEN_UP, Run
 from ..errors import AccessDenied, Cancelled, TransferError
 from ..progress import Item, Observer
+from ..recording.flights import Flight, now
 from ..retry import RetryPolicy
 
 T = TypeVar("T")
@@ -47,6 +49,7 @@ class Task(Generic[R]):
         "attempts",
         "cancelled",
         "context",
+        "flight",
         "index",
         "name",
         "path",
@@ -61,6 +64,7 @@ class Task(Generic[R]):
 
     def __init__(self, context: Context, index: int, name: str, path: str) -> None:
         self.context = context
+        self.flight: Flight | None = None  # where it is recorded
         self.index = index
         self.name = name  # as the user wrote it, without the prefix
         self.path = path
@@ -92,7 +96,10 @@ class Task(Generic[R]):
             if isinstance(ticket, Exception):
                 return self.end(run, self.give_up(ticket), ticket)
             if self.context.observer is None:
-                return self.work(run)
+                outcome = self.work(run)
+                if self.flight is not None:
+                    self.flight.end = now()
+                return outcome
             self.observe_start(run)
             outcome = self.work(run)
             return self.end(run, outcome) if isinstance(outcome, Done) else outcome
@@ -119,14 +126,23 @@ class Task(Generic[R]):
         """Likewise, with how many attempts it took; for items that several workers are at."""
 
         def checked() -> T:
+            if flight is not None and not run.pace.calm:
+                flight.failed_at = flight.failed_at or now()  # not by it, but it waits as if
             run.check()
+            if flight is not None and flight.failed_at:
+                flight.goes_on()
             if self.cancelled:
                 raise Cancelled(GIVEN_UP)
             return run.pace.attempt(call)
 
         context = self.context
         policy = context.policy
-        failed = run.pace.complaint if context.observer is None else self._complaint(run, context.observer)
+        flight = self.flight
+        failed = run.pace.complaint
+        if context.observer is not None or flight is not None:
+            failed = partial(self._failed, run)
+        if flight is not None:
+            flight.begin()
         try:
             return policy.run(checked, run.sleep, failed)
         except TransferError as error:
@@ -134,12 +150,13 @@ class Task(Generic[R]):
                 run.pace.refusal(error)  # nobody else need ask
             raise
 
-    def _complaint(self, run: Run, observer: Observer) -> Callable[[TransferError], None]:
-        def complaint(error: TransferError) -> None:
-            run.pace.complaint(error)
+    def _failed(self, run: Run, error: TransferError) -> None:
+        run.pace.complaint(error)
+        observer = self.context.observer
+        if self.flight is not None:
+            self.flight.failed(error)
+        if observer is not None:
             run.tell(lambda: observer.failed(self.item, error.attempts, error))
-
-        return complaint
 
     def went_stale(self, error: StaleTicket, ticket: Ticket) -> AccessDenied | None:
         """The store has refused ``ticket``: None if a fresh one is worth asking for, else the error that it is."""
@@ -174,6 +191,8 @@ class Task(Generic[R]):
 
     def end(self, run: Run, done: Done[R], error: Exception | None = None) -> Done[R]:
         """Tell an observer that the item has ended; ``done`` itself."""
+        if self.flight is not None:
+            self.flight.end = now()
         observer = self.context.observer
         if observer is not None:
             run.tell(lambda: observer.ended(self.item, error))

@@ -19,6 +19,7 @@ from requests import exceptions as failures
 
 from ..errors import InvalidRequest, TransferError
 from ..models import Body, Timeouts
+from ..recording.flights import CURRENT
 from ..redact import scrub
 from .base import USER_AGENT, HttpRequest, HttpResponse, ca_bundle, host_of, split_user
 from .urllib3 import POOLS, Source, Urllib3Transport, close_pools, note, translate
@@ -105,6 +106,9 @@ class RequestsTransport(Urllib3Transport):
                 _sending.discard(thread)
             if source is not None:
                 source.close()
+        flight = CURRENT.get()
+        if flight is not None:
+            flight.answered(url)
         raw = answer.raw
         try:
             note(getattr(raw, "connection", None))

@@ -26,6 +26,7 @@ from ..errors import (
     TruncatedBody,
 )
 from ..models import Body, Timeouts
+from ..recording.flights import CURRENT
 from ..redact import scrub
 from .base import (
     USER_AGENT,
@@ -234,6 +235,9 @@ class Urllib3Transport:
         finally:
             if source is not None:
                 source.close()
+        flight = CURRENT.get()
+        if flight is not None:
+            flight.answered(url)
         try:
             content = self._read(answer, request.sink)
         except BaseException:

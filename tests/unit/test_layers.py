@@ -24,6 +24,7 @@ NAME = PACKAGE.name
 LAYERS = (
     ("errors", "models", "results"),
     ("plan", "redact", "paths", "retry", "progress"),
+    ("recording",),
     ("settings", "credentials"),
     ("content", "disk"),
     ("transports",),

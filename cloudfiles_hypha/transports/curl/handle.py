@@ -24,6 +24,7 @@ from ...errors import (
     TruncatedBody,
 )
 from ...models import Body, Timeouts
+from ...recording.flights import CURRENT
 from ...redact import scrub
 from ..base import (
     USER_AGENT,
@@ -354,6 +355,10 @@ class CurlHandle:
 
     def response(self) -> HttpResponse:
         """The answer, once the transfer is done."""
+        flight = CURRENT.get()
+        if flight is not None:
+            told = self.curl.getinfo
+            flight.answered(self.url, told(pycurl.STARTTRANSFER_TIME), told(pycurl.TOTAL_TIME))
         chunks = self.chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return HttpResponse(self.curl.getinfo(pycurl.RESPONSE_CODE), body, self.header_lines.copy())

@@ -1,0 +1,57 @@
+"""``--report`` and ``--chart``: a recording of what a command transfers, as a page or a picture."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+
+from ..recording import record
+from .commands import Run
+from .report import Report, UsageError
+
+
+def add_recording(command: argparse.ArgumentParser) -> None:
+    """Let a command, whose ``run`` is set, be recorded."""
+    command.add_argument("--report", metavar="FILE.html", help="write a page that shows how it went, and why so fast")
+    command.add_argument("--chart", metavar="FILE.png", help="write the charts of it (needs matplotlib)")
+    command.set_defaults(run=partial(_recorded, command.get_default("run")))
+
+
+def _recorded(run: Run, options: argparse.Namespace, *given: object) -> int:
+    report = next(each for each in given if isinstance(each, Report))
+    with recording(options, report):
+        return run(options, *given)
+
+
+@contextmanager
+def recording(options: argparse.Namespace, report: Report) -> Iterator[None]:
+    """What is done meanwhile is recorded, where the options say so; also if it fails."""
+    wanted = [path for path in (options.report, options.chart) if path is not None]
+    if not wanted:
+        yield
+        return
+    for path in wanted:  # before the first byte moves
+        if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
+            is_folder = os.path.isdir(path)
+            raise UsageError(f"{path}: {'is a folder' if is_folder else 'there is no such folder to write it into'}")
+    if options.chart is not None and find_spec("matplotlib") is None:
+        raise UsageError('--chart needs matplotlib: pip install "cloudfiles_hypha[plot]"; --report does without it')
+    with record(machine=find_spec("psutil") is not None) as rec:
+        try:
+            yield
+        finally:
+            rec.close()
+            _write(options.report, rec.report, report)
+            _write(options.chart, rec.plot, report)
+
+
+def _write(path: str | None, write: Callable[[str], object], report: Report) -> None:
+    if path is not None:
+        try:
+            write(path)
+        except OSError as error:
+            report.failed(path, error)
