@@ -117,7 +117,7 @@ def remote_error(
             status=status,
         )
     if kind == "PermissionError" or status == 401:
-        hint = " (no token was sent; is HYPHA_TOKEN set, for this server?)" if anonymous else ""
+        hint = " (no token was sent: HYPHA_TOKEN is not set, or not for this server)" if anonymous else ""
         return AccessDenied(message + hint, status=status)
     if _NO_SERVICE.search(said):
         return ServerError(f"{message} (the server is starting, or has no artifact manager)", status=status)
