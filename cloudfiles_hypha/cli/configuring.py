@@ -65,7 +65,10 @@ def login(options: argparse.Namespace) -> int:
     elif options.stdin:
         token = sys.stdin.readline()
     elif sys.stdin.isatty():
-        token = getpass.getpass(f"Token for {server} (not shown): ")
+        try:
+            token = getpass.getpass(f"Token for {server} (not shown): ")
+        except EOFError:
+            raise UsageError("no token was given, and nothing is changed") from None
     else:
         raise UsageError("standard input is no terminal: --stdin reads the token from it, --browser needs none")
     token = checked_token(token)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 import cloudfiles_hypha
 from cloudfiles_hypha.cli.commands import all_commands, commands_for, options_of, verbs_of
+from cloudfiles_hypha.cli.helping import manual
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.cli.report import PROGRAM
 from cloudfiles_hypha.cli.texts import COMMANDS
@@ -112,6 +114,11 @@ def test_the_page_of_the_manual_is_roff(capsys: pytest.CaptureFixture[str]) -> N
     done = subprocess.run(command, input=page, capture_output=True, text=True, timeout=50, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "cloudfiles-hypha cp - s3://bucket/notes.txt" in done.stdout
+
+
+def test_nothing_in_a_text_is_a_command_of_roff() -> None:
+    parser = argparse.ArgumentParser(prog="x", description="D.", epilog=r".so \etc\x-y")
+    assert r"\&.so \eetc\ex\-y" in manual(parser)
 
 
 def test_what_comes_after_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,6 +110,22 @@ def test_on_a_terminal_login_asks_without_showing(
     assert json.loads(secrets.read_text())[hypha.url] == {"token": TOKEN}
 
 
+def test_who_gives_no_token_changes_nothing(
+    hypha: Hypha, secrets: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def end(prompt: str) -> str:
+        raise EOFError
+
+    type_in(monkeypatch, "")
+    assert main(["login", "--stdin"]) == 2
+    assert "the token is empty" in capsys.readouterr().err
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(configuring.getpass, "getpass", end)
+    assert main(["login"]) == 2
+    assert "no token was given" in capsys.readouterr().err
+    assert json.loads(secrets.read_text()) == OTHERS
+
+
 def test_login_in_a_browser_waits_for_the_token(
     hypha: Hypha, secrets: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
