@@ -84,7 +84,7 @@ class Commands:
         if sizes:
             command.add_argument("--help", action="help", help="show this help message and exit")
             command.add_argument("-h", "--human", action="store_true", help="sizes as 1.5KiB")
-        command.set_defaults(run=run, on_cloud=cloud)
+        command.set_defaults(run=run, on_cloud=cloud, command=name)
         return command
 
     @property

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.verbose:
         log.setLevel(logging.INFO)
     counts = hasattr(options, "progress") and not options.quiet  # it is about files, one by one
-    watch = Watch(options.run.__name__, shown=counts and options.progress, verbose=options.verbose)
+    watch = Watch(getattr(options, "command", ""), shown=counts and options.progress, verbose=options.verbose)
     report.counts = counts
     options.progress = watch if counts else False
     try:

@@ -93,6 +93,22 @@ COMMANDS: dict[str, About] = {
         ("touch s3://bucket/done",),
     ),
     "mkdir": About("making", "Make local folders, and those above them.", ("mkdir file:///data/results",)),
+    "create": About(
+        "writing",
+        "Make an artifact without files, and publish it.",
+        ("create hypha://workspace/alias", "create --comment 'measurements' hypha://workspace/alias"),
+    ),
+    "stage": About(
+        "writing",
+        "Have what is written to an artifact from now on wait for commit.",
+        ("stage hypha://workspace/alias",),
+    ),
+    "transcode": About(
+        "encoding",
+        "Store files with another Content-Encoding; what is read stays the same.",
+        ("transcode --to zstd s3://bucket/a.json s3://bucket/b.json",),
+    ),
+    "sign": About("links", "Print URLs by which anybody can read files for a while.", ("sign s3://bucket/a.bin",)),
     "status": About(
         "writing", "Show the versions of an artifact, and what is staged.", ("status hypha://workspace/alias",)
     ),

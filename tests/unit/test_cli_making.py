@@ -82,9 +82,9 @@ def test_rm_removes_what_matches_and_says_so_before_if_asked(
 ) -> None:
     given = [arg if arg[:1] == "-" or before[:2] == "--" else f"{place}/{arg}" for before, arg in pairs(arguments)]
     gone = [name for name in sorted(FILES) if name not in left]
-    assert run("rm", "--dry-run", *given) == (0, "".join(f"remove\t{place}/{name}\n" for name in gone), "")
+    assert run("rm", "-q", "--dry-run", *given) == (0, "".join(f"remove\t{place}/{name}\n" for name in gone), "")
     assert names(place) == sorted(FILES)
-    code, out, _ = run("rm", "--json", *given)
+    code, out, _ = run("rm", "-q", "--json", *given)
     assert (code, [json.loads(line)["cloudpath"] for line in out.splitlines()]) == (0, [f"{place}/{n}" for n in gone])
     assert names(place) == left
 
@@ -94,7 +94,7 @@ def pairs(arguments: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def test_rm_of_a_glob_that_matches_nothing_is_1_and_the_rest_goes(run: Run, place: str) -> None:
-    code, _, said = run("rm", f"{place}/*.none", f"{place}/a*", f"{place}/none")
+    code, _, said = run("rm", "-q", f"{place}/*.none", f"{place}/a*", f"{place}/none")
     assert (code, said.count("\n")) == (1, 2)
     assert "no file matches" in said
     assert names(place) == ["b.csv", "c.txt", "d/e.csv", "d/f.txt"]
@@ -110,7 +110,7 @@ def test_rm_with_patterns_that_leave_nothing_says_so(run: Run, place: str) -> No
 def test_rm_of_a_glob_is_one_commit_on_hypha_and_none_when_dry(run: Run, hypha: FakeHypha) -> None:
     assert run("rm", "--dry-run", "hypha://ws/data/**/*.csv")[0] == 0
     assert hypha.count("edit") == 0
-    assert run("rm", "hypha://ws/data/**/*.csv") == (0, "", "")
+    assert run("rm", "-q", "hypha://ws/data/**/*.csv") == (0, "", "")
     assert (sorted(hypha.files("ws/data")), hypha.count("commit")) == (["c.txt", "d/f.txt"], 1)
 
 
