@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import cloudfiles_hypha
-from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha import ArtifactFiles, recording
 from cloudfiles_hypha.cli.commands import all_commands, verbs_of
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
 from tests.support.fake_hypha import FakeHypha
@@ -103,9 +103,17 @@ def _azure(names: dict[str, Any]) -> None:
     names["key"] = base64.b64encode(b"key").decode()
 
 
+def _recording(names: dict[str, Any]) -> None:
+    pytest.importorskip("matplotlib", reason="the page makes a chart")
+    names["cf"] = names["source"] = ArtifactFiles("hypha://demo/data")
+    names["target"] = "mem://target"
+    names["names"] = ["a.bin"]
+
+
 PREPARED: dict[str, Callable[[dict[str, Any]], None]] = {
     "azure.md": _azure,
     "moving.md": _copying,
+    "recording.md": _recording,
     "concurrency.md": _concurrency,
     "large-files.md": _large_files,
 }
@@ -172,7 +180,7 @@ def test_a_block_that_is_not_run_gives_a_reason() -> None:
 def test_the_reference_has_every_name_that_is_exported() -> None:
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\.\. auto\w+:: (\w+)", text, re.MULTILINE))
-    assert listed == set(cloudfiles_hypha.__all__) - {"__version__"}
+    assert listed == {*cloudfiles_hypha.__all__, *recording.__all__} - {"__version__"}
 
 
 def test_every_page_is_in_the_contents_of_the_site() -> None:
