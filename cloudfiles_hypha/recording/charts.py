@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from .measures import binned, flying, levels
@@ -46,9 +47,11 @@ def throughput(recording: Recording, ax: Any = None) -> Any:
 def concurrency(recording: Recording, ax: Any = None) -> Any:
     """How many items were under way over time."""
     ax = _axes(ax)
-    steps = levels(flying(recording))
+    steps = [(0.0, 0), *levels(flying(recording))]
     ax.step([at for at, _ in steps], [level for _, level in steps], where="post")
     ax.set(title="At once", xlabel="seconds", ylabel="items")
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlim(left=0)
     ax.set_ylim(bottom=0)
     return ax
 
@@ -58,10 +61,11 @@ def latency(recording: Recording, ax: Any = None) -> Any:
     ax = _axes(ax)
     values = [max(1e-3, 1000 * value) for value in latencies(recording)]
     if values:
-        low, high = min(values), max(values) * 1.001
+        low, high = (10.0**end for end in (floor(log10(min(values))), floor(log10(max(values))) + 1))
         ax.hist(values, bins=[low * (high / low) ** (number / 40) for number in range(41)])
         ax.set_xscale("log")
     ax.set(title="First byte", xlabel="milliseconds", ylabel="items")
+    ax.yaxis.get_major_locator().set_params(integer=True)
     return ax
 
 
@@ -72,6 +76,9 @@ def timeline(recording: Recording, ax: Any = None) -> Any:
     for colour, chosen in (("tab:blue", [r for r in rows if not r.error]), ("tab:red", [r for r in rows if r.error])):
         ax.hlines([r.worker for r in chosen], [r.start for r in chosen], [r.end for r in chosen], colour, linewidth=3)
     ax.set(title="Timeline", xlabel="seconds", ylabel="worker")
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.set_xlim(left=0)
+    ax.set_ylim(-1, 1 + max((row.worker for row in rows), default=0))
     return ax
 
 

@@ -115,6 +115,9 @@ def seconds_text(seconds: float) -> str:
 
 
 def _percentiles(values: dict[int, float]) -> str:
+    texts = {seconds_text(value) for value in values.values()}
+    if len(texts) == 1:
+        return texts.pop()
     return ", ".join(
         f"{'half' if percent == 50 else 'longest' if percent == 100 else f'{percent} %'} {seconds_text(value)}"
         for percent, value in values.items()
@@ -280,5 +283,5 @@ def judge(shares: dict[str, float], seconds: float, refused: int, failures: int)
     if share("latency") >= _LATENCY:
         return "latency", f"{of('latency')} of the time items waited for their first byte; more at once may help"
     if share("body") >= _BODY:
-        return "bandwidth", f"{of('body')} of the time bytes were on their way, and nothing here was short"
+        return "bandwidth", f"{of('body')} of the time bytes were on their way: the line, or the server"
     return NOT_KNOWN, "no single thing took most of the time"

@@ -144,7 +144,7 @@ class _Frame:
     def svg(self, *, grid: bool = True) -> str:
         """The chart."""
         lines = []
-        ticks = _ticks(self.most) if self._unit != "B/s" else _ticks_of_bytes(self.most)
+        ticks = _ticks(self.most, 0.0 if self._unit else 1.0) if self._unit != "B/s" else _ticks_of_bytes(self.most)
         for value in ticks if grid else ():
             y = self.y(value)
             text = f"{human(value)}/s" if self._unit == "B/s" else f"{value:g}{self._unit}"
@@ -165,12 +165,12 @@ def _svg(height: int, label: str, inner: str) -> str:
     )
 
 
-def _ticks(most: float) -> list[float]:
-    """A few round numbers from 0 to no more than ``most``."""
+def _ticks(most: float, least: float = 0.0) -> list[float]:
+    """A few round numbers from 0 to no more than ``most``, and no less than ``least`` apart."""
     if most <= 0:
         return [0.0]
     step = 10.0 ** floor(log10(most / 4))
-    step *= next(factor for factor in (1, 2, 5, 10) if most / (step * factor) <= 5)
+    step = max(least, step * next(factor for factor in (1, 2, 5, 10) if most / (step * factor) <= 5))
     return [float(f"{number * step:.6g}") for number in range(int(most / step + 1e-9) + 1)]
 
 
@@ -236,7 +236,7 @@ def _latency(rows: Sequence[Row]) -> str:
     width = (_WIDTH - _LEFT - _RIGHT) / count
     frame = _Frame(1.0, max(bars), "how many items waited how long")
     parts = []
-    for value in _ticks(frame.most):
+    for value in _ticks(frame.most, 1.0):
         y = frame.y(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:g}</text>')
