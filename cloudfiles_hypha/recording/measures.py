@@ -146,7 +146,10 @@ def levels(spans: Iterable[tuple[float, float]]) -> list[tuple[float, int]]:
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
     """How long there is any span."""
-    steps = levels(spans)
+    return _covered(levels(spans))
+
+
+def _covered(steps: Sequence[tuple[float, int]]) -> float:
     return sum(after[0] - before[0] for before, after in pairwise(steps) if before[1])
 
 
@@ -186,7 +189,8 @@ def summarize(log: Log, machine: Sequence[Sample] = ()) -> Summary:
     steps = levels(spans)
     in_flight = sum(end - start for start, end in spans)
     seconds = busy if log.processes == 1 else covered([(row.queued, row.end) for row in rows])
-    shares = _shares(rows, log.signings, spans, cpu / busy if busy > 0 else 0.0, seconds, machine)
+    any_in_flight = _covered(steps)
+    shares = _shares(rows, log.signings, spans, any_in_flight, cpu / busy if busy > 0 else 0.0, seconds, machine)
     held_back, because = judge(shares, seconds, log.refused, log.failures)
     return Summary(
         files=len(rows),
@@ -196,7 +200,7 @@ def summarize(log: Log, machine: Sequence[Sample] = ()) -> Summary:
         retries=log.failures,
         refused=log.refused,
         most_at_once=max((level for _, level in steps), default=0),
-        mean_at_once=in_flight / covered(spans) if in_flight else 0.0,
+        mean_at_once=in_flight / any_in_flight if any_in_flight else 0.0,
         latency=percentiles(row.first_byte - row.start for row in rows if row.first_byte >= row.start >= 0),
         duration=percentiles(end - start for start, end in spans),
         hosts=dict(Counter(row.host for row in rows if row.host).most_common(10)),
@@ -212,12 +216,13 @@ def _shares(
     rows: Sequence[Row],
     signings: Sequence[Span],
     spans: Sequence[tuple[float, float]],
+    any_in_flight: float,
     cpu: float,
     seconds: float,
     machine: Sequence[Sample],
 ) -> dict[str, float]:
     """What is known of where the time went; what is not is not among it."""
-    shares = {"cpu": cpu, "under way": min(1.0, covered(spans) / seconds) if seconds else 0.0}
+    shares = {"cpu": cpu, "under way": min(1.0, any_in_flight / seconds) if seconds else 0.0}
     rows = [*{(row.start, row.end): row for row in rows}.values()]  # those that came with one request are one
     total = sum(end - start for start, end in spans)
     if total > 0:
@@ -232,7 +237,7 @@ def _shares(
                 shares["here"] = sum(max(0.0, row.end - row.start - row.waited - row.served) for row in timed) / total
         shares["local"] = sum(row.end - row.start for row in rows if not row.host and 0 <= row.start <= row.end) / total
     if signings and seconds > 0:
-        alone = covered([(span.start, span.end) for span in signings] + [*spans]) - covered(spans)
+        alone = covered([(span.start, span.end) for span in signings] + [*spans]) - any_in_flight
         shares["signing"] = min(1.0, max(0.0, alone) / seconds)
     if machine:
         long = sum(sample.disk_busy for sample in machine)
