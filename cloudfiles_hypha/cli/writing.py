@@ -64,15 +64,18 @@ def rm(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         names = [*doomed[place.root]]
         if options.dry_run:
             for name in names:
-                _tell_removal("remove", place, name, report)
+                cloudpath = full_name(place, name)
+                report.would("remove", None, "")
+                report.tell("remove", cloudpath, do="remove", source=cloudpath)
         elif names:
             cf = clients(place)
             with committing(options, place, cf, report):
                 results = cf.delete(names, raise_errors=False, progress=options.progress) or []
-                report.results(results)
-            for result in results if report.as_json or report.verbose else ():
+            for result in results:
                 if result["error"] is None:
-                    _tell_removal("removed", place, result["path"], report)
+                    report.done("removed", full_name(place, result["path"]))
+                else:
+                    report.failed(result["path"], result["error"])
     return report.code
 
 
@@ -98,11 +101,6 @@ def _meant(
             yield place.name[: place.name.rfind("/") + 1], [place.name]
         else:
             report.failed(place.text, FileNotFoundError("no such file (folders are removed with -r)"))
-
-
-def _tell_removal(what: str, place: Place, name: str, report: Report) -> None:
-    cloudpath = full_name(place, name)
-    report.tell(what, cloudpath, do=what, path=name, cloudpath=cloudpath)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def test_rm_removes_what_matches_and_says_so_before_if_asked(
     assert run("rm", "-q", "--dry-run", *given) == (0, "".join(f"remove\t{place}/{name}\n" for name in gone), "")
     assert names(place) == sorted(FILES)
     code, out, _ = run("rm", "-q", "--json", *given)
-    assert (code, [json.loads(line)["cloudpath"] for line in out.splitlines()]) == (0, [f"{place}/{n}" for n in gone])
+    assert (code, [json.loads(line)["source"] for line in out.splitlines()]) == (0, [f"{place}/{n}" for n in gone])
     assert names(place) == left
 
 
