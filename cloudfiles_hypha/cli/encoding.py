@@ -43,6 +43,7 @@ _TOGETHER = 1000  # names that are asked for at once
 
 def transcode(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Read, decode, encode, store; in one commit."""
+    report.counts = False  # these are neither copied nor moved: each that was stored has its own line
     for text in (*options.sources, options.destination):
         if not is_cloudpath(text):
             raise UsageError(f"{text}: is no cloudpath (scheme://...); from a disk there is cp")
@@ -60,7 +61,9 @@ def transcode(options: argparse.Namespace, clients: Clients, report: Report) -> 
     with committing(options, target, cf, report):
         files = _decoded(plan, clients, options, report)
         results = cf.puts(files, total=len(plan), raise_errors=False, progress=options.progress)
-        report.results(results)
+        for result in results:
+            if result["error"] is not None:
+                report.failed(result["path"], result["error"])
     for result in results if report.as_json or report.verbose else ():
         if result["error"] is None:
             facts = {"path": result["path"], "source": result["tags"], "content_encoding": _codec(options)}
