@@ -9,10 +9,8 @@ alias stands for a scheme, never for another alias. No alias holds a secret.
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 
@@ -123,32 +121,11 @@ def _in_file(file: Path) -> dict[str, str]:
 
 
 def _change(change: Callable[[dict[str, str]], None]) -> None:
-    """Change what is in the user's file; whoever reads it meanwhile finds all of it as it was, or as it is to be."""
-    import tempfile  # only here: few programs change it
+    """Change what is in the user's file."""
+    from ..disk.kept import change_kept  # only here: few programs change it
 
-    path = Path(os.path.realpath(ALIASES_FILE.expanduser()))  # a link to it stays one
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _alone(path):
-        kept = _in_file(ALIASES_FILE)
+    def changed(kept: dict[str, str]) -> bool:
         change(kept)
-        descriptor, draft = tempfile.mkstemp(prefix=".aliases-", dir=path.parent)
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=1, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+        return True
 
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    from ..disk.locks import AVAILABLE, FileLocks
-
-    if not AVAILABLE:
-        yield
-        return
-    with FileLocks(str(path.parent / "locks"), _PATIENCE).held(str(path), exclusive=True):
-        yield
+    change_kept(ALIASES_FILE, lambda path: _in_file(ALIASES_FILE), changed, _PATIENCE)

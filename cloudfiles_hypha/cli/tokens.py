@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from .. import credentials
-from ..disk.locks import AVAILABLE, FileLocks
+from ..disk.kept import change_kept
 from ..errors import ServerError
 from ..models import Timeouts
 from ..redact import scrub
@@ -76,25 +73,8 @@ def forget_token(server: str) -> bool:
 
 
 def _change(change: Callable[[dict[str, object]], bool]) -> bool:
-    """Change what is in the file, if ``change`` says so; whoever reads it meanwhile finds all of it, old or new."""
-    path = Path(os.path.realpath(credentials.SECRETS_FILE.expanduser()))  # a link to it stays one
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    locks = FileLocks(str(path.parent / "locks"), _PATIENCE) if AVAILABLE else None
-    with locks.held(str(path), exclusive=True) if locks else nullcontext():
-        kept = _read(path)
-        if not change(kept):
-            return False
-        descriptor, draft = tempfile.mkstemp(prefix=".secrets-", dir=path.parent)  # which only this user can read
-        try:
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump(kept, file, indent=1, sort_keys=True)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-    return True
+    """Change what is in the file, if ``change`` says so."""
+    return change_kept(credentials.SECRETS_FILE, _read, change, _PATIENCE)
 
 
 def _read(path: Path) -> dict[str, object]:
