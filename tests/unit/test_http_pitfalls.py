@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -454,6 +455,24 @@ def test_connections_last_from_batch_to_batch(connect: Connect, object_server: O
         cf.get([str(number) for number in range(40)])
     assert object_server.count() == 200
     assert object_server.connections <= 4
+
+
+def test_connections_last_through_a_time_of_little_to_do(connect: Connect, object_server: ObjectServer) -> None:
+    names = [str(number) for number in range(20)]
+    for name in names:
+        object_server.put(name, TEN)
+    cf = connect(object_server.url, num_threads=20)
+    object_server.latency = 0.3  # so that all workers wait at once, which takes a connection each
+    cf.get(names)
+    object_server.latency = 0.0
+    time.sleep(1.1)  # what was idle for less is not closed by libcurl
+    for _ in range(30):
+        cf.get(["0", "1"])
+    opened = object_server.connections
+    object_server.latency = 0.3
+    cf.get(names)
+    assert 4 < opened <= 20
+    assert object_server.connections <= 20
 
 
 def test_several_ranges_of_one_path_are_several_results(cf: ArtifactFiles, object_server: ObjectServer) -> None:

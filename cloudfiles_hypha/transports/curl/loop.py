@@ -30,6 +30,7 @@ READ, WRITE = 1, 4  # as epoll has them
 # Seconds after which every transfer is looked at. libcurl (8.23, for one) does not always ask to be woken for a
 # server that falls silent right after the request: its idle timeout would not even begin.
 _LOOK = 1.0
+_KEPT = 4096  # connections of one owner in one loop
 
 
 class Carrier(Protocol):
@@ -114,6 +115,9 @@ class Company:
     def __init__(self, owner: object) -> None:
         self.owner = owner
         self.multi = made(pycurl.CurlMulti)
+        # Without a number libcurl keeps four for each transfer under way: those of a batch would be closed while the
+        # next one begins with a few. What has been idle for two minutes is not used again in any case.
+        self.multi.setopt(pycurl.M_MAXCONNECTS, _KEPT)
         self.handles: set[CurlHandle] = set()  # of the transfers that are under way
         self.wanted = True  # until it has been dropped
 
