@@ -83,6 +83,8 @@ if TYPE_CHECKING:
 Results = list[Result]
 _Names = list[str]
 _CONDITIONS = {"new": "overwrite='never'", "pinned": "if_match"}
+# Seconds that a URL for others may be good for: no S3 signs for longer.
+LONGEST_LINK = 7 * 86_400
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
 
@@ -1421,10 +1423,7 @@ class ArtifactFiles:
         ``start_after`` goes on behind a path that was listed before, whether or not it is still there. That takes a
         store which lists in the order of names, as most do; another one is an error then, as soon as that shows.
         """
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix is a string, not {type(prefix).__name__}")
-        if prefix.startswith("/") or ".." in prefix.split("/"):
-            raise ValueError(f"prefix={prefix!r}: must not begin with a slash or contain '..'")
+        _check_prefix(prefix)
         if start_after is None:
             return self._list_sizes(prefix, flat) if size else self._list(prefix, flat)
         if flat:
@@ -1433,6 +1432,19 @@ class ArtifactFiles:
             raise TypeError(f"start_after is a path, not {type(start_after).__name__}")
         listed = self._list_after(prefix, start_after, size)
         return self._with_sizes(listed) if size else (name for name, _ in listed)
+
+    def scan(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Like ``list``, with all that the listing tells of each file: mostly size, time and ETag.
+
+        Nothing more is asked for: what the store leaves out of its listing is None, and ``head`` knows it.
+        """
+        _check_prefix(prefix)
+        return self._scan(prefix)
+
+    def _scan(self, prefix: str) -> Iterator[ObjectInfo]:
+        skip = len(self._prefix)
+        for info in self._backend.scan(self._prefix + prefix, control=self._control()):
+            yield replace(info, path=info.path[skip:])
 
     def _list_after(self, prefix: str, start_after: str, size: bool) -> Iterator[tuple[str, int | None]]:
         skip, last, before = len(self._prefix), self._prefix + start_after, ""
@@ -1461,13 +1473,11 @@ class ArtifactFiles:
             yield path[skip:]
 
     def _list_sizes(self, prefix: str, flat: bool) -> Iterator[tuple[str, int | None]]:
-        skip = len(self._prefix)
         listed: Iterator[tuple[str, int | None]]
         if flat:
             listed = ((name, None) for name in self._list(prefix, flat=True))
         else:
-            found = self._backend.scan(self._prefix + prefix, control=self._control())
-            listed = ((info.path[skip:], info.size) for info in found)
+            listed = ((info.path, info.size) for info in self._scan(prefix))
         return self._with_sizes(listed)
 
     def _with_sizes(self, listed: Iterator[tuple[str, int | None]]) -> Iterator[tuple[str, int | None]]:
@@ -1482,6 +1492,16 @@ class ArtifactFiles:
         """Whether anything is in the folder ``prefix``."""
         folder = prefix.strip("/")
         return next(self.list(f"{folder}/" if folder else "", flat=True), None) is not None
+
+    def link(self, path: str, expires: int = 3600) -> str:
+        """A URL by which anybody can read a file for so many seconds, at most seven days; ``s3://`` and ``hypha://``.
+
+        A file that is not there is an error. The URL is a secret: who has it needs nothing else.
+        """
+        if not isinstance(expires, int) or isinstance(expires, bool) or not 1 <= expires <= LONGEST_LINK:
+            raise ValueError(f"expires={expires!r}: expected seconds, 1 to {LONGEST_LINK}")
+        self.head(path)  # it is there, and from then on known where the bucket is
+        return self._backend.link(self._prefix + path, expires, self._control())
 
     # -- names ------------------------------------------------------------------------------------------------
 
@@ -1548,6 +1568,15 @@ class ArtifactFiles:
         finally:
             control.over = True
 
+    def create(self) -> None:
+        """Make the artifact, staged and without files, for ``commit()``; raises ``ArtifactExists`` if it is there."""
+        self._staging("create").create(self._control())
+
+    def stage(self) -> bool:
+        """Stage the artifact and leave it so, for ``commit()`` or ``discard()``: what anybody writes until then
+        is not published. False if it was staged already."""
+        return self._staging("stage").begin(self._control())
+
     def commit(self, comment: str | None = None, version: str | None = None) -> str:
         """Publish what is staged; returns the version that holds it now. Raises ``NotStaged`` if nothing is.
 
@@ -1570,6 +1599,13 @@ class ArtifactFiles:
         if staging is None:
             raise TypeError(f"{verb}() is for Hypha artifacts; {self.cloudpath!r} has no versions")
         return staging
+
+
+def _check_prefix(prefix: str) -> None:
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix is a string, not {type(prefix).__name__}")
+    if prefix.startswith("/") or ".." in prefix.split("/"):
+        raise ValueError(f"prefix={prefix!r}: must not begin with a slash or contain '..'")
 
 
 def _adding(bar: Progress) -> Callable[[int, Result], None] | None:

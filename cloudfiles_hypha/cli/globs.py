@@ -50,13 +50,6 @@ def is_glob(cf: ArtifactFiles, place: Place) -> bool:
     return not ((not place.folder and cf.exists(place.name)) or cf.isdir(place.name))
 
 
-def listed(cf: ArtifactFiles, prefix: str) -> Iterator[ObjectInfo]:
-    """What a listing tells of each file whose name begins with ``prefix``; times and ETags where there are any."""
-    skip = len(cf._prefix)
-    for info in cf._backend.scan(cf._prefix + prefix, control=cf._control()):
-        yield replace(info, path=info.path[skip:])
-
-
 def matching(cf: ArtifactFiles, place: Place, *, below: bool = False) -> Iterator[ObjectInfo]:
     """The files that a glob matches; with ``below``, and for one that ends in a slash, those in folders that match."""
     if not place.folder and not below and "/" not in place.name[len(fixed_folder(place)) :] and "**" not in place.name:
@@ -65,7 +58,7 @@ def matching(cf: ArtifactFiles, place: Place, *, below: bool = False) -> Iterato
             ObjectInfo(name) for name in cf.list(prefix, flat=True) if not name.endswith("/")
         )
     else:
-        found = listed(cf, place.name[: first_magic(place.name)])
+        found = cf.scan(place.name[: first_magic(place.name)])
     wanted = pattern(place.name, "/.*" if place.folder else "(?:/.*)?" if below else "")
     return (info for info in found if wanted.fullmatch(info.path))
 

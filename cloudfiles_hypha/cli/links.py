@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import TransferError
+from ..files import LONGEST_LINK
 from .commands import Commands
 from .globs import files_named, full_name, locate_glob
 from .places import Clients
@@ -21,13 +22,10 @@ def register(commands: Commands) -> None:
     )
 
 
-_LONGEST = 7 * 86_400
-
-
 def sign(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """A URL a line, in order."""
     lifetime = int(options.expires)
-    if not 1 <= lifetime <= _LONGEST:
+    if not 1 <= lifetime <= LONGEST_LINK:
         raise UsageError("--expires: from 1s to 7d")
     places = [locate_glob(text) for text in options.cloudpaths]
     for place in places:
@@ -36,8 +34,7 @@ def sign(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     for place, name in files_named(places, clients, report):
         cf = clients(place)
         try:
-            cf.head(name)  # it is there, and from then on known where the bucket is
-            url = cf._backend.link(cf._prefix + name, lifetime, cf._control())
+            url = cf.link(name, lifetime)
         except TransferError as error:
             report.failed(name, error)
             continue

@@ -11,7 +11,7 @@ from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..paths import check_name
 from .commands import Commands
-from .globs import files_named, fixed_folder, full_name, is_glob, listed, locate_glob, matching
+from .globs import files_named, fixed_folder, full_name, is_glob, locate_glob, matching
 from .places import Clients, Place, chunks, passes
 from .report import Report, UsageError
 
@@ -70,7 +70,7 @@ def _found(cf: ArtifactFiles, place: Place, options: argparse.Namespace) -> tupl
     if options.flat:
         below: Iterator[ObjectInfo] = (ObjectInfo(name) for name in cf.list(place.prefix, flat=True))
     else:
-        below = listed(cf, place.prefix)
+        below = cf.scan(place.prefix)
     first = next(below, None)
     if first is None and place.name and not place.folder and cf.exists(place.name):
         return place.name.rfind("/") + 1, iter([ObjectInfo(place.name)])
@@ -147,7 +147,7 @@ def du(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         globbed = is_glob(cf, place)
         sums: dict[str, list[int]] = {}
         total = [0, 0]
-        for info in _with_sizes(cf, matching(cf, place, below=True) if globbed else listed(cf, place.prefix), report):
+        for info in _with_sizes(cf, matching(cf, place, below=True) if globbed else cf.scan(place.prefix), report):
             folder, slash, _ = info.path[len(place.prefix) :].partition("/")
             for sums_of in (total, whole, *([sums.setdefault(folder, [0, 0])] if slash and not globbed else [])):
                 sums_of[0] += info.size or 0

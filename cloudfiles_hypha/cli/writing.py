@@ -142,7 +142,7 @@ def create(options: argparse.Namespace, clients: Clients, report: Report) -> int
     place = artifact_at(options.cloudpath)
     cf = clients(place)
     try:
-        cf._staging("create").create(cf._control())
+        cf.create()
     except ArtifactExists as error:
         raise ArtifactExists("is there already; nothing was changed", path=place.root) from error
     try:
@@ -158,7 +158,7 @@ def stage(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Stage an artifact, and leave it so."""
     place = artifact_at(options.cloudpath)
     cf = clients(place)
-    begun = cf._staging("stage").begin(cf._control())
+    begun = cf.stage()
     what = "is staged" if begun else "was staged already"
     report.tell(f"{place.root}: {what}; commit publishes, discard drops", cloudpath=place.root, begun=begun)
     return OK

@@ -225,3 +225,30 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 def test_what_is_heavy_is_called_by_its_name() -> None:
     known = {f"{NAME}.{name}" for name in modules()}
     assert {name for name in HEAVY if name.startswith(f"{NAME}.")} <= known
+
+
+# argparse has no other way to ask a parser what it takes; the others are public in spite of their names.
+NOT_OURS = {
+    "_actions",
+    "_option_string_actions",
+    "_format_action_invocation",
+    "_expand_help",
+    "_SubParsersAction",
+    "_HelpAction",
+    "_exit",
+    "_replace",
+}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda path: path.stem)
+def test_the_command_line_does_what_any_program_could(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+    private = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in used
+        if not node.attr.startswith("__")
+        and node.attr not in NOT_OURS
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
+    ]
+    assert private == []

@@ -64,3 +64,20 @@ def test_the_name_itself_does_not_come_again(cf: ArtifactFiles, monkeypatch: pyt
 def test_one_level_has_no_going_on(cf: ArtifactFiles) -> None:
     with pytest.raises(ValueError, match="flat"):
         cf.list(flat=True, start_after="a")
+
+
+def test_a_scan_tells_what_the_listing_knows_by_names_below_the_cloudpath(cf: ArtifactFiles) -> None:
+    with cf:
+        cf.puts([("d/a", b"A"), ("d/bb", b"BB"), ("e", b"")])
+        found = [*cf.scan("d/")]
+        assert [(info.path, info.size, info.etag) for info in found] == [
+            (name, info.size, info.etag) for name, info in cf.head(["d/a", "d/bb"]).items()
+        ]
+        assert all(info.last_modified for info in found)
+        cf.delete(["d/a", "d/bb", "e"])
+
+
+@pytest.mark.parametrize("prefix", ["/a", "../a"])
+def test_a_scan_refuses_what_a_listing_refuses_before_it_is_begun(cf: ArtifactFiles, prefix: str) -> None:
+    with pytest.raises(ValueError, match="must not begin"):
+        cf.scan(prefix)

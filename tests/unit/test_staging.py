@@ -11,6 +11,7 @@ import pytest
 
 from cloudfiles_hypha import (
     AccessDenied,
+    ArtifactExists,
     ArtifactFiles,
     ArtifactNotFound,
     BatchError,
@@ -732,3 +733,28 @@ def test_a_new_artifact_can_be_given_a_named_version(hypha: FakeHypha) -> None:
     with connect(hypha, "ws/none", num_threads=2, create=True) as files, files.staged(version="first"):
         files.put("x", b"x")
     assert versions(hypha, "ws/none") == ["first"]
+
+
+def test_an_artifact_is_made_without_files_and_published_by_a_commit(hypha: FakeHypha) -> None:
+    with connect(hypha, "ws/made") as files:
+        files.create()
+        assert files.status()["staged"]
+        files.commit()
+        assert [*files] == []
+        with pytest.raises(ArtifactExists):
+            files.create()
+
+
+def test_what_is_staged_on_purpose_stays_so_until_somebody_commits(hypha: FakeHypha, files: ArtifactFiles) -> None:
+    assert (files.stage(), files.stage()) == (True, False)
+    with pytest.warns(StagedWarning):
+        files.put("new", b"N")
+    assert "new" in (staged_names(hypha) or ())
+    files.commit()
+    assert files.get("new") == b"N"
+
+
+def test_staging_is_for_artifacts() -> None:
+    for verb in ("create", "stage"):
+        with pytest.raises(TypeError, match=verb), ArtifactFiles("mem://none") as files:
+            getattr(files, verb)()
