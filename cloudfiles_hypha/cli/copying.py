@@ -23,8 +23,9 @@ from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..paths import check_name, join_names
 from ..results import CopyResult, FileResult
 from ..transfers.tree import OVERWRITE
-from .choosing import Source, byte_size, chosen, codec_and_level, matching, names_from
+from .choosing import Source, byte_size, chosen, codec_and_level, names_from
 from .commands import Commands, add_patterns, add_writing
+from .globs import fixed_folder, matching, nothing_matches
 from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
 from .reading import stream
 from .recording import add_recording
@@ -306,21 +307,23 @@ def sources(
     if options.files_from is not None:
         (source,) = named
         place = source.place
-        if source.pattern:
-            raise UsageError(f"{options.sources[0]}: --files-from has names below one folder, and this is a pattern")
+        if source.glob:
+            raise UsageError(f"{options.sources[0]}: --files-from has names below one folder, and this is a glob")
         if place.scheme in ("http", "https", "file") and not place.folder:
             place = locate(f"{place.text}/")
         yield from ((place, place.prefix + name, name) for name in names_from(options))
         return
     if not options.recursive:
-        file_names([source.place for source in named if not source.pattern], hint)
+        file_names([source.place for source in named], hint)
     for text, source in zip(options.sources, named, strict=True):
         place = source.place
-        if source.pattern:
-            keys = matching(clients, source, recursive=options.recursive)
-            if not keys:
-                report.failed(text, FileNotFoundError("no file matches this pattern"))
-            yield from ((place, key, key[len(place.prefix) :]) for key in keys)
+        if source.glob:
+            infos = list(matching(clients(place), place, below=options.recursive))
+            if not infos:
+                report.failed(text, nothing_matches())
+            if sizes is not None:
+                sizes.update((info.path, info.size) for info in infos if info.size is not None)
+            yield from ((place, info.path, info.path[len(fixed_folder(place)) :]) for info in infos)
             continue
         prefix, keys = "", [place.name]
         if options.recursive:
@@ -337,7 +340,7 @@ def sources(
 def several(options: argparse.Namespace, named: Sequence[Source]) -> bool:
     """Whether more than one file is meant, so that the target is a folder."""
     plural = options.recursive or options.files_from is not None or len(named) > 1
-    return bool(plural or any(source.pattern for source in named))
+    return bool(plural or any(source.glob for source in named))
 
 
 def _download(options: argparse.Namespace, clients: Clients, report: Report) -> int:

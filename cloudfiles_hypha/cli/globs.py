@@ -1,8 +1,10 @@
-"""Globs in cloudpaths: which files ``s3://bucket/data/*.csv`` means.
+"""Globs in cloudpaths: which files ``s3://bucket/data/*.csv`` means, for every command that takes files.
 
-``*`` and ``?`` stay within a folder, ``**`` does not, ``[ab]`` and ``[!ab]`` are one character. A file or a folder that
-is called exactly what was written is meant before anything that it would match, and ``[*]`` is a star. Globs of a
-bucket, an artifact or a web server are not known: there is nothing to list.
+``*`` and ``?`` stay within a folder, ``[ab]`` and ``[!ab]`` are one character that is no slash, and two stars or more
+are anything, slashes too. Where they are a whole part of the name with a slash behind it (``**/x``, ``d/**/x``) that is
+any number of folders, also none. A file or a folder that is called exactly what was written is meant before anything
+that it would match, and ``[*]`` is a star. Globs of a bucket, an artifact or a web server are not known: there is
+nothing to list.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from .places import Clients, Place, file_names, locate, passes
 from .report import Report, UsageError
 
 _MAGIC = re.compile(r"[*?[]")
+_STARS = re.compile(r"\*+")
 _NOT_LISTED = ("http", "https")
 
 
@@ -59,7 +62,7 @@ def matching(cf: ArtifactFiles, place: Place, *, below: bool = False) -> Iterato
         )
     else:
         found = cf.scan(place.name[: first_magic(place.name)])
-    wanted = pattern(place.name, "/.*" if place.folder else "(?:/.*)?" if below else "")
+    wanted = pattern(f"{place.name}/", ".*") if place.folder else pattern(place.name, "(?:/.*)?" if below else "")
     return (info for info in found if wanted.fullmatch(info.path))
 
 
@@ -68,7 +71,7 @@ def files_named(places: Sequence[Place], clients: Clients, report: Report) -> li
     file_names(places)
     named: list[tuple[Place, str]] = []
     for place in places:
-        if not _MAGIC.search(place.name) or not is_glob(clients(place), place):
+        if not is_glob(clients(place), place):
             named.append((place, place.name))
             continue
         matched = [info.path for info in matching(clients(place), place)]
@@ -93,16 +96,20 @@ def pattern(glob: str, more: str = "") -> re.Pattern[str]:
     made, at = "", 0
     while at < len(glob):
         character = glob[at]
-        if glob.startswith("**/", at):
-            made, at = made + "(?:.*/)?", at + 3
-        elif glob.startswith("**", at):
-            made, at = made + ".*", at + 2
+        if stars := _STARS.match(glob, at):
+            begins, at = at == 0 or glob[at - 1] == "/", stars.end()
+            if len(stars[0]) == 1:
+                made += "[^/]*"
+            elif begins and glob.startswith("/", at):
+                made, at = made + "(?:.*/)?", at + 1
+            else:
+                made += ".*"
         elif character == "[" and (end := glob.find("]", at + 3 if glob[at + 1 : at + 2] == "!" else at + 2)) > 0:
             negated, members = glob[at + 1] == "!", glob[at + 1 : end]
             made += f"(?!/)[{'^' if negated else ''}{_members(members[negated:])}]"
             at = end + 1
         else:
-            made, at = made + {"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character)), at + 1
+            made, at = made + ("[^/]" if character == "?" else re.escape(character)), at + 1
     try:
         return re.compile(made + more, re.DOTALL)
     except re.error:

@@ -50,14 +50,26 @@ def below(folder: Path) -> list[str]:
         ("**/*.txt", ["a.txt", "b.txt", "d/c.txt", "d/e/f.txt"]),
         ("d/**", ["c.txt", "e/f.txt"]),
         ("[ab].???", ["a.txt", "b.txt"]),
+        ("[!b].t*", ["a.txt"]),
+        ("d/c**", ["c.txt"]),
+        ("a.txt/**", []),
+        ("d**t", ["d/c.txt", "d/e/f.txt"]),
     ],
 )
 def test_a_pattern_names_files_and_a_star_stays_in_its_folder(
     run: Run, tmp_path: Path, pattern: str, found: list[str]
 ) -> None:
     source = memory("a.txt", "b.txt", "g.bin", "d/c.txt", "d/e/f.txt")
-    assert run("cp", f"{source.cloudpath}/{pattern}", str(tmp_path))[0] == 0
+    assert run("cp", f"{source.cloudpath}/{pattern}", str(tmp_path))[0] == (0 if found else 1)
     assert below(tmp_path) == found
+
+
+def test_a_glob_that_ends_in_a_slash_means_folders_which_need_r(run: Run, tmp_path: Path) -> None:
+    source = memory("d1/a", "d1/e/b", "d2/c", "d3")
+    code, _, said = run("cp", f"{source.cloudpath}/d?/", str(tmp_path))
+    assert (code, "-r" in said, below(tmp_path)) == (2, True, [])
+    assert run("cp", "-r", f"{source.cloudpath}/d?/", str(tmp_path))[0] == 0
+    assert below(tmp_path) == ["d1/a", "d1/e/b", "d2/c"]
 
 
 def test_with_r_folders_match_a_pattern_too(run: Run, tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ def test_a_name_that_is_there_as_it_is_written_is_no_pattern(run: Run, tmp_path:
 def test_a_pattern_that_nothing_matches_is_1_and_the_others_are_copied(run: Run, tmp_path: Path) -> None:
     source = memory("a")
     code, _, said = run("cp", f"{source.cloudpath}/*.no", f"{source.cloudpath}/a", f"{tmp_path}/")
-    assert (code, "*.no: no file matches this pattern" in said) == (1, True)
+    assert (code, "*.no: no file matches (* stays" in said) == (1, True)
     assert below(tmp_path) == ["a"]
 
 

@@ -112,6 +112,17 @@ def test_a_glob_may_be_of_local_folders_above_the_name(run: Run, tmp_path: Path)
         ("a.b", "", "a.b", "axb"),
         ("[\\]", "", "\\", "x"),
         ("x*", "(?:/.*)?", "xy/z", "zx/y"),
+        ("a**b", "", "ab", "abc"),
+        ("d/**", "", "d/a/b", "d"),
+        ("d/**/f", "", "d/f", "df"),
+        ("d/**/f", "", "d/a/b/f", "d/af"),
+        ("a**/b", "", "ax/y/b", "ab"),
+        ("**/b", "", "b", "ab"),
+        ("**b", "", "x/ab", "b/x"),
+        ("***/b", "", "x/y/b", "x/ab"),
+        ("d/*", "", "d/.a", "d/a/b"),
+        ("d/**/", ".*", "d/a", "d"),
+        ("[!/]", "", "a", "/"),
     ],
 )
 def test_globs_are_read_as_a_shell_does(glob: str, more: str, matches: str, not_: str) -> None:
