@@ -45,6 +45,7 @@ from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .recording import Recording, record
+from .recording.verbs import recordable
 from .redact import without_credentials
 from .results import (
     Comparison,
@@ -280,6 +281,7 @@ class ArtifactFiles:
         parallel: int | None = ...,
         return_recording: bool = ...,
     ) -> Any: ...
+    @recordable  # type: ignore[misc, operator]  # what overloads an object with __call__ confuses mypy
     def get(
         self,
         paths: Source | Iterable[Source],
@@ -291,7 +293,6 @@ class ArtifactFiles:
         raw: bool = False,
         max_size: int | None = None,
         parallel: int | None = None,
-        return_recording: bool = False,
     ) -> Any:
         """Read files or byte ranges.
 
@@ -314,14 +315,13 @@ class ArtifactFiles:
 
         ``parallel`` has several files read by so many processes, without ``into``; left out, it is the object's.
 
-        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
+        With ``return_recording=True``, which all verbs take that are for many files, a pair comes back: that, and a
+        ``Recording`` of the call (see ``recording``).
         """
-        if return_recording:
-            with record() as rec:
-                return self.get(paths, total, raise_errors, return_dict, progress, cancel, raw, max_size, parallel), rec
         options = reading(raw, max_size)
         return self._get(paths, total, raise_errors, return_dict, progress, cancel, None, options, parallel)
 
+    @recordable
     def get_json(
         self,
         paths: Source | Iterable[Source],
@@ -487,6 +487,7 @@ class ArtifactFiles:
             raise result["error"]
         return result
 
+    @recordable
     def puts(
         self,
         files: Iterable[tuple[str, Content] | Mapping[str, Any]],
@@ -515,7 +516,7 @@ class ArtifactFiles:
         so far stays staged: ``commit()`` or ``discard()`` it.
 
         ``parallel`` has so many processes encode and send them, into the same commit; contents are bytes, text or
-        ``Path`` then. Left out, it is the object's.
+        ``Path`` then. Left out, it is the object's. ``return_recording`` is as for ``get``.
         """
         if isinstance(files, str | bytes | Mapping):
             raise TypeError("puts takes an iterable of (path, content) pairs or dicts; for one file use put")
@@ -547,6 +548,7 @@ class ArtifactFiles:
             if_match=if_match,
         )
 
+    @recordable
     def put_jsons(
         self,
         files: Iterable[tuple[str, Any] | Mapping[str, Any]],
@@ -691,6 +693,7 @@ class ArtifactFiles:
                 "control or content encoding; leave them out"
             )
 
+    @recordable
     def delete(
         self,
         paths: str | Iterable[str],
@@ -908,6 +911,7 @@ class ArtifactFiles:
 
         return Trees(self._batches, self._prefix, without_credentials(self.cloudpath))
 
+    @recordable
     def download(
         self,
         paths: str | Iterable[str | Mapping[str, Any]],
@@ -926,7 +930,6 @@ class ArtifactFiles:
         raw: bool = False,
         max_size: int | None = None,
         dry_run: bool = False,
-        return_recording: bool = False,
     ) -> Any:
         """Download files to disk, large ones in parts side by side, and verify them.
 
@@ -958,29 +961,7 @@ class ArtifactFiles:
 
         ``dry_run`` finds out what would be fetched and writes nothing: results are those of files that are there and
         ``skipped``, of such as cannot be had (``error``), and of the others, which would be fetched (0 ``attempts``).
-
-        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
         """
-        if return_recording:
-            with record() as rec:
-                done = self.download(
-                    paths,
-                    dest,
-                    overwrite=overwrite,
-                    include=include,
-                    exclude=exclude,
-                    part_size=part_size,
-                    checksum=checksum,
-                    windows_names=windows_names,
-                    total=total,
-                    raise_errors=raise_errors,
-                    progress=progress,
-                    cancel=cancel,
-                    raw=raw,
-                    max_size=max_size,
-                    dry_run=dry_run,
-                )
-                return done, rec
         options_of_reading = reading(raw, max_size)
         from .transfers.tree import TreeOptions
 
@@ -1010,6 +991,7 @@ class ArtifactFiles:
             raise_failures("download", results)
         return results
 
+    @recordable
     def upload(
         self,
         files: PathLike | Iterable[PathLike | tuple[str, PathLike] | Mapping[str, Any]],
@@ -1025,7 +1007,6 @@ class ArtifactFiles:
         compress: Compress = None,
         compression_level: int | None = None,
         dry_run: bool = False,
-        return_recording: bool = False,
     ) -> Any:
         """Upload files from disk, large ones in parts side by side; on Hypha commit them together at the end.
 
@@ -1043,26 +1024,7 @@ class ArtifactFiles:
 
         ``compress`` and ``compression_level`` are as for ``put``. A file is then "different" if what it would be stored
         as is: its encoding, or the bytes that this codec of this level makes of it. ``dry_run`` is as for ``download``.
-
-        With ``return_recording`` a pair comes back: that, and a ``Recording`` of the call (see ``recording``).
         """
-        if return_recording:
-            with record() as rec:
-                done = self.upload(
-                    files,
-                    prefix,
-                    overwrite=overwrite,
-                    include=include,
-                    exclude=exclude,
-                    symlinks=symlinks,
-                    raise_errors=raise_errors,
-                    progress=progress,
-                    cancel=cancel,
-                    compress=compress,
-                    compression_level=compression_level,
-                    dry_run=dry_run,
-                )
-                return done, rec
         said = put_options(compress=compress, compression_level=compression_level)
         from .transfers.tree import TreeOptions
 
@@ -1110,6 +1072,7 @@ class ArtifactFiles:
 
     # -- moving -----------------------------------------------------------------------------------------------
 
+    @recordable
     def transfer_to(
         self,
         dest: str | ArtifactFiles,
@@ -1143,6 +1106,7 @@ class ArtifactFiles:
         with self._facing(dest) as target, target._reading_from(self) as source:
             return target._transfer(source, paths, overwrite, total, raise_errors, progress, cancel, dry_run)
 
+    @recordable
     def transfer_from(
         self,
         source: str | ArtifactFiles,
@@ -1198,6 +1162,7 @@ class ArtifactFiles:
             raise result["error"]
         return result
 
+    @recordable
     def moves(
         self,
         pairs: Iterable[Transfer],

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,41 @@ def test_a_call_can_give_its_own_recording(cf: ArtifactFiles) -> None:
     cf.get(["2"])
     assert [len(result["content"]) for result in results] == [100, 100]
     assert sorted(each.path for each in rec) == ["0", "1"]
+
+
+CALLS: dict[str, Callable[[ArtifactFiles, Path], tuple[Any, Recording]]] = {
+    "get": lambda cf, _: cf.get(["0"], return_recording=True),
+    "get_json": lambda cf, _: cf.get_json(["j"], return_recording=True),
+    "puts": lambda cf, _: cf.puts([("0", b"new")], return_recording=True),
+    "put_jsons": lambda cf, _: cf.put_jsons([("0", 1)], return_recording=True),
+    "delete": lambda cf, _: cf.delete(["0"], return_recording=True),
+    "download": lambda cf, folder: cf.download(["0"], folder, return_recording=True),
+    "upload": lambda cf, folder: cf.upload([folder / "local"], return_recording=True),
+    "transfer_to": lambda cf, _: cf.transfer_to("mem://rec-calls-other", ["0"], return_recording=True),
+    "transfer_from": lambda cf, _: cf.transfer_from(cf.cloudpath, [("0", "2")], return_recording=True),
+    "moves": lambda cf, _: cf.moves([("0", "2")], return_recording=True),
+}
+
+
+@pytest.mark.parametrize("verb", CALLS)
+def test_every_verb_for_many_files_can_give_a_recording_of_its_call(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "local").write_bytes(b"L")
+    with ArtifactFiles("mem://rec-calls") as cf:
+        cf.puts([("0", b"0"), ("j", b"{}")])
+        results, rec = CALLS[verb](cf, tmp_path)
+        assert [result["error"] for result in results] == [None]
+        assert len(rec) == (1 if verb != "moves" else 4)  # it is looked at before and after, too, and removed
+        cf.delete(cf.list())
+
+
+def test_what_a_verb_takes_is_told_with_its_help() -> None:
+    verbs = {name for name, verb in vars(ArtifactFiles).items() if "return_recording" in _takes(verb)}
+    assert verbs == {*CALLS}
+    assert [*_takes(ArtifactFiles.delete)][:2] == ["self", "paths"]
+
+
+def _takes(verb: object) -> list[str]:
+    return [*inspect.signature(verb).parameters] if inspect.isfunction(verb) else []
 
 
 def test_ranges_that_come_with_one_request_have_one_worker(cf: ArtifactFiles) -> None:
