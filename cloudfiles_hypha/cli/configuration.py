@@ -22,6 +22,8 @@ from .report import UsageError
 CONFIG_FILE = Path("~/.config/cloudfiles_hypha/config.ini")
 SECTION = "defaults"
 _PREFIX = "CLOUDFILES_HYPHA_"
+# Variables that are no defaults of options: the file, an authority of our own, the Python that has a Hypha server.
+_OTHERS = ("CONFIG", "CA_BUNDLE", "SERVER_PYTHON")
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -64,6 +66,18 @@ def defaults(options: Iterable[argparse.Action]) -> dict[str, Default]:
         else:
             found[name] = Default(action.default, "default", 0)
     return found
+
+
+def unknown_variables(options: Iterable[argparse.Action]) -> dict[str, str]:
+    """Variables that begin as ours do and that nothing reads, each with the known one that is nearest, or ""."""
+    known = [*_OTHERS, *sorted({action.dest.upper() for action in options})]
+    strange = {}
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(_PREFIX)
+        if variable != name and name not in known and os.environ[variable]:
+            near = difflib.get_close_matches(name, known, 1)
+            strange[variable] = f"{_PREFIX}{near[0]}" if near else ""
+    return strange
 
 
 def _value(action: argparse.Action, given: _Given) -> object:

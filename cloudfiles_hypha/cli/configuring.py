@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from ..credentials import SECRETS_FILE, ambient_server, checked_token, server_and_token
 from ..redact import printable, without_credentials
 from .commands import Commands
-from .configuration import config_file, defaults, shown
+from .configuration import config_file, defaults, shown, unknown_variables
 from .report import OK, SOME_FAILED, UsageError, complain, say, say_json
 from .texts import COMMANDS
 
@@ -37,8 +37,9 @@ def register(commands: Commands) -> None:
 
 
 def config(options: argparse.Namespace) -> int:
-    """A line for each option: its name, what it is, and who says so; then the file, and whether it is there."""
-    rows = [(name, *found) for name, found in defaults(Commands().shared).items()]
+    """A line for each option: its name, what it is, who says so; then variables that nothing reads, and the file."""
+    shared = Commands().shared
+    rows = [(name, *found) for name, found in defaults(shared).items()]
     for name, value, source, _ in rows:
         if name == "server_url" and value is None:
             value, source = ambient_server()
@@ -47,6 +48,11 @@ def config(options: argparse.Namespace) -> int:
             say_json({"option": name, "value": value, "source": source})
         else:
             say(name, shown(value), source)
+    for variable, near in unknown_variables(shared).items():  # what it is may be secret, and matters to nobody
+        if options.json:
+            say_json({"option": None, "value": None, "source": variable, "nearest": near or None})
+        else:
+            say(variable, "-", f"nothing reads it{f'; did you mean {near}?' if near else ''}")
     if not options.json:
         file = config_file()
         say("file", str(file), "" if file.exists() else "not there")

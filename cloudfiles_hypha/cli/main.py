@@ -22,7 +22,7 @@ from typing import NoReturn
 
 from ..errors import BatchError, LossyWarning, StagedWarning, UntypedWarning, WithdrawnWarning
 from .commands import commands_for
-from .configuration import defaults
+from .configuration import defaults, unknown_variables
 from .helping import show as show_help
 from .report import (
     BROKEN_PIPE,
@@ -92,6 +92,8 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     options = commands.parse(words)
     if options.run is show_help:  # which is to be had whatever is configured
         return options
+    for variable, near in unknown_variables(commands.shared).items():  # no error: it may be another program's
+        complain(f"warning: {variable}: nothing reads this variable{f'; did you mean {near}?' if near else ''}")
     configured = defaults(commands.shared)
     server = configured.pop("server_url")  # no option: a cloudpath may name another one
     loud, quiet = configured["verbose"], configured["quiet"]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import cloudfiles_hypha
 from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.cli import configuration
+from cloudfiles_hypha.cli.commands import Commands
+from cloudfiles_hypha.cli.configuration import unknown_variables
 from cloudfiles_hypha.cli.main import main
 from tests.support.fake_hypha import FakeHypha
 
@@ -114,6 +118,42 @@ def test_a_variable_that_makes_no_sense_is_exit_code_2(
     monkeypatch.setenv("CLOUDFILES_HYPHA_JSON", "perhaps")
     assert main(["ls", bucket]) == 2
     assert capsys.readouterr().err == "cloudfiles-hypha: CLOUDFILES_HYPHA_JSON: json is true or false\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [("CLOUDFILES_HYPHA_NUM_TREADS", "CLOUDFILES_HYPHA_NUM_THREADS"), ("CLOUDFILES_HYPHA_ZZZ", None)],
+)
+def test_a_variable_that_nothing_reads_is_named_once_with_the_nearest_and_nothing_else_changes(
+    variable: str, near: str | None, monkeypatch: pytest.MonkeyPatch, bucket: str, capsys: Output
+) -> None:
+    assert main(["ls", bucket]) == 0
+    before = capsys.readouterr()
+    monkeypatch.setenv(variable, "hunter2")
+    hint = f"; did you mean {near}?" if near else ""
+    assert main(["ls", bucket]) == 0
+    assert capsys.readouterr() == (
+        before.out,
+        f"cloudfiles-hypha: warning: {variable}: nothing reads this variable{hint}\n",
+    )
+    assert main(["config"]) == 0
+    assert f"{variable}\t-\tnothing reads it{hint}\n" in capsys.readouterr().out
+    assert main(["config", "--json"]) == 0
+    out = capsys.readouterr().out
+    assert [fact for fact in map(json.loads, out.splitlines()) if fact["source"] == variable] == [
+        {"option": None, "value": None, "source": variable, "nearest": near}
+    ]
+    assert "hunter2" not in out
+
+
+def test_every_variable_that_is_read_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    package = Path(cloudfiles_hypha.__file__).parent
+    text = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    read = set(re.findall(r"CLOUDFILES_HYPHA_[A-Z_]+[A-Z]", text))
+    assert len(read) > 2
+    for name in (*read, "CLOUDFILES_HYPHA_RETRY_FOR"):
+        monkeypatch.setenv(name, "1")
+    assert unknown_variables(Commands().shared) == {}
 
 
 def test_a_file_that_the_environment_names_has_to_be_there(
