@@ -425,7 +425,7 @@ def _pour(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """One file to standard output, a pipe or a device."""
     target = options.destination
     report.counts = False  # it is a filter, and those say nothing
-    if options.json:
+    if options.json_said:
         raise UsageError(f"--json: makes no sense with {target}, which is for the file itself")
     if options.dry_run:
         raise UsageError(f"{target}: is only written to, so there is nothing that --dry-run could tell")

@@ -106,7 +106,9 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
         for name in ("verbose", "quiet"):
             configured[name] = configured[name]._replace(value=False)
     commands.configure({name: default.value for name, default in configured.items()})
+    said = options.json  # as against what is configured: that asks for nothing where there can be no JSON
     options = commands.parse(words)
+    options.json_said = said
     options.configured_server = server.value
     return options
 

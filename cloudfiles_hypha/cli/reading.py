@@ -70,7 +70,7 @@ _STREAM_PART, _STREAM_AHEAD = 8 * 1024 * 1024, 4  # bytes of a request for a str
 
 def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Write files to standard output."""
-    if options.json:
+    if options.json_said:
         raise UsageError("cat writes what is in files, which is no JSON; leave out --json")
     named = files_named([locate_glob(text) for text in options.cloudpaths], clients, report)
     if len(named) == 1 and options.range is None:  # of any size, then
@@ -114,8 +114,10 @@ _MARKS = {"equal": "=", "same_size": "=", "different": "*", "missing": "-", "ext
 
 def verify(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Compare a folder with an artifact."""
-    if options.json and options.combined == "-":
-        raise UsageError("--json and --combined - are both for standard output; name a file for one of them")
+    if options.combined == "-":
+        if options.json_said:
+            raise UsageError("--json and --combined - are both for standard output; name a file for one of them")
+        options.json = report.as_json = False  # which was configured only
     place = locate(options.cloudpath)
     combined = options.combined
     with nullcontext() if combined in (None, "-") else open(combined, "w", encoding="utf-8") as file:

@@ -146,6 +146,25 @@ def test_a_variable_that_nothing_reads_is_named_once_with_the_nearest_and_nothin
     assert "hunter2" not in out
 
 
+def test_json_that_is_only_configured_keeps_nobody_from_what_cannot_be_json(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, tmp_path: Path, capsys: Output
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("CLOUDFILES_HYPHA_JSON", "1")
+    for words, code, out in (
+        (["cat", f"{bucket}/a.txt"], 0, "a"),
+        (["cat", f"{bucket}/none"], 1, ""),
+        (["cp", f"{bucket}/a.txt", "-"], 0, "a"),
+        (["verify", "--combined", "-", str(tmp_path / "here"), f"{bucket}/"], 1, "- a.txt\n"),
+    ):
+        assert main(words) == code
+        assert capsys.readouterr().out == out
+        assert main([words[0], "--json", *words[1:]]) == 2
+        assert "--json" in capsys.readouterr().err
+    assert main(["ls", bucket]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == "a.txt"
+
+
 def test_every_variable_that_is_read_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     package = Path(cloudfiles_hypha.__file__).parent
     text = "".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
