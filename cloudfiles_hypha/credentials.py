@@ -73,10 +73,15 @@ def resolve_routes(settings: Settings) -> Routes:
         if proxy is None:
             raise ValueError(f"HYPHA_USE_PROXY={text!r}: expected true or false")
     if local is None and (text := os.environ.get("HYPHA_USE_LOCAL_URL", "").strip()):
-        local = check_local_url(_FLAGS.get(text.lower(), text), "HYPHA_USE_LOCAL_URL")
+        local = local_url(text, "HYPHA_USE_LOCAL_URL")
     if isinstance(local, str):
         local = local.rstrip("/")
     return Routes(proxy, local or False, tuple((settings.headers or {}).items()))
+
+
+def local_url(text: str, name: str) -> bool | str:
+    """``use_local_url`` as it is written: a flag or a URL; ``name`` is how it was given."""
+    return check_local_url(_FLAGS.get(text.lower(), text), name)
 
 
 class Named(Protocol):

@@ -244,7 +244,20 @@ def _reach() -> Parser:
         metavar="SECONDS",
         help="how long a server may be out of reach before an item is given up (default: 300)",
     )
+    _flag(reach, "use-proxy", None, "bytes pass through the Hypha server, for a store that cannot be reached from here")
+    reach.add_argument(
+        "--use-local-url",
+        type=_local_url,
+        metavar="URL",
+        help="true: the URLs of the store are as in the network of the Hypha server; a URL: it stands in their place",
+    )
     return reach
+
+
+def _local_url(text: str) -> bool | str:
+    from ..credentials import local_url  # only here: most do without it
+
+    return local_url(text, "--use-local-url")
 
 
 def _bars() -> Parser:
@@ -253,9 +266,9 @@ def _bars() -> Parser:
     return bars
 
 
-def _flag(parser: Parser, name: str, default: bool, text: str) -> None:
+def _flag(parser: Parser, name: str, default: bool | None, text: str) -> None:
     """``--name`` and ``--no-name``: the one that is the default is for those whose configuration says otherwise."""
     for option, value in ((name, True), (f"no-{name}", False)):
         kind = "store_true" if value else "store_false"
         about = (text if value else f"the opposite of --{name}") + (" (default)" if value is default else "")
-        parser.add_argument(f"--{option}", dest=name, action=kind, default=default, help=about)
+        parser.add_argument(f"--{option}", dest=name.replace("-", "_"), action=kind, default=default, help=about)

@@ -140,8 +140,9 @@ def _remote(text: str) -> list[str]:
 
     folder = text[: text.rindex("/") + 1]
     try:
-        server = defaults(Commands().shared)["server_url"].value
-        options = argparse.Namespace(server_url=None, configured_server=server, num_threads=2, retry_for=0)
+        options = argparse.Namespace(**{name: known.value for name, known in defaults(Commands().shared).items()})
+        options.configured_server, options.server_url = options.server_url, None
+        options.num_threads, options.retry_for = 2, 0
         place = locate(folder)
         with Clients(options) as clients:
             names = clients(place).list(place.prefix + text[len(folder) :], flat=True)

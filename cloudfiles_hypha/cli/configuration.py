@@ -24,6 +24,12 @@ SECTION = "defaults"
 _PREFIX = "CLOUDFILES_HYPHA_"
 # Variables that are no defaults of options: the file, an authority of our own, the Python that has a Hypha server.
 _OTHERS = ("CONFIG", "CA_BUNDLE", "SERVER_PYTHON")
+# What the library reads by itself, where no argument says it.
+_LIBRARY = {
+    "server_url": "HYPHA_SERVER_URL",
+    "use_proxy": "HYPHA_USE_PROXY",
+    "use_local_url": "HYPHA_USE_LOCAL_URL",
+}
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -58,9 +64,9 @@ def defaults(options: Iterable[argparse.Action]) -> dict[str, Default]:
         variable = f"{_PREFIX}{name.upper()}"
         if text := os.environ.get(variable, "").strip():
             found[name] = Default(_value(action, _Given(text, variable)), variable, 2)
-        elif name == "server_url" and os.environ.get("HYPHA_SERVER_URL"):
-            # the library's own; it stands beside a token, and so is not made an option
-            found[name] = Default(None, "HYPHA_SERVER_URL", 2)
+        elif name in _LIBRARY and os.environ.get(_LIBRARY[name], "").strip():
+            # not made an option: the library has rules of its own, as for a server that stands beside a token
+            found[name] = Default(None, _LIBRARY[name], 2)
         elif name in in_file:
             found[name] = Default(_value(action, in_file[name]), in_file[name].source, 1)
         else:

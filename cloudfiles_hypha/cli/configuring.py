@@ -11,8 +11,9 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from ..credentials import SECRETS_FILE, ambient_server, checked_token, server_and_token
+from ..credentials import SECRETS_FILE, ambient_server, checked_token, resolve_routes, server_and_token
 from ..redact import printable, without_credentials
+from ..settings import Settings
 from .commands import Commands
 from .configuration import config_file, defaults, shown, unknown_variables
 from .report import OK, SOME_FAILED, UsageError, complain, say, say_json
@@ -43,6 +44,10 @@ def config(options: argparse.Namespace) -> int:
     for name, value, source, _ in rows:
         if name == "server_url" and value is None:
             value, source = ambient_server()
+        elif source == "HYPHA_USE_PROXY":
+            value = resolve_routes(Settings()).use_proxy
+        elif source == "HYPHA_USE_LOCAL_URL":
+            value = resolve_routes(Settings()).use_local_url
         if options.json:
             value = shown(value) if isinstance(value, str) else value
             say_json({"option": name, "value": value, "source": source})

@@ -120,6 +120,8 @@ class Clients:
             "num_threads": options.num_threads,
             "retry": RetryPolicy(attempts=None, elapsed=options.retry_for),
             "create": getattr(options, "create", False),
+            "use_proxy": options.use_proxy,
+            "use_local_url": options.use_local_url,
         }
         self._server: str | None = getattr(options, "configured_server", None)
         self.part_size: int | None = None

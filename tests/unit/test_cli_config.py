@@ -231,3 +231,49 @@ def test_the_configured_server_is_for_cloudpaths_that_name_none(
         assert main(["ls", "hypha://ws/data"]) == 0
         assert main(["ls", "--server-url", theirs.url, "hypha://ws/data"]) == 0
     assert capsys.readouterr().out.split() == ["ours.txt", "theirs.txt", "theirs.txt", "ours.txt", "theirs.txt"]
+
+
+def test_the_way_that_bytes_take_is_said_by_option_environment_and_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    def proxied(*options: str) -> bool:
+        before = len(hypha.store.requests)
+        assert main(["cat", *options, "hypha://ws/data/a"]) == 0
+        return len(hypha.store.requests) == before
+
+    def shown() -> tuple[str, str]:
+        capsys.readouterr()
+        assert main(["config"]) == 0
+        return rows(capsys.readouterr().out)["use_proxy"]
+
+    with FakeHypha(token=None) as hypha:
+        hypha.add_artifact("ws/data", {"a": b"A"})
+        monkeypatch.setenv("HYPHA_SERVER_URL", hypha.url)
+        assert (proxied(), proxied("--use-proxy")) == (False, True)
+        assert shown() == ("-", "default")
+        file.write_text("[defaults]\nuse_proxy = yes\n")
+        assert (proxied(), proxied("--no-use-proxy")) == (True, False)
+        assert shown() == ("true", f"{file}:2")
+        monkeypatch.setenv("HYPHA_USE_PROXY", "no")
+        assert (proxied(), shown()) == (False, ("false", "HYPHA_USE_PROXY"))
+        monkeypatch.setenv("CLOUDFILES_HYPHA_USE_PROXY", "1")
+        assert (proxied(), shown()) == (True, ("true", "CLOUDFILES_HYPHA_USE_PROXY"))
+        assert proxied("--no-use-proxy") is False
+
+
+def test_urls_of_the_store_may_be_said_by_the_file(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    with FakeHypha(token=None) as hypha:
+        hypha.add_artifact("ws/data", {"a": b"A"})
+        monkeypatch.setenv("HYPHA_SERVER_URL", hypha.url)
+        for text, said in (("true", True), (hypha.store.url, hypha.store.url)):
+            file.write_text(f"[defaults]\nuse_local_url = {text}\n")
+            assert main(["cat", "hypha://ws/data/a"]) == 0
+            (call,) = [call for call in hypha.calls if call.method == "get_file"][-1:]
+            assert call.kwargs["use_local_url"] == said
+        assert main(["cat", "--use-local-url", "false", "hypha://ws/data/a"]) == 0
+        assert not [call for call in hypha.calls if call.method == "get_file"][-1].kwargs.get("use_local_url")
+        file.write_text("[defaults]\nuse_local_url = ftp://hunter2\n")
+        capsys.readouterr()
+        assert main(["cat", "hypha://ws/data/a"]) == 2
+        err = capsys.readouterr().err
+        assert (f"{file}:2: not what --use-local-url takes" in err, "hunter2" in err) == (True, False)
