@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from .arguments import Replace
 from .backends import split_cloudpath
+from .content.codecs import Compress
 from .content.sources import Content
 from .files import ArtifactFiles
 from .models import ObjectInfo
@@ -51,13 +53,29 @@ class ArtifactFile:
         content_type: str | None = None,
         cache_control: str | None = None,
         content_encoding: str | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
+        if_match: str | None = None,
     ) -> Result:
         """Store it; see ``ArtifactFiles.put``."""
-        return self.files.put(self.name, content, content_type, cache_control, content_encoding)
+        described = (content_type, cache_control, content_encoding, compress, compression_level)
+        return self.files.put(self.name, content, *described, overwrite=overwrite, if_match=if_match)
 
-    def put_json(self, content: Any, cache_control: str | None = None) -> Result:
-        """Store a value as JSON."""
-        return self.files.put_json(self.name, content, cache_control)
+    def put_json(
+        self,
+        content: Any,
+        cache_control: str | None = None,
+        compress: Compress = None,
+        compression_level: int | None = None,
+        *,
+        overwrite: Replace = "always",
+        if_match: str | None = None,
+    ) -> Result:
+        """Store a value as JSON; otherwise like ``put``."""
+        described = (cache_control, compress, compression_level)
+        return self.files.put_json(self.name, content, *described, overwrite=overwrite, if_match=if_match)
 
     def head(self) -> ObjectInfo:
         """Size, ETag, content type and headers."""

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 
-from cloudfiles_hypha import ArtifactFile, ArtifactFiles, BatchError, ObjectNotFound, dl
+from cloudfiles_hypha import (
+    ArtifactFile,
+    ArtifactFiles,
+    BatchError,
+    ObjectExists,
+    ObjectNotFound,
+    PreconditionFailed,
+    dl,
+)
 from tests.support.clients import QUICK
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import ObjectServer
@@ -38,6 +48,31 @@ def test_one_file_does_what_files_do() -> None:
             file[::2]
         with pytest.raises(TypeError):
             file[3]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("verb", ["put", "put_json"])
+def test_one_file_takes_all_that_many_take_but_a_name(verb: str) -> None:
+    def taken(of: type) -> list[tuple[str, object, object]]:
+        found = inspect.signature(getattr(of, verb)).parameters.values()
+        return [(each.name, each.default, each.kind) for each in found if each.name != "path"]
+
+    assert taken(ArtifactFile) == taken(ArtifactFiles)
+
+
+def test_one_file_is_stored_only_if_nothing_has_come_in_between() -> None:
+    with ArtifactFile("mem://one-condition/a") as file:
+        etag = file.put("old", overwrite="never", compress="gzip")["etag"]
+        assert (file.get(), file.head().compress) == (b"old", "gzip")
+        with pytest.raises(ObjectExists):
+            file.put("new", overwrite="never")
+        assert file.put_json("new", if_match=etag)["error"] is None
+        for store in (file.put, file.put_json):
+            with pytest.raises(PreconditionFailed):
+                store("newer", if_match=etag)
+        with pytest.raises(ObjectExists):
+            file.put_json("newer", overwrite="never")
+        assert file.get_json() == "new"
+        file.delete()
 
 
 @pytest.mark.parametrize("wrong", ["mem://bucket", "mem://bucket/a/", "ws/alias", "https://host", "https://host/"])
