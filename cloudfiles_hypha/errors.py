@@ -22,6 +22,10 @@ class TransferError(OSError):
     """
 
     retryable = False
+    connected = True
+    """False: not even a connection was made, as far as that is known."""
+    answered = True
+    """False: nobody there has ever answered, and was given up for that."""
 
     def __init__(
         self, message: str, *, path: str = "", status: int | None = None, retry_after: float | None = None

@@ -140,9 +140,10 @@ def _remote(text: str) -> list[str]:
 
     folder = text[: text.rindex("/") + 1]
     try:
-        options = argparse.Namespace(**{name: known.value for name, known in defaults(Commands().shared).items()})
-        options.configured_server, options.server_url = options.server_url, None
-        options.num_threads, options.retry_for = 2, 0
+        configured = defaults(Commands().shared)
+        options = argparse.Namespace(**{name: known.value for name, known in configured.items()})
+        options.configured_server, options.server_url = configured["server_url"], None
+        options.num_threads, options.retry_for, options.patient = 2, 0, True
         place = locate(folder)
         with Clients(options) as clients:
             names = clients(place).list(place.prefix + text[len(folder) :], flat=True)

@@ -105,11 +105,13 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     if options.verbose or options.quiet:  # the option says both
         for name in ("verbose", "quiet"):
             configured[name] = configured[name]._replace(value=False)
+    commands.configure(dict.fromkeys(configured))
+    said = commands.parse(words)  # what the words say, as against what is configured or built in
     commands.configure({name: default.value for name, default in configured.items()})
-    said = options.json  # as against what is configured: that asks for nothing where there can be no JSON
     options = commands.parse(words)
-    options.json_said = said
-    options.configured_server = server.value
+    options.json_said = bool(getattr(said, "json", None))
+    options.patient = bool(configured["retry_for"].rank) or getattr(said, "retry_for", None) is not None
+    options.configured_server = server
     return options
 
 

@@ -17,14 +17,17 @@ from ..backends import locate as locate_files
 from ..backends.hypha import HyphaLocation
 from ..backends.local import FileLocation, as_cloudpath
 from ..backends.web import WebLocation
+from ..credentials import ambient_server
 from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
-from ..paths import check_name, join_names
+from ..paths import Location, check_name, join_names
 from ..progress import Observer
-from ..retry import RetryPolicy
+from ..retry import FirstContact, RetryPolicy
+from .configuration import Default
 from .report import Report, UsageError
 
 T = TypeVar("T")
+_FIRST_CONTACT = 15.0  # seconds to wait for a connection to a server that has never answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +121,14 @@ class Clients:
         self._options: dict[str, Any] = {
             "server_url": options.server_url,
             "num_threads": options.num_threads,
-            "retry": RetryPolicy(attempts=None, elapsed=options.retry_for),
             "create": getattr(options, "create", False),
             "use_proxy": options.use_proxy,
             "use_local_url": options.use_local_url,
         }
-        self._server: str | None = getattr(options, "configured_server", None)
+        self._configured: Default = options.configured_server
+        self._patience: float = options.retry_for
+        self._patient: bool = options.patient
+        self._contacts: dict[str, FirstContact] = {}
         self.part_size: int | None = None
         """Of the parts that large uploads have; for what is made from now on."""
         self.observer: Observer | None = None
@@ -142,9 +147,31 @@ class Clients:
             given = dict(self._options)
             path = locate_files(text)
             if given["server_url"] is None and isinstance(path, HyphaLocation) and path.server is None:
-                given["server_url"] = self._server
-            self._made[text] = ArtifactFiles(text, part_size=self.part_size, observer=self.observer, **given)
+                given["server_url"] = self._configured.value
+            retry = RetryPolicy(elapsed=self._patience, contact=self._contact(text, path))
+            self._made[text] = ArtifactFiles(
+                text, part_size=self.part_size, observer=self.observer, retry=retry, **given
+            )
         return self._made[text]
+
+    def _contact(self, text: str, path: Location) -> FirstContact | None:
+        """What is known of the server there; None if somebody has said how long to wait for it."""
+        if self._patient:
+            return None
+        if not isinstance(path, HyphaLocation):
+            place, hint = path.root, "is its name right, and the network there?"
+        elif path.server is not None:
+            place, hint = path.server, "the cloudpath names the server"
+        else:
+            place = "hypha"
+            if self._options["server_url"] is not None:
+                who = "--server-url"
+            elif self._configured.value is not None:
+                who = self._configured.source
+            else:
+                who = ambient_server()[1]
+            hint = f"{who} names the server" if who != "default" else "set HYPHA_SERVER_URL, if another server is meant"
+        return self._contacts.setdefault(place, FirstContact(_FIRST_CONTACT, f"{hint} (--retry-for waits longer)"))
 
     def __enter__(self) -> Clients:
         return self

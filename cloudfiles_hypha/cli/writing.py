@@ -128,6 +128,8 @@ def committing(options: argparse.Namespace, target: Place, cf: ArtifactFiles, re
 
 def _left_staged(cf: ArtifactFiles, error: BaseException) -> bool:
     """Whether a write that ended with this error may have left something staged."""
+    if isinstance(error, TransferError) and not error.answered:
+        return False
     if isinstance(error, KeyboardInterrupt | SystemExit | CommitError):
         return True
     if isinstance(error, TransferError) and error.retryable:

@@ -132,10 +132,14 @@ def translate(error: BaseException, url: str) -> TransferError:
     if isinstance(error, failures.SSLError | ssl.SSLError) and "certificate" in str(error).lower():
         return CertificateError(f"the TLS certificate is not trusted: {text}")
     if isinstance(error, failures.NewConnectionError):  # which urllib3 counts among the timeouts
-        return ConnectionFailed(f"connection failed: {text}")
+        refused = ConnectionFailed(f"connection failed: {text}")
+        refused.connected = False
+        return refused
     stalled = isinstance(error, failures.ProtocolError) and any(isinstance(arg, TimeoutError) for arg in error.args)
     if stalled or isinstance(error, failures.TimeoutError | TimeoutError):
-        return TransferTimeout(f"timed out: {text}")
+        late = TransferTimeout(f"timed out: {text}")
+        late.connected = not isinstance(error, failures.ConnectTimeoutError)
+        return late
     if isinstance(error, failures.IncompleteRead) or "IncompleteRead" in str(error) or "InvalidChunk" in str(error):
         return TruncatedBody(f"the connection closed before the body was complete: {text}")
     if isinstance(error, failures.LocationValueError):

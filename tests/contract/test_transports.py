@@ -486,6 +486,7 @@ def test_a_body_cut_short_is_an_error(transport: Transport, object_server: Objec
         get(transport, object_server.url_for("a"))
     assert caught.value.retryable
     assert isinstance(caught.value, ConnectionError)
+    assert caught.value.connected
     assert get(transport, object_server.url_for("a")).body == BODY  # and nothing of the half is in the next
 
 
@@ -499,6 +500,7 @@ def test_a_broken_connection_is_an_error_that_may_pass(
     with pytest.raises(ConnectionFailed) as caught:
         get(transport, object_server.url_for("a"))
     assert caught.value.retryable
+    assert caught.value.connected
     assert "127.0.0.1" in str(caught.value)
 
 
@@ -509,12 +511,14 @@ def test_an_unreachable_server_is_an_error_that_may_pass(transport: Transport) -
             get(transport, f"http://127.0.0.1:{taken.getsockname()[1]}/a?{SECRET}")
     assert caught.value.retryable
     assert caught.value.status is None
+    assert not caught.value.connected
 
 
 def test_a_host_that_does_not_exist_is_an_error_that_may_pass(transport: Transport) -> None:
     with pytest.raises(ConnectionFailed) as caught:
         get(transport, "http://does-not-exist.invalid/a")
     assert "does-not-exist.invalid" in str(caught.value)
+    assert not caught.value.connected
 
 
 def test_what_is_no_http_is_a_failed_connection(transport: Transport) -> None:

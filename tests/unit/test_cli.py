@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -24,7 +25,8 @@ from cloudfiles_hypha import ArtifactFiles, RetryPolicy, StagedWarning, credenti
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.cli import copying, places, reading
 from cloudfiles_hypha.cli import main as cli
-from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.cli.main import _options, main
+from cloudfiles_hypha.cli.places import Clients, locate
 from cloudfiles_hypha.devserver import demo
 from cloudfiles_hypha.disk import tree as localdisk
 from cloudfiles_hypha.errors import ConnectionFailed
@@ -972,3 +974,59 @@ def test_local_folders_are_cloudpaths_with_a_scheme(
     assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
     assert main(["ls", f"file://{tmp_path}/typo/"]) != 0
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.fixture
+def nobody() -> Iterator[str]:
+    """The URL of a server that is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "words", [["cp", "FILE", "hypha://ws/a/"], ["cp", "hypha://ws/a/x", "FOLDER/"], ["ls", "hypha://ws/a"]]
+)
+def test_a_server_that_never_answered_is_given_up_soon_and_who_names_it_is_said(
+    words: list[str], nobody: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(places, "_FIRST_CONTACT", 0.0)
+    (tmp_path / "file").write_bytes(b"F")
+    words = [word.replace("FILE", str(tmp_path / "file")).replace("FOLDER", str(tmp_path)) for word in words]
+    monkeypatch.setenv("HYPHA_SERVER_URL", nobody)
+    assert main(words) != 0
+    said = capsys.readouterr().err
+    assert "it has never answered; HYPHA_SERVER_URL names the server (--retry-for waits longer)" in said
+    assert (nobody in said, "staged" in said) == (True, False)
+    assert main([words[0], "--server-url", nobody, *words[1:]]) != 0
+    assert "--server-url names the server" in capsys.readouterr().err
+    where = [word.replace("hypha://ws", f"hypha://{nobody}/ws") for word in words]
+    assert main(where) != 0
+    assert "the cloudpath names the server" in capsys.readouterr().err
+
+
+def test_who_says_how_long_to_wait_is_obeyed(
+    nobody: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(places, "_FIRST_CONTACT", 0.0)
+    monkeypatch.setenv("HYPHA_SERVER_URL", nobody)
+    for said in ("option", "environment"):
+        if said == "environment":
+            monkeypatch.setenv("CLOUDFILES_HYPHA_RETRY_FOR", "1")
+        assert main(["ls", *(["--retry-for", "1"] if said == "option" else []), "hypha://ws/a"]) == 2
+        assert "never answered" not in capsys.readouterr().err
+
+
+def test_a_server_that_has_answered_once_has_all_of_the_patience(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = _options(["ls", "hypha://ws/a"])
+    with FakeHypha(token=None) as hypha:
+        hypha.add_artifact("ws/a", {"x": b"X"})
+        monkeypatch.setenv("HYPHA_SERVER_URL", hypha.url)
+        with Clients(options) as clients:
+            assert clients(locate("hypha://ws/a")).get("x") == b"X"
+            (contact,) = clients._contacts.values()
+            assert contact.made
+            clients(locate("hypha://ws/b"))
+            assert len(clients._contacts) == 1  # it is the server's, not the artifact's

@@ -11,6 +11,7 @@ import pytest
 
 from cloudfiles_hypha import ConnectionFailed, ObjectNotFound, RetryPolicy, TooManyRequests, TransferError
 from cloudfiles_hypha.errors import CertificateError
+from cloudfiles_hypha.retry import FirstContact
 
 POLICY = RetryPolicy(attempts=5, first=1.0, longest=3.0, elapsed=1000.0)
 
@@ -124,6 +125,42 @@ def test_the_total_time_is_capped_before_the_pause_that_would_exceed_it(world: C
             one.run(policy)
         assert sum(one.pauses) <= 10.0
         assert 8.0 < one.now - 100.0 <= 10.0
+
+
+def unconnected(number: int) -> list[BaseException]:
+    errors = [ConnectionFailed("refused", path="a") for _ in range(number)]
+    for error in errors:
+        error.connected = False
+    return [*errors]
+
+
+def test_a_server_that_has_never_answered_is_given_up_soon_and_what_to_do_is_said(world: Callable[..., World]) -> None:
+    contact = FirstContact(15.0, "look at HYPHA_SERVER_URL")
+    policy = RetryPolicy(first=1.0, longest=1.0, elapsed=300.0, contact=contact)
+    one = world(unconnected(10_000))
+    with pytest.raises(
+        ConnectionFailed, match="^a: refused; it has never answered; look at HYPHA_SERVER_URL"
+    ) as caught:
+        one.run(policy)
+    assert not caught.value.answered
+    assert 13.0 < one.now - 100.0 <= 15.0
+    assert caught.value.attempts == one.calls
+
+
+@pytest.mark.parametrize("answer", [None, TooManyRequests("busy", status=429), ConnectionFailed("broken off")])
+def test_one_answer_is_enough_for_all_of_the_patience(world: Callable[..., World], answer: Exception | None) -> None:
+    policy = RetryPolicy(first=1.0, longest=1.0, elapsed=300.0, contact=FirstContact(15.0, "never said"))
+    one = world([answer] if answer is not None else [])
+    assert one.run(policy)[0] == "done"
+    one = world(unconnected(10_000))
+    with pytest.raises(ConnectionFailed, match="refused$"):
+        one.run(policy)
+    assert 298.0 < one.now - 100.0 <= 300.0
+
+
+def test_a_server_that_comes_in_time_is_waited_for(world: Callable[..., World]) -> None:
+    policy = RetryPolicy(first=1.0, longest=1.0, elapsed=300.0, contact=FirstContact(15.0, ""))
+    assert world(unconnected(10)).run(policy) == ("done", 11)
 
 
 def test_the_time_of_the_first_attempt_counts(world: Callable[..., World]) -> None:

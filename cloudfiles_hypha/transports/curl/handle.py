@@ -93,6 +93,11 @@ _CERTIFICATE = {
 }
 
 
+_NOT_CONNECTED = {pycurl.E_COULDNT_RESOLVE_HOST, pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_CONNECT}
+# How libcurl begins what it says of a time that was over before there was a connection.
+_CONNECTING = ("Connection tim", "Resolving tim", "Failed to connect")
+
+
 _MALFORMED = {pycurl.E_URL_MALFORMAT, pycurl.E_UNSUPPORTED_PROTOCOL, pycurl.E_TOO_MANY_REDIRECTS}
 
 
@@ -105,14 +110,18 @@ def translate(code: int, message: str, url: str) -> TransferError:
     """The exception that a libcurl error code stands for; ``url`` is named by its host only."""
     text = f"{scrub(message)} ({host_of(url)})"
     if code == pycurl.E_OPERATION_TIMEDOUT:
-        return TransferTimeout(f"timed out: {text}")
+        late = TransferTimeout(f"timed out: {text}")
+        late.connected = not message.startswith(_CONNECTING)
+        return late
     if code == pycurl.E_PARTIAL_FILE:
         return TruncatedBody(f"the connection closed before the body was complete: {text}")
     if code in _CERTIFICATE:
         return CertificateError(f"the TLS certificate is not trusted: {text}")
     if code in _MALFORMED and _NO_HTTP not in message:
         return InvalidRequest(f"not a URL that can be fetched: {text}")
-    return ConnectionFailed(f"connection failed: {text}")
+    broken = ConnectionFailed(f"connection failed: {text}")
+    broken.connected = code not in _NOT_CONNECTED
+    return broken
 
 
 def made(kind: Callable[[], Made]) -> Made:
