@@ -758,3 +758,14 @@ def test_staging_is_for_artifacts() -> None:
     for verb in ("create", "stage"):
         with pytest.raises(TypeError, match=verb), ArtifactFiles("mem://none") as files:
             getattr(files, verb)()
+
+
+@pytest.mark.parametrize("token", [None, "test-token"])
+def test_an_artifact_that_is_made_without_a_token_is_warned_of(
+    token: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FakeHypha(token=token) as open_to_all, connect(open_to_all, "ws/made", create=True) as files:
+        files.put("a", b"A")
+        assert files.get("a") == b"A"
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ([] if token else ["ws/made: made without a token, so anybody can write to it"])

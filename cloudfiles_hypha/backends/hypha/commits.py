@@ -7,6 +7,7 @@ what was read before. Who wrote what, and when to commit, is not decided here: s
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .manager import ArtifactManager
 from .signing import call_or_split, folder_of
 
 T = TypeVar("T")
+_log = logging.getLogger("cloudfiles_hypha")
 
 _LIFETIME = 3600
 # Seconds to let a commit finish that the server has given up waiting for.
@@ -178,10 +180,13 @@ class Commits:
         manifest = {"name": self._artifact.partition("/")[2]}
         arguments = {"alias": self._artifact, "type": "generic", "manifest": manifest, "stage": True}
         try:
-            return seen_in(self._manager.call("create", **arguments))
+            seen = seen_in(self._manager.call("create", **arguments))
         except ArtifactExists as error:  # somebody was faster, or an earlier answer was lost: look again
             error.retryable = True
             raise
+        if self._manager.anonymous:  # the server does not ask who makes one in a workspace that is named (Hypha 0.21)
+            _log.warning("%s: made without a token, so anybody can write to it", without_credentials(self._artifact))
+        return seen
 
     # -- filling ------------------------------------------------------------------------------------------------
 

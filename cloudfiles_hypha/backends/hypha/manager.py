@@ -63,7 +63,12 @@ class ArtifactManager:
             self._ways["use_local_url"] = self.routes.use_local_url
 
     def __repr__(self) -> str:
-        return f"<ArtifactManager {host_of(self.server)}{'' if self._token else ' anonymous'}>"
+        return f"<ArtifactManager {host_of(self.server)}{' anonymous' if self.anonymous else ''}>"
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether it has no token to send."""
+        return not self._token
 
     def call(self, method: str, **arguments: Any) -> Any:
         """The value that ``method`` returns, or the ``TransferError`` that its answer stands for."""
@@ -91,7 +96,7 @@ class ArtifactManager:
             return value
         # what is shorter is no secret, and may stand anywhere
         secrets = (self._token, *(value for _, value in self.routes.headers if len(value) >= 8))
-        raise remote_error(method, response, value, secrets, anonymous=not self._token).about(
+        raise remote_error(method, response, value, secrets, anonymous=self.anonymous).about(
             arguments.get("artifact_id") or arguments.get("alias") or ""
         )
 
