@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn
@@ -19,12 +20,25 @@ from .texts import COMMANDS, MODULES
 
 Run = Callable[..., int]
 
+_INVALID = re.compile(r"argument (\S+): invalid (\w+) value: (.*)", re.DOTALL)
+_NO_VALUE = re.compile(r"argument (\S+): ignored explicit argument (.*)", re.DOTALL)
+_KINDS = {
+    "age": "an age, as 90s, 30m, 12h or 7d",
+    "byte_size": "a size, as 500000, 64M or 2GiB",
+    "codec_and_level": "a codec, as gzip, or zstd:19 with a level",
+    "int": "a whole number",
+}
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
         """Say it on standard error, with the command that tells more, and end."""
+        if found := _INVALID.fullmatch(message):  # argparse names the function that did not take it
+            message = f"{found[1]}: {found[3]} is not {_KINDS.get(found[2], 'what it takes')}"
+        elif found := _NO_VALUE.fullmatch(message):  # nothing is ignored: this is an error
+            message = f"{found[1]}: takes no value, and is given {found[2]}"
         words = self.prog.split()[1:]
         message += "" if message.endswith("?") else ";"
         complain(": ".join((*words[:1], f"{message} see: {shlex.join([PROGRAM, 'help', *words])}")))
@@ -103,7 +117,9 @@ class Commands:
 
     def group(self, name: str, text: str, verbs: dict[str, tuple[Run, str]]) -> dict[str, argparse.ArgumentParser]:
         """A command with verbs of its own, none of which needs a client."""
-        made = self._add(self._commands, name, text, [], name).add_subparsers(metavar="VERB", required=True)
+        made = self._add(self._commands, name, text, [], name).add_subparsers(
+            metavar=f"{{{','.join(verbs)}}}", required=True
+        )
         found: dict[str, argparse.ArgumentParser] = {}
         for verb, (run, what) in verbs.items():
             found[verb] = self._add(made, verb, what, [self._says], f"{name} {verb}")
@@ -167,11 +183,23 @@ class Commands:
                 known = options_of(parser)
                 if not any(option.startswith(name) for option in known):
                     self._refuse(parser, name)
+            elif word.startswith("-") and len(word) > 2 and " " not in word:
+                self._refuse_letters(parser, word)
             elif below and not word.startswith("-"):
                 if word not in below:
                     names = below if parser is not self.parser else {**COMMANDS, **below}
                     parser.error(f"{word!r}: no such command{_nearest(word, names)}")
                 parser = below[word]
+
+    def _refuse_letters(self, parser: argparse.ArgumentParser, word: str) -> None:
+        """Of ``-rf``, the letter that is no option; before Python 3.13 argparse complained of the one before it."""
+        known = parser._option_string_actions
+        for number, letter in enumerate(word[1:]):
+            action = known.get(f"-{letter}")
+            if action is None and number:
+                self._refuse(parser, f"-{letter}")
+            if action is None or action.nargs != 0:  # a word of another kind, or what follows is a value
+                return
 
 
 def verbs_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
@@ -202,9 +230,12 @@ def whole_number(least: int) -> Callable[[str], int]:
     """A type of argument."""
 
     def whole_number(text: str) -> int:
-        number = int(text)
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
         if number < least:
-            raise ValueError(text)
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
         return number
 
     return whole_number

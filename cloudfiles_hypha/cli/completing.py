@@ -86,7 +86,7 @@ def register(commands: Commands) -> None:
         help="bash, zsh or fish; words is what their scripts ask for",
     )
     command.add_argument(
-        "words", nargs="*", metavar="WORD", help="of the command line so far; the last one is complete"
+        "words", nargs="*", default=[], metavar="WORD", help="of the command line so far; the last one is complete"
     )
 
 

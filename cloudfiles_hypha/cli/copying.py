@@ -42,7 +42,7 @@ def register(commands: Commands) -> None:
         "destination", metavar="DST", help="likewise; ends in a slash to be a folder; - is standard output"
     )
     command.add_argument(
-        "-r", dest="recursive", action="store_true", help="folders as well: what is in SRC goes directly below DST"
+        "-r", "--recursive", action="store_true", help="folders as well: what is in SRC goes directly below DST"
     )
     command.add_argument(
         "--overwrite",

@@ -45,7 +45,7 @@ def register(commands: Commands) -> None:
     command.add_argument("sources", nargs="+", metavar="SRC", help="CLOUDPATH of a file, with -r of a folder")
     command.add_argument("destination", metavar="DST", help="likewise; ends in a slash to be a folder")
     command.add_argument(
-        "-r", dest="recursive", action="store_true", help="folders: what is in SRC goes directly below DST"
+        "-r", "--recursive", action="store_true", help="folders: what is in SRC goes directly below DST"
     )
     command.add_argument(
         "--overwrite", choices=OVERWRITE, default="always", help="which files to replace (default: always)"

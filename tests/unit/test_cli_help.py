@@ -83,6 +83,22 @@ def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> N
         ("cp -z a b", "cp: -z: no such option; see: cloudfiles-hypha help cp"),
         ("status a b", "status: 'b': one argument too many; see: cloudfiles-hypha help status"),
         ("cp a", "cp: the following arguments are required: DST; see: cloudfiles-hypha help cp"),
+        ("completion", "completion: the following arguments are required: SHELL; "
+         "see: cloudfiles-hypha help completion"),
+        ("alias", "alias: the following arguments are required: {add,ls,rm}; see: cloudfiles-hypha help alias"),
+        # of letters that stand together, the one that is wrong; argparse speaks of the one before it, as ignored
+        ("rm -rf a", "rm: -f: no such option; see: cloudfiles-hypha help rm"),
+        ("ls -lr a", "ls: -r: no such option; see: cloudfiles-hypha help ls"),
+        ("ls --flat=yes a", "ls: --flat: takes no value, and is given 'yes'; see: cloudfiles-hypha help ls"),
+        # what a value should have been, and not the name of the function that reads it
+        ("cp --part-size 64X a b", "cp: --part-size: '64X' is not a size, as 500000, 64M or 2GiB; "
+         "see: cloudfiles-hypha help cp"),
+        ("cp --compress gzip:x a b", "cp: --compress: 'gzip:x' is not a codec, as gzip, or zstd:19 with a level; "
+         "see: cloudfiles-hypha help cp"),
+        ("sign --expires soon a", "sign: --expires: 'soon' is not an age, as 90s, 30m, 12h or 7d; "
+         "see: cloudfiles-hypha help sign"),
+        ("ls --retry-for 10s a", "ls: argument --retry-for: '10s' is not a whole number of 0 or more; "
+         "see: cloudfiles-hypha help ls"),
     ],
 )  # fmt: skip
 def test_a_usage_error_is_one_line_that_names_the_nearest(
@@ -90,6 +106,18 @@ def test_a_usage_error_is_one_line_that_names_the_nearest(
 ) -> None:
     assert main(words.split()) == 2
     assert capsys.readouterr() == ("", f"{PROGRAM}: {said}\n")
+
+
+def test_letters_of_options_may_stand_together(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls", "-lh", "mem://nobody"]) == 0
+    assert main(["cat", "-r0-4", "mem://nobody/x"]) == 1  # what follows -r is its value, and no letters
+    assert "no such option" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["cp", "mv", "rm", "transcode"])
+def test_folders_are_asked_for_alike(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", command]) == 0
+    assert "-r, --recursive" in capsys.readouterr().out
 
 
 def test_the_page_of_the_manual_has_every_command_option_and_example(capsys: pytest.CaptureFixture[str]) -> None:
