@@ -19,14 +19,25 @@ from typing import IO, Any
 
 from ..arguments import name_filter
 from ..disk.tree import Landing, check_targets, descriptor_named, files_below, is_stream
-from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
+from ..errors import ObjectNotFound, TransferError
 from ..paths import check_name, join_names
 from ..results import CopyResult, FileResult
 from ..transfers.tree import OVERWRITE
 from .choosing import Source, byte_size, chosen, codec_and_level, names_from
 from .commands import Commands, add_patterns, add_writing
 from .globs import fixed_folder, matching, nothing_matches
-from .places import Clients, Place, check_given, file_names, is_cloudpath, locate, names_below, passes, writable
+from .places import (
+    Clients,
+    Place,
+    check_given,
+    file_names,
+    folder_or,
+    is_cloudpath,
+    locate,
+    names_below,
+    passes,
+    writable,
+)
 from .reading import stream
 from .recording import add_recording
 from .report import THERE, OutputError, Report, UsageError, flush_out, write_out
@@ -100,7 +111,8 @@ _WITH_R = "; copy it with -r"
 
 def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Copy, in the direction that the arguments say."""
-    check_given(options.destination)
+    for text in (*options.sources, options.destination):
+        check_given(text)
     check_choosing(options)
     to_cloud = is_cloudpath(options.destination)
     from_cloud = {is_cloudpath(text) for text in options.sources}
@@ -108,7 +120,10 @@ def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         raise UsageError("local files and cloudpaths cannot be copied together; do one after the other")
     if not to_cloud:
         if from_cloud == {False}:
-            raise UsageError("neither side is a cloudpath (scheme://...); for local files there is cp")
+            raise UsageError(
+                "neither side is a cloudpath, which begins with hypha://, s3:// or another scheme; between folders of "
+                "this machine there are sync, mv and the system's own cp"
+            )
         if options.create or options.comment is not None or options.version is not None:
             raise UsageError("--create, --comment and --version are for copying to an artifact")
         if options.compress is not None:
@@ -398,8 +413,9 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
                 there = os.path.lexists(result["local_path"])
                 would(report, result, join_names(place.root, key), result["local_path"], there)
             elif result["error"] is not None:
-                reason = _folder_or(result["error"], clients, place, options)
-                report.failed(result["path"], reason, target=result["local_path"])
+                source = join_names(place.root, key)
+                reason = _reason(result["error"], clients, place, key, options, result["local_path"])
+                report.failed(source, reason, target=result["local_path"])
             else:
                 source, landed = join_names(place.root, key), result["local_path"]
                 if result["skipped"]:
@@ -410,15 +426,13 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
     return report.code
 
 
-def _folder_or(error: Exception, clients: Clients, place: Place, options: argparse.Namespace) -> Exception:
-    """Why a file could not be copied; of one that is not there, whether a folder of that name is."""
-    if isinstance(error, ObjectNotFound) and not isinstance(error, ArtifactNotFound) and not options.recursive:
-        try:
-            if place.scheme not in ("http", "https") and clients(place).isdir(place.name):
-                return UsageError(f"is a folder{_WITH_R}")
-        except TransferError:
-            return error
-    return error
+def _reason(
+    error: Exception, clients: Clients, place: Place, key: str, options: argparse.Namespace, landing: str = ""
+) -> Exception:
+    """Why a file could not be copied; what a disk refused to take is said of the file there."""
+    if landing and isinstance(error, OSError) and not isinstance(error, TransferError) and error.strerror:
+        return OSError(f"{landing}: {error.strerror}")
+    return error if options.recursive else folder_or(error, clients(place), place, key, _WITH_R)
 
 
 def _pour(options: argparse.Namespace, clients: Clients, report: Report) -> int:
@@ -445,7 +459,7 @@ def _pour(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         with _opened(target) as file:
             stream(cf, place, file.write)
     except TransferError as error:
-        report.failed(place.name, _folder_or(error, clients, place, options))
+        report.failed(place.text, _reason(error, clients, place, place.name, options))
     except (BrokenPipeError, OutputError):
         raise
     except OSError as error:
@@ -503,8 +517,7 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
                 if options.dry_run and result["error"] is None:
                     would(report, result, source, new, result["target"] in there)
                 elif result["error"] is not None:
-                    reason = _folder_or(result["error"], clients, place, options)
-                    report.failed(result["path"], reason, target=new)
+                    report.failed(source, _reason(result["error"], clients, place, key, options), target=new)
                 else:
                     tell_copy(report, result, source, new)
     return report.code

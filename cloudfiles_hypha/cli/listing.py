@@ -12,7 +12,7 @@ from ..models import ObjectInfo
 from ..paths import check_name
 from .commands import Commands
 from .globs import files_named, fixed_folder, full_name, is_glob, locate_glob, matching
-from .places import Clients, Place, chunks, passes
+from .places import Clients, Place, chunks, folder_or, is_empty_folder, passes
 from .report import Report, UsageError
 
 
@@ -50,7 +50,7 @@ def ls(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         for infos in chunks(found, _LIST_AHEAD if options.long else 1):
             any_found = True
             _show(cf, place, infos, None if len(places) > 1 else skip, options, report)
-        if not any_found and place.name:
+        if not any_found and place.name and not is_empty_folder(place):
             _not_there(place, len(places), report)
     return report.code
 
@@ -94,7 +94,7 @@ def _show(
     asked: dict[str, ObjectInfo] = {}
     if options.long:
         files = [info for info in infos if not info.path.endswith("/") and passes(check_name, info.path, report)]
-        asked = _asked(cf, [info.path for info in files if _lacks(info, report.as_json)], report)
+        asked = _asked(cf, place, [info.path for info in files if _lacks(info, report.as_json)], report)
     for listed_info in infos:
         info = asked.get(listed_info.path, listed_info)
         cloudpath = full_name(place, info.path)
@@ -110,14 +110,17 @@ def _lacks(info: ObjectInfo, etag_too: bool) -> bool:
     return info.size is None or info.last_modified is None or (etag_too and info.etag is None)
 
 
-def _asked(cf: ArtifactFiles, names: Sequence[str], report: Report) -> dict[str, ObjectInfo]:
+def _asked(cf: ArtifactFiles, place: Place, names: Sequence[str], report: Report) -> dict[str, ObjectInfo]:
     """What is known of files; of those that fail, it is said why."""
     if not names:
         return {}
     try:
         return cf.head(names)
     except BatchError as error:
-        report.results(error.errors)
+        for failed in error.errors:
+            if failed["error"] is not None:
+                reason = folder_or(failed["error"], cf, place, failed["path"], "; ls lists what is in it")
+                report.failed(full_name(place, failed["path"]), reason)
         return {result["path"]: result["content"] for result in error.results if result["error"] is None}
 
 
@@ -147,18 +150,21 @@ def du(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         globbed = is_glob(cf, place)
         sums: dict[str, list[int]] = {}
         total = [0, 0]
-        for info in _with_sizes(cf, matching(cf, place, below=True) if globbed else cf.scan(place.prefix), report):
+        found = matching(cf, place, below=True) if globbed else cf.scan(place.prefix)
+        for info in _with_sizes(cf, place, found, report):
             folder, slash, _ = info.path[len(place.prefix) :].partition("/")
             for sums_of in (total, whole, *([sums.setdefault(folder, [0, 0])] if slash and not globbed else [])):
                 sums_of[0] += info.size or 0
                 sums_of[1] += 1
         if not total[1] and place.name:
-            known = {} if globbed or place.folder or not cf.exists(place.name) else _asked(cf, [place.name], report)
-            if not known:
+            one = not globbed and not place.folder and cf.exists(place.name)
+            known = _asked(cf, place, [place.name], report) if one else {}
+            if known:
+                total = [known[place.name].size or 0, 1]
+                whole = [whole[0] + total[0], whole[1] + 1]
+            elif not is_empty_folder(place):
                 _not_there(place, len(places), report)
                 continue
-            total = [known[place.name].size or 0, 1]
-            whole = [whole[0] + total[0], whole[1] + 1]
         for folder, (size, files) in () if options.summarize else sorted(sums.items()):
             _tell_sum(f"{full_name(place, place.prefix + folder)}/", size, files, options, report)
         _tell_sum(place.text, total[0], total[1], options, report)
@@ -167,11 +173,11 @@ def du(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     return report.code
 
 
-def _with_sizes(cf: ArtifactFiles, infos: Iterable[ObjectInfo], report: Report) -> Iterator[ObjectInfo]:
+def _with_sizes(cf: ArtifactFiles, place: Place, infos: Iterable[ObjectInfo], report: Report) -> Iterator[ObjectInfo]:
     """What a listing gives no size of is asked for."""
     for some in chunks(infos, _LIST_AHEAD):
         unknown = [info.path for info in some if info.size is None and passes(check_name, info.path, report)]
-        asked = _asked(cf, unknown, report)
+        asked = _asked(cf, place, unknown, report)
         yield from (asked.get(info.path, info) for info in some)
 
 
@@ -186,7 +192,7 @@ def head(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     for place in {place.root: place for place, _ in named}.values():
         here = [name for found, name in named if found.root == place.root]
         for names in chunks(here, _LIST_AHEAD):
-            found = _asked(clients(place), names, report)
+            found = _asked(clients(place), place, names, report)
             for name in names:
                 if name in found:
                     _tell_facts(place, found[name], len(named) > 1, report)

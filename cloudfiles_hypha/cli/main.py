@@ -144,7 +144,11 @@ def _run(options: argparse.Namespace, report: Report, watch: Watch) -> int:
     except BatchError as error:  # a commit that failed, say: the files are there, but not published
         complain(describe(error))
         return SOME_FAILED
-    except (OSError, ValueError, RuntimeError) as error:
+    except UsageError as error:
+        complain(describe(error))
+        ended = True  # nothing has been done, so there is nothing to sum up
+        return NOT_BEGUN
+    except (OSError, ValueError, RuntimeError, ImportError) as error:  # of an import: an extra that is not installed
         complain(describe(error))
         return NOT_BEGUN
     except Exception as error:  # noqa: BLE001 -- a defect; a user is not to be shown a traceback all the same

@@ -13,6 +13,7 @@ from ..arguments import name_filter
 from ..backends import locate as locate_files
 from ..backends.local import FileLocation
 from ..disk.tree import check_targets
+from ..errors import ObjectNotFound
 from ..paths import check_name, join_names, last_of
 from ..plan.sync import COMPARE
 from ..shortcuts import SyncPlan
@@ -21,7 +22,7 @@ from ..transfers.tree import OVERWRITE
 from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
 from .copying import add_choosing, check_choosing, names_there, several, sources, tell_copy, would
-from .places import Clients, Place, check_given, is_cloudpath, locate, passes, writable
+from .places import Clients, Place, check_given, folder_or, is_cloudpath, is_empty_folder, locate, passes, writable
 from .recording import add_recording
 from .report import THERE, Report, UsageError
 from .writing import committing
@@ -89,6 +90,10 @@ def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
             progress=options.progress,
         )
     with done.plan as plan:
+        nothing = not any(plan.counts.values()) and not done.results and not (options.include or options.exclude)
+        if nothing and source.name and not options.allow_empty and not is_empty_folder(source):
+            # where folders are the files in them, it may be a typing error
+            raise ObjectNotFound("no such folder; --allow-empty says that it may be empty", path=source.text)
         if options.dry_run:
             _show(plan, report)
         report.kept(THERE, plan.counts["keep"])
@@ -124,6 +129,9 @@ def _show(plan: SyncPlan, report: Report) -> None:
             )
 
 
+_WITH_R = "; move it with -r"
+
+
 def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Move files and folders."""
     check_choosing(options)
@@ -136,7 +144,7 @@ def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     there = clients(target)
     wanted = name_filter(options.include, options.exclude)
     by_root: dict[str, tuple[Place, list[tuple[str, str]]]] = {}
-    for place, key, name in sources(options, named, clients, target.folder, report, "; move it with -r"):
+    for place, key, name in sources(options, named, clients, target.folder, report, _WITH_R):
         pair = (key, target.prefix + name if name else target.name)
         if wanted(name or last_of(key)) and all(passes(check_name, path, report) for path in pair):
             by_root.setdefault(place.root, (place, []))[1].append(pair)
@@ -154,7 +162,10 @@ def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         for result in results:
             old, new = join_names(place.root, result["path"]), join_names(target.root, result["target"])
             if result["error"] is not None:
-                report.failed(result["path"], result["error"], target=new)
+                reason = result["error"]
+                if not options.recursive:
+                    reason = folder_or(reason, here, place, result["path"], _WITH_R)
+                report.failed(old, reason, target=new)
             else:
                 tell_copy(report, result, old, new)
     return report.code

@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
+from ..backends import has_scheme
 from ..backends import locate as locate_files
 from ..backends.hypha import HyphaLocation
 from ..backends.local import FileLocation, as_cloudpath
 from ..backends.web import WebLocation
 from ..credentials import ambient_server
-from ..errors import ObjectNotFound
+from ..errors import ArtifactNotFound, ObjectNotFound, TransferError
 from ..files import ArtifactFiles
 from ..paths import Location, check_name, join_names
 from ..progress import Observer
@@ -83,9 +84,12 @@ def is_cloudpath(text: str) -> bool:
 
 
 def check_given(text: str) -> None:
-    """Refuse an empty argument, which would be the working directory."""
+    """Refuse an empty argument, which would be the working directory, and ``s3:/bucket``, which would be a file."""
     if not text:
         raise UsageError("'': an empty argument names no file or folder; is a variable not set?")
+    scheme, colon, _ = text.partition(":")
+    if colon and not is_cloudpath(text) and has_scheme(scheme):
+        raise UsageError(f"{text}: a cloudpath begins with {scheme}://; a local file of this name is ./{text}")
 
 
 def writable(place: Place) -> Place:
@@ -101,7 +105,7 @@ def artifact_at(text: str) -> Place:
     """An artifact as a whole."""
     place = writable(locate(text))
     if place.scheme != "hypha":
-        raise UsageError(f"{text}: only Hypha artifacts are staged and committed")
+        raise UsageError(f"{text}: only Hypha artifacts are made, staged and committed")
     if place.name:
         raise UsageError(f"{text}: an artifact is committed as a whole; name it without {place.name!r}")
     return place
@@ -181,6 +185,17 @@ class Clients:
             client.close()
 
 
+def folder_or(error: Exception, cf: ArtifactFiles, place: Place, name: str, hint: str) -> Exception:
+    """Why nothing could be done with one file; of one that is not there, whether a folder of that name is."""
+    if isinstance(error, ObjectNotFound) and not isinstance(error, ArtifactNotFound):
+        try:
+            if place.scheme not in ("http", "https") and cf.isdir(name):
+                return UsageError(f"is a folder{hint}")
+        except TransferError:
+            return error
+    return error
+
+
 def is_there(cf: ArtifactFiles, place: Place) -> bool:
     """Whether there is such a file; for one written as a folder, whether anything is in it."""
     if not place.folder:
@@ -189,6 +204,14 @@ def is_there(cf: ArtifactFiles, place: Place) -> bool:
         return cf.isdir(place.name) or (place.scheme == "hypha" and not place.name)  # an artifact may be empty
     except ObjectNotFound:
         return False
+
+
+def is_empty_folder(place: Place) -> bool:
+    """Of a place with no files in it: whether it is there all the same, which only folders of a disk can be."""
+    if place.scheme != "file":
+        return False
+    location = locate_files(join_names(place.root, place.name))
+    return isinstance(location, FileLocation) and os.path.isdir(location.folder)
 
 
 def names_below(cf: ArtifactFiles, place: Place, sizes: dict[str, int | None] | None = None) -> tuple[str, list[str]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import groupby
@@ -15,8 +16,8 @@ from ..errors import IntegrityError, PreconditionFailed, TransferError
 from ..files import ArtifactFiles
 from ..redact import printable
 from .commands import Commands, add_patterns
-from .globs import files_named, is_glob, locate_glob, matching
-from .places import Clients, Place, chunks, is_there, locate
+from .globs import files_named, full_name, is_glob, locate_glob, matching
+from .places import Clients, Place, chunks, folder_or, is_there, locate
 from .report import OK, SOME_FAILED, Report, UsageError, complain, flush_out, say, write_out
 
 
@@ -40,9 +41,9 @@ def register(commands: Commands) -> None:
     command.add_argument(
         "cloudpaths", nargs="+", metavar="CLOUDPATH", help="with a slash at the end: is anything in that folder?"
     )
-    command = commands.add("verify", verify, "Compare a local folder with an artifact; prints what differs.")
-    command.add_argument("folder", metavar="DIR")
-    command.add_argument("cloudpath", metavar="CLOUDPATH")
+    command = commands.add("verify", verify, "Compare a local folder with one in the cloud; prints what differs.")
+    command.add_argument("folder", metavar="DIR", help="a local folder")
+    command.add_argument("cloudpath", metavar="CLOUDPATH", help="a folder; missing is what is only there")
     add_patterns(command)
     command.add_argument(
         "--combined",
@@ -82,7 +83,7 @@ def cat(options: argparse.Namespace, clients: Clients, report: Report) -> int:
             wanted = [{"path": name, "start": start, "end": end} for _, name in chunk]
             for result in clients(chunk[0][0]).get(wanted, raise_errors=False):
                 if result["error"] is not None:
-                    report.failed(result["path"], result["error"])
+                    _not_read(result["path"], result["error"], chunk[0][0], clients, report)
                 else:
                     write_out(result["content"])
     flush_out()
@@ -93,8 +94,13 @@ def _cat_one(place: Place, name: str, clients: Clients, report: Report) -> None:
     try:
         stream(clients(place), replace(place, name=name), write_out)
     except TransferError as error:
-        report.failed(name, error)
+        _not_read(name, error, place, clients, report)
     flush_out()
+
+
+def _not_read(name: str, error: Exception, place: Place, clients: Clients, report: Report) -> None:
+    hint = ", and files are what cat writes; ls lists what is in it"
+    report.failed(full_name(place, name), folder_or(error, clients(place), place, name, hint))
 
 
 def exists(options: argparse.Namespace, clients: Clients, report: Report) -> int:
@@ -138,9 +144,27 @@ def verify(options: argparse.Namespace, clients: Clients, report: Report) -> int
         report.failed(name, error)
         if options.json:
             report.tell(path=name, verdict="error")
+    if not report.quiet:
+        complain(_compared(verdicts, options))
     if found["same_size"]:
         complain(f"{len(found['same_size'])} files were compared by their size alone: the server tells no digest")
     return SOME_FAILED if found["different"] or found["missing"] or found["extra"] else report.code
+
+
+def _compared(verdicts: Mapping[str, str], options: argparse.Namespace) -> str:
+    """What it amounts to, and on which side what is only on one is."""
+    counts = Counter("equal" if verdict == "same_size" else verdict for verdict in verdicts.values())
+    if not counts:
+        return f"nothing was compared: neither {options.folder} nor {options.cloudpath} has files"
+    about = {
+        "equal": "alike",
+        "different": "different",
+        "missing": f"only in {options.cloudpath}",
+        "extra": f"only in {options.folder}",
+        "error": "not compared",
+    }
+    said = [f"{counts[verdict]} {what}" for verdict, what in about.items() if counts[verdict]]
+    return f"{len(verdicts)} {'file' if len(verdicts) == 1 else 'files'}: {', '.join(said)}"
 
 
 class _Output:

@@ -21,7 +21,7 @@ from typing import TextIO
 from ..errors import StagedWarning, TransferError
 from ..paths import join_names
 from ..progress import human
-from ..redact import printable, scrub
+from ..redact import printable, scrub, without_user
 from ..results import FileResult, Result
 
 PROGRAM = "cloudfiles-hypha"
@@ -127,7 +127,10 @@ def describe(error: BaseException, path: str = "") -> str:
     """``path: message``, with a path that the message may have already."""
     text = str(error)
     if isinstance(error, TransferError):
-        return text if error.path or not path else f"{path}: {text}"
+        if not error.path or path.endswith(f"/{error.path}"):  # named from another folder: as much as is known of it
+            text, path = OSError.__str__(error), path or error.path
+        else:
+            return text
     if isinstance(error, OSError) and error.strerror:
         text, path = error.strerror, path or str(error.filename or "")
     return f"{path}: {text}" if path and not text.startswith((f"{path}:", f"{path!r}:")) else text
@@ -209,6 +212,7 @@ class Report:
         verified: str | None,
         error: BaseException | None,
     ) -> None:
+        source = without_user(source)  # as it was typed, it may have them
         if self.as_json:
             self.tell(
                 done=what,

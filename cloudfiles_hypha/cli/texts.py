@@ -81,7 +81,7 @@ COMMANDS: dict[str, About] = {
     ),
     "verify": About(
         "reading",
-        "Compare a local folder with an artifact; prints what differs.",
+        "Compare a local folder with one in the cloud; prints what differs.",
         ("verify ./images hypha://workspace/alias/images",),
     ),
     "rm": About(

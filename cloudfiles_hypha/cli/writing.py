@@ -47,6 +47,8 @@ def register(commands: Commands) -> None:
 
 def rm(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Remove files and folders."""
+    for text in options.cloudpaths:
+        check_removable(text)
     places = [writable(locate_glob(text)) for text in options.cloudpaths]
     if not options.recursive:
         file_names(places, "; remove it with -r")
@@ -77,6 +79,12 @@ def rm(options: argparse.Namespace, clients: Clients, report: Report) -> int:
                 else:
                     report.failed(result["path"], result["error"])
     return report.code
+
+
+def check_removable(text: str) -> None:
+    """Refuse the folder that one stands in, those above it, the home and the root, as Unix's ``rm`` does."""
+    if "://" not in text and text.rstrip("/").rpartition("/")[2] in ("", ".", "..", "~"):
+        raise UsageError(f"{text!r}: this folder is not removed as a whole; name what is in it")
 
 
 def _meant(

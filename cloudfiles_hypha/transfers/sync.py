@@ -263,7 +263,7 @@ class Sync:
         if counts["remove"] and not counts["copy"] and not counts["keep"] and not options.allow_empty:
             raise ValueError(
                 f"{self._source.shown!r} is empty, so all {counts['remove']} files of {self._target.shown!r} would be "
-                "removed; say allow_empty=True if that is meant"
+                "removed; say allow_empty=True (--allow-empty) if that is meant"
             )
         if options.max_delete is not None and counts["remove"] > options.max_delete:
             raise TooManyRemovalsError(

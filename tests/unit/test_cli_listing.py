@@ -270,7 +270,7 @@ def test_verify_says_what_became_of_each_name(run: Run, place: str, here: Path, 
 def test_verify_compares_only_what_is_asked_for(run: Run, place: str, here: Path, tmp_path: Path) -> None:
     chosen = ["--include", "*.csv", "--include", "*.txt", "--exclude", "b*"]
     (here / "bad").unlink()
-    assert run("verify", *chosen, str(here), place) == (0, "", "")
+    assert run("verify", *chosen, str(here), place) == (0, "", "cloudfiles-hypha: 4 files: 4 alike\n")
     assert run("verify", *chosen, "--combined", str(tmp_path), str(here), place)[0] == 2
     assert run("verify", "--json", "--combined", "-", str(here), place)[0] == 2
 

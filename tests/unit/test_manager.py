@@ -100,6 +100,14 @@ def test_an_error_goes_by_what_the_server_says_before_its_status(
     assert "verb: " in str(error)
 
 
+def test_the_servers_advice_to_its_own_callers_is_left_out() -> None:
+    advice = (
+        "Note: When working with artifacts from other workspaces, use the full ID (workspace/alias), not the alias."
+    )
+    error = answer(404, f"{REMOTE}KeyError: \"Artifact with ID 'w/a' does not exist. {advice}\"")
+    assert str(error) == "verb: \"Artifact with ID 'w/a' does not exist.\""
+
+
 def test_a_missing_artifact_is_a_key_error_and_a_missing_file_is_not() -> None:
     missing_artifact = answer(404, REMOTE + "KeyError: 'x'")
     missing_file = answer(404, REMOTE + "FileNotFoundError: File 'x' does not exist in the artifact.")

@@ -47,6 +47,11 @@ def locate(text: str, rest: str) -> HyphaLocation:
     second, _, prefix = after.partition("/")
     if not second or "@" in first:  # no workspace: it comes from the environment or the token
         workspace, second, prefix = None, first, after
+    if workspace is not None and ":" in workspace:  # s3:/bucket, or host:port/workspace
+        raise ValueError(
+            f"{shown!r}: {workspace!r} is no workspace; write hypha://workspace/alias, and a server in front of it as "
+            "hypha://https://host:port/workspace/alias"
+        )
     alias, at, version = second.partition("@")
     if not _NAME.fullmatch(alias) or (workspace is not None and not _NAME.fullmatch(workspace)) or (at and not version):
         raise ValueError(f"{shown!r}: expected hypha://workspace/alias[@version][/prefix]")

@@ -32,6 +32,7 @@ from ...transports.base import host_of
 # Seconds a call may take without a sign of life: the server itself gives up on a call after about 35.
 _PATIENCE = 90.0
 _TYPE = re.compile(r"(?:RemoteException: )*(\w+): (.*)", re.DOTALL)
+_ADVICE = re.compile(r" Note: When working with artifacts from other workspaces[^\"]*")  # of whom calls by alias only
 _NO_VERSION = re.compile(r"version .* does not exist", re.IGNORECASE)
 _NO_SERVICE = re.compile(r"service.*not (found|available|exist)|not ready", re.IGNORECASE | re.DOTALL)
 # Methods that do something else when they are called again: never repeated by the transport of its own accord.
@@ -127,7 +128,7 @@ def remote_error(
     if _NO_SERVICE.search(said):
         return ServerError(f"{message} (the server is starting, or has no artifact manager)", status=status)
     if kind == "KeyError" or (kind == "ValueError" and _NO_VERSION.search(said)):
-        return ArtifactNotFound(message, status=status)
+        return ArtifactNotFound(_ADVICE.sub("", message), status=status)
     if "staging mode" in said or "No staged changes" in said:
         return NotStaged(message, status=status)
     if status == 504 or kind == "TimeoutError":
