@@ -6,7 +6,7 @@ import argparse
 
 from ..backends.aliases import add_alias, aliases, remove_alias
 from .commands import Commands
-from .report import OK, UsageError, say
+from .report import OK, UsageError, say, say_json
 
 
 def register(commands: Commands) -> None:
@@ -34,7 +34,10 @@ def add(options: argparse.Namespace) -> int:
 def ls(options: argparse.Namespace) -> int:
     """A line for each alias: its name, and what it stands for."""
     for name, target in sorted(aliases().items()):
-        say(f"{name}://", target)
+        if options.json:
+            say_json({"name": name, "target": target})
+        else:
+            say(f"{name}://", target)
     return OK
 
 

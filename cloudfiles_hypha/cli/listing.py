@@ -12,7 +12,7 @@ from ..models import ObjectInfo
 from ..paths import check_name
 from .commands import Commands
 from .globs import files_named, fixed_folder, full_name, is_glob, locate_glob, matching
-from .places import Clients, Place, chunks, folder_or, is_empty_folder, passes
+from .places import Clients, Place, chunks, folder_or, is_empty_folder, one_of, passes
 from .report import Report, UsageError
 
 
@@ -44,23 +44,20 @@ def ls(options: argparse.Namespace, clients: Clients, report: Report) -> int:
         raise UsageError("--flat is one level, --recursive is all of them; give one of both")
     places = [locate_glob(text) for text in options.cloudpaths]
     for place in places:
-        cf = clients(place)
-        skip, found = _found(cf, place, options)
-        any_found = False
-        for infos in chunks(found, _LIST_AHEAD if options.long else 1):
-            any_found = True
-            _show(cf, place, infos, None if len(places) > 1 else skip, options, report)
-        if not any_found and place.name and not is_empty_folder(place):
-            _not_there(place, len(places), report)
+        with one_of(places, place, report):
+            cf = clients(place)
+            skip, found = _found(cf, place, options)
+            any_found = False
+            for infos in chunks(found, _LIST_AHEAD if options.long else 1):
+                any_found = True
+                _show(cf, place, infos, None if len(places) > 1 else skip, options, report)
+            if not any_found and place.name and not is_empty_folder(place):
+                raise _not_there(place)
     return report.code
 
 
-def _not_there(place: Place, of: int, report: Report) -> None:
-    """What is asked for alone and is not there ends the command; one of several is one failure."""
-    error = ObjectNotFound("no such file or folder", path=place.text)
-    if of == 1:
-        raise error
-    report.failed(place.text, error)
+def _not_there(place: Place) -> ObjectNotFound:
+    return ObjectNotFound("no such file or folder", path=place.text)
 
 
 def _found(cf: ArtifactFiles, place: Place, options: argparse.Namespace) -> tuple[int, Iterator[ObjectInfo]]:
@@ -146,31 +143,36 @@ def du(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     places = [locate_glob(text) for text in options.cloudpaths]
     whole = [0, 0]
     for place in places:
-        cf = clients(place)
-        globbed = is_glob(cf, place)
-        sums: dict[str, list[int]] = {}
-        total = [0, 0]
-        found = matching(cf, place, below=True) if globbed else cf.scan(place.prefix)
-        for info in _with_sizes(cf, place, found, report):
-            folder, slash, _ = info.path[len(place.prefix) :].partition("/")
-            for sums_of in (total, whole, *([sums.setdefault(folder, [0, 0])] if slash and not globbed else [])):
-                sums_of[0] += info.size or 0
-                sums_of[1] += 1
-        if not total[1] and place.name:
-            one = not globbed and not place.folder and cf.exists(place.name)
-            known = _asked(cf, place, [place.name], report) if one else {}
-            if known:
-                total = [known[place.name].size or 0, 1]
-                whole = [whole[0] + total[0], whole[1] + 1]
-            elif not is_empty_folder(place):
-                _not_there(place, len(places), report)
-                continue
-        for folder, (size, files) in () if options.summarize else sorted(sums.items()):
-            _tell_sum(f"{full_name(place, place.prefix + folder)}/", size, files, options, report)
-        _tell_sum(place.text, total[0], total[1], options, report)
+        with one_of(places, place, report):
+            size, files = _sum(clients(place), place, options, report)
+            whole = [whole[0] + size, whole[1] + files]
     if options.total:
         _tell_sum("total", whole[0], whole[1], options, report)
     return report.code
+
+
+def _sum(cf: ArtifactFiles, place: Place, options: argparse.Namespace, report: Report) -> tuple[int, int]:
+    """Bytes and files of one place, which it tells when all of it is known."""
+    globbed = is_glob(cf, place)
+    sums: dict[str, list[int]] = {}
+    total = [0, 0]
+    found = matching(cf, place, below=True) if globbed else cf.scan(place.prefix)
+    for info in _with_sizes(cf, place, found, report):
+        folder, slash, _ = info.path[len(place.prefix) :].partition("/")
+        for sums_of in (total, *([sums.setdefault(folder, [0, 0])] if slash and not globbed else [])):
+            sums_of[0] += info.size or 0
+            sums_of[1] += 1
+    if not total[1] and place.name:
+        one = not globbed and not place.folder and cf.exists(place.name)
+        known = _asked(cf, place, [place.name], report) if one else {}
+        if known:
+            total = [known[place.name].size or 0, 1]
+        elif not is_empty_folder(place):
+            raise _not_there(place)
+    for folder, (size, files) in () if options.summarize else sorted(sums.items()):
+        _tell_sum(f"{full_name(place, place.prefix + folder)}/", size, files, options, report)
+    _tell_sum(place.text, total[0], total[1], options, report)
+    return total[0], total[1]
 
 
 def _with_sizes(cf: ArtifactFiles, place: Place, infos: Iterable[ObjectInfo], report: Report) -> Iterator[ObjectInfo]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from itertools import groupby
 
 from ..backends import locate as locate_files
 from ..backends.local import FileLocation
-from ..errors import BatchError, CommitError
+from ..errors import BatchError, CommitError, TransferError
+from ..files import ArtifactFiles
 from .commands import Commands, add_writing
 from .globs import full_name
 from .places import Clients, check_given, file_names, is_cloudpath, locate, writable
@@ -32,24 +34,44 @@ def touch(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     for place in places:
         if place.scheme != "hypha" and options.comment is not None:
             raise UsageError(f"{place.text}: has no versions, so no --comment")
-    for _, run in groupby(sorted(places, key=lambda place: place.root), key=lambda place: place.root):
-        here = list(run)
-        names = [place.name for place in here]
+    by_root = groupby(sorted(places, key=lambda place: place.root), key=lambda place: place.root)
+    together = [list(run) for _, run in by_root]
+    for here in together:
         cf = clients(here[0])
-        failed: set[str] = set()
-        with committing(options, here[0], cf, report):
-            try:
-                cf.touch(names)
-            except CommitError:
+        try:
+            with committing(options, here[0], cf, report):
+                made = _made(cf, [place.name for place in here], report)
+        except (TransferError, UsageError) as error:  # all that is asked for in this bucket or artifact
+            if len(together) == 1:
                 raise
-            except BatchError as error:
-                report.results(error.errors)
-                failed = {result["path"] for result in error.errors}
-        for name in dict.fromkeys(names) if report.as_json or report.verbose else ():
-            if name not in failed:
-                cloudpath = full_name(here[0], name)
-                report.tell("there", cloudpath, path=name, cloudpath=cloudpath)
+            for place in here:
+                report.failed(place.text, error)
+            continue
+        for name in made if report.as_json or report.verbose else ():
+            cloudpath = full_name(here[0], name)
+            report.tell("there", cloudpath, path=name, cloudpath=cloudpath)
     return report.code
+
+
+def _made(cf: ArtifactFiles, names: Sequence[str], report: Report) -> list[str]:
+    """The names of files that are there now."""
+    left = list(dict.fromkeys(names))
+    while left:
+        try:
+            cf.touch(left)
+        except CommitError:
+            raise
+        except (
+            BatchError
+        ) as error:  # some of which it is not even known whether they are there keep all from being made
+            report.results(error.errors)
+            failed = {result["path"] for result in error.errors}
+            if failed.isdisjoint(left):
+                raise
+            left = [name for name in left if name not in failed]
+        else:
+            break
+    return left
 
 
 def mkdir(options: argparse.Namespace, clients: Clients, report: Report) -> int:

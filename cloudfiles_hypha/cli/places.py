@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -194,6 +195,18 @@ def folder_or(error: Exception, cf: ArtifactFiles, place: Place, name: str, hint
         except TransferError:
             return error
     return error
+
+
+@contextmanager
+def one_of(places: Sequence[Place], place: Place, report: Report) -> Iterator[None]:
+    """Around what is done with one of several places: what cannot be had of it is one failure, and the others follow.
+    Of one that was asked for alone it ends the command."""
+    try:
+        yield
+    except TransferError as error:
+        if len(places) == 1:
+            raise
+        report.failed(place.text, error)
 
 
 def is_there(cf: ArtifactFiles, place: Place) -> bool:

@@ -17,8 +17,8 @@ from ..files import ArtifactFiles
 from ..redact import printable
 from .commands import Commands, add_patterns
 from .globs import files_named, full_name, is_glob, locate_glob, matching
-from .places import Clients, Place, chunks, folder_or, is_there, locate
-from .report import OK, SOME_FAILED, Report, UsageError, complain, flush_out, say, write_out
+from .places import Clients, Place, chunks, folder_or, is_there, locate, one_of
+from .report import NOT_BEGUN, OK, SOME_FAILED, Report, UsageError, complain, flush_out, say, write_out
 
 
 def register(commands: Commands) -> None:
@@ -105,14 +105,20 @@ def _not_read(name: str, error: Exception, place: Place, clients: Clients, repor
 
 def exists(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Say by the exit code whether files are there."""
-    code = OK
-    for place in [locate_glob(text) for text in options.cloudpaths]:
-        cf = clients(place)
-        there = any(True for _ in matching(cf, place)) if is_glob(cf, place) else is_there(cf, place)
-        if len(options.cloudpaths) > 1 or options.json:
-            report.tell("there" if there else "missing", place.text, cloudpath=place.text, exists=there)
-        code = code if there else SOME_FAILED
-    return code
+    places = [locate_glob(text) for text in options.cloudpaths]
+    answers: list[bool | None] = []
+    for place in places:
+        there: bool | None = None
+        with one_of(places, place, report):
+            cf = clients(place)
+            there = any(True for _ in matching(cf, place)) if is_glob(cf, place) else is_there(cf, place)
+        if len(places) > 1 or options.json:
+            report.tell(_ANSWERS[there], place.text, cloudpath=place.text, exists=there)
+        answers.append(there)
+    return NOT_BEGUN if None in answers else OK if all(answers) else SOME_FAILED
+
+
+_ANSWERS = {True: "there", False: "missing", None: "unknown"}
 
 
 _MARKS = {"equal": "=", "same_size": "=", "different": "*", "missing": "-", "extra": "+"}

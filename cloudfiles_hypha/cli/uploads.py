@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from ..results import UnfinishedUpload
 from .commands import Commands
 from .places import Clients, locate
-from .report import Report, UsageError, say
+from .report import Report, UsageError
 
 
 def register(commands: Commands) -> None:
@@ -47,19 +47,21 @@ def uploads(options: argparse.Namespace, clients: Clients, report: Report) -> in
     found = [each for each in cf.uploads(prefix) if options.older_than is None or (each.initiated or before) < before]
     if not options.abort:
         for each in found:
-            say(_when(each), _whose(each), each.id, each.path)
+            when, whose = _when(each), _whose(each)
+            report.tell(when or "-", whose, each.id, each.path, path=each.path, initiated=when, whose=whose, id=each.id)
         return report.code
     for result in cf.abort_uploads(found, raise_errors=False):
         if result["error"] is not None:
             report.failed(result["path"], result["error"])
         else:
-            say("aborted", result["tags"].id, result["path"])  # type: ignore[attr-defined]
+            upload: str = result["tags"].id  # type: ignore[attr-defined]
+            report.tell("aborted", upload, result["path"], path=result["path"], id=upload, aborted=True)
     return report.code
 
 
-def _when(upload: UnfinishedUpload) -> str:
+def _when(upload: UnfinishedUpload) -> str | None:
     if upload.initiated is None:
-        return "-"
+        return None
     return datetime.fromtimestamp(upload.initiated, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

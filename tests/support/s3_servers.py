@@ -30,6 +30,7 @@ from cloudfiles_hypha.devserver.processes import (
 from cloudfiles_hypha.transports import HttpRequest
 
 KEY, SECRET = "AKIATESTTESTTEST", "a/secret+for-tests-0123456789"
+GUEST, GUESTS = "AKIAGUESTGUEST", "guests"  # whose key it is that opens one bucket only, with the same secret
 READY = 60.0
 
 
@@ -43,6 +44,11 @@ class S3Server:
     @property
     def secrets(self) -> dict[str, str]:
         return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+
+    @property
+    def guest_secrets(self) -> dict[str, str]:
+        """Of somebody who may use the bucket GUESTS and no other one; SeaweedFS only."""
+        return {**self.secrets, "AWS_ACCESS_KEY_ID": GUEST}
 
     def cloudpath(self, bucket: str) -> str:
         return f"s3://{self.url}/{bucket}"
@@ -112,7 +118,12 @@ def seaweed() -> Iterator[S3Server]:
             "credentials": [{"accessKey": KEY, "secretKey": SECRET}],
             "actions": ["Admin", "Read", "Write", "List", "Tagging"],
         }
-        (home / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        guest = {
+            "name": "guest",
+            "credentials": [{"accessKey": GUEST, "secretKey": SECRET}],
+            "actions": [f"{action}:{GUESTS}" for action in ("Read", "Write", "List")],
+        }
+        (home / "s3.json").write_text(json.dumps({"identities": [identity, guest]}))
         command = [
             weed,
             "-logtostderr",

@@ -130,8 +130,7 @@ class S3Backend(Backend):
         while True:
 
             def attempt(query: dict[str, str] = query) -> replies.Page:
-                answer = self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}"))
-                return replies.page(answer.body, names=names)
+                return replies.page(self._asked(query, prefix), names=names)
 
             page = control.retry(attempt)
             yield from page.entries
@@ -141,6 +140,14 @@ class S3Backend(Backend):
                 raise TransferError("the store's listing goes on where it has just been", path=prefix)
             query = {**query, "continuation-token": page.following}
             query.pop("start-after", None)  # the token knows
+
+    def _asked(self, query: dict[str, str], prefix: str) -> bytes:
+        """What the bucket answers; errors say what of it was to be listed."""
+        try:
+            return self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}")).body
+        except TransferError as error:
+            error.about(f"{self.bucket}/{prefix}")
+            raise
 
     def put(self, request: PutRequest, ticket: Ticket) -> Stored:
         """Store one object; the store compares its MD5 with what arrives."""
@@ -234,7 +241,7 @@ class S3Backend(Backend):
         while True:
 
             def attempt(query: dict[str, str] = query) -> tuple[list[replies.Begun], tuple[str, str] | None]:
-                return replies.uploads(self.sender.send(HttpRequest("GET", f"?{canonical_query(query)}")).body)
+                return replies.uploads(self._asked(query, prefix))
 
             found, following = control.retry(attempt)
             for path, upload, initiated in found:
