@@ -18,6 +18,7 @@ import pickle
 import random
 import re
 import secrets
+import shlex
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,6 +63,7 @@ from cloudfiles_hypha import (
 from cloudfiles_hypha.backends.hypha import listing
 from cloudfiles_hypha.backends.hypha.backend import HyphaWrites
 from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.devserver import demo
 from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.transfers.upload import Upload
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse
@@ -1764,6 +1767,215 @@ def test_the_command_line_copies_folders_both_ways_and_compares(
     assert (tmp_path / "down/small").read_bytes() == b"SMALL"
     assert main(["cp", "-r", "--include", "small", there, str(tmp_path / "down")]) == 0
     assert disk(tmp_path / "down") == disk(tmp_path / "up")
+
+
+# -- the command line -----------------------------------------------------------------------------------------------
+
+# What tests/contract/test_commands.py has no place for: commands that take a Hypha server, by success, partial failure
+# and misuse. The marks are for its list of what is tested.
+
+Command = Callable[[str], tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def command(site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The program in this process: its exit code, and the lines that it wrote and said."""
+    for name, value in site.server.env.items():
+        monkeypatch.setenv(name, value)
+
+    def command(line: str) -> tuple[int, list[str], list[str]]:
+        code = main(line.split())
+        out, err = capsys.readouterr()
+        return code, out.splitlines(), [said.removeprefix("cloudfiles-hypha: ") for said in err.splitlines()]
+
+    return command
+
+
+@pytest.mark.command("create", "success")
+@pytest.mark.command("stage", "success")
+@pytest.mark.command("status", "success")
+@pytest.mark.command("commit", "success")
+@pytest.mark.command("discard", "success")
+def test_an_artifact_is_made_staged_committed_and_discarded_by_commands(
+    site: Site, command: Command, tmp_path: Path
+) -> None:
+    there = f"hypha://{site.fresh()}"
+    nothing_staged = [f"artifact\t{there[8:]}", "version\tv0", "staged\tnothing"]
+    assert command(f"create {there}") == (0, [f"{there}: made, published as v0"], [])
+    assert command(f"status {there}") == (0, nothing_staged, [])
+    assert command(f"create {there}") == (2, [], [f"{there}: is there already; nothing was changed"])
+    assert command(f"commit {there}")[:2] == (2, [])  # there is nothing to publish
+    assert command(f"stage {there}") == (0, [f"{there}: is staged; commit publishes, discard drops"], [])
+
+    (tmp_path / "n").write_bytes(b"new")
+    code, _, said = command(f"cp n {there}/n")
+    assert (code, said[-1]) == (
+        1,
+        f"{there}: what was uploaded stays staged, unpublished; to publish it: cloudfiles-hypha commit {there}",
+    )
+    staged = [*nothing_staged[:-1], "staged\tchanges of the latest version", "upload\tn"]
+    assert command(f"status {there}") == (0, staged, [])
+    assert command(f"commit --comment done {there}") == (0, [f"{there}: published as v0"], [])
+    assert command(f"cat {there}/n") == (0, ["new"], [])
+    assert command(f"status {there}") == (0, nothing_staged, [])
+
+    assert command(f"stage {there}")[0] == 0
+    assert command(f"rm {there}/n")[0] == 1
+    assert "remove\tn" in command(f"status {there}")[1]
+    assert command(f"discard {there}") == (0, [f"{there}: what was staged is dropped"], [])
+    assert command(f"discard {there}") == (0, [f"{there}: nothing was staged"], [])
+    assert command(f"cat {there}/n") == (0, ["new"], [])
+
+
+def test_a_command_commits_all_that_is_staged_or_nothing(site: Site, command: Command) -> None:
+    files = site.create()
+    files.put("a", b"1")
+    site.call("edit", artifact_id=files.cloudpath, stage=True)
+    urls = site.call("put_file", artifact_id=files.cloudpath, file_path=["here", "missing"])
+    assert requests.put(urls["here"], data=b"2", timeout=30).status_code == 200
+    there = f"hypha://{files.cloudpath.removeprefix('hypha://')}"
+    code, out, said = command(f"commit {there}")
+    assert (code, out, len(said)) == (2, [], 1)
+    assert "'missing'" in said[0]
+    assert {"upload\there", "upload\tmissing"} <= set(command(f"status {there}")[1])
+
+
+def ends(found: list[str], wanted: list[str]) -> bool:
+    """Whether there is a line for each pattern, in this order, and no other one."""
+    return len(found) == len(wanted) and all(map(fnmatchcase, found, wanted))
+
+
+def test_an_item_that_fails_keeps_no_other_from_being_read_by_a_command(
+    site: Site, command: Command, tmp_path: Path
+) -> None:
+    files = site.create()
+    files.puts([("a", b"1"), ("b", b"2"), ("d/c", b"333")])
+    at, none = f"hypha://{files.cloudpath.removeprefix('hypha://')}", f"hypha://{site.workspace}/none"
+    for line, out, said in (
+        (f"ls {at}/none {at}/d", [f"{at}/d/c"], [f"{at}/none: no such file or folder"]),
+        (f"ls {none} {at}/d", [f"{at}/d/c"], ["*/none: *does not exist*"]),
+        (f"du {none} {at}/d", [f"3\t1\t{at}/d"], ["*/none: *does not exist*"]),
+        (f"head --json {none}/x {at}/a", ['{"path": "a", *'], ["x: *does not exist*"]),
+        (f"cat {at}/a {none}/x {at}/b", ["12"], ["x: *does not exist*"]),
+        (f"exists {none}/x {at}/a", [f"missing\t{none}/x", f"there\t{at}/a"], []),
+        (f"cp {at}/a {at}/none one/", [], ["none: not found*", "copied 1 file, *; 1 failed"]),
+        (f"cp {none}/x {at}/a two/", [], ["x: *does not exist*", "copied 1 file, *; 1 failed"]),
+        (f"sign {at}/none {at}/a", ["http://*"], ["none: *does not exist*"]),
+        (f"sign {none}/x {at}/a", ["http://*"], ["x: *does not exist*"]),
+    ):
+        code, lines, complaints = command(line)
+        assert code == 1, line
+        assert ends(lines, out), (line, lines)
+        assert ends(complaints, said), (line, complaints)
+    assert disk(tmp_path) == {"one/a": b"1", "two/a": b"1"}
+
+
+def test_an_item_that_fails_keeps_no_other_from_being_published_by_a_command(
+    site: Site, command: Command, tmp_path: Path
+) -> None:
+    files, none = site.create(), f"hypha://{site.workspace}/none"
+    at = f"hypha://{files.cloudpath.removeprefix('hypha://')}"
+    (tmp_path / "n").write_bytes(b"new")
+    there: dict[str, bytes | None] = {"a": b"1", "b": b"2", "d/c": b"333"}
+    files.puts([*there.items()])
+    for line, said, changes in (
+        (f"cp none n {at}/d/", ["none: no such file or folder", "copied 1 file, *; 1 failed"], {"d/n": b"new"}),
+        (f"rm {at}/none {at}/b", [f"{at}/none: no such file *", "removed 1 file; 1 failed"], {"b": None}),
+        (f"mv {none}/x {at}/a {at}/d/", ["x: *", "moved 1 file, *; 1 failed"], {"a": None, "d/a": b"1"}),
+        (f"touch {none}/x {at}/new", [f"{none}/x: *no such artifact; --create makes it"], {"new": b""}),
+    ):
+        code, lines, complaints = command(line)
+        assert (code, lines) == (1, []), line
+        assert ends(complaints, said), (line, complaints)
+        there.update(changes)
+        assert files.get([*files], return_dict=True) == {name: text for name, text in there.items() if text is not None}
+    assert files.status()["staged"] is False
+
+
+@pytest.mark.command("login", "success")
+@pytest.mark.command("whoami", "success")
+@pytest.mark.command("logout", "success")
+def test_a_token_is_kept_used_and_forgotten_by_commands(
+    site: Site, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HYPHA_TOKEN")
+    server, kept = site.server.server_url, tmp_path / ".config/cloudfiles_hypha/secrets.json"
+    assert command("whoami") == (1, [], [f"{server}: no token; cloudfiles-hypha login asks for one"])
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("eyJhbGciOiJub25lIn0.e30.nothing\n"))
+    code, out, said = command(f"login --stdin {server}")
+    assert (code, out, len(said), kept.exists()) == (2, [], 1, False)
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{site.server.token}\n"))
+    code, out, said = command(f"login --stdin {server}")
+    assert (code, said, kept.stat().st_mode & 0o777) == (0, [], 0o600)
+    who = dict(line.split("\t") for line in out)
+    assert who["server"] == server
+    assert site.server.token not in "".join(out)
+    assert site.server.token in kept.read_text()
+
+    code, out, said = command("whoami")
+    assert (code, said) == (0, [])
+    assert dict(line.split("\t") for line in out) == {
+        **{name: who[name] for name in ("server", "user", "email", "workspace", "token_ends")},
+        "token_from": "~/.config/cloudfiles_hypha/secrets.json",
+    }
+    there = f"hypha://{site.fresh()}"
+    assert command(f"create {there}")[0] == 0
+
+    assert command("logout")[0::2] == (0, [])
+    assert site.server.token not in kept.read_text()
+    assert command(f"status {there}")[0] == 2
+    assert command("logout")[0] == 1
+
+
+class TheSite:
+    """In the place of a server of the demo's own."""
+
+    site: Site
+
+    def __enter__(self) -> DevServer:
+        return self.site.server
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+
+@pytest.mark.command("demo", "success")
+def test_the_demo_verifies_every_byte(site: Site, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TheSite, "site", site, raising=False)
+    monkeypatch.setattr(demo, "DevServer", TheSite)
+    code, out, _ = command("demo --files 20 --size 500")
+    assert (code, out[-1]) == (0, "  verified: every byte, every promise")
+
+
+@pytest.mark.command("serve", "success")
+def test_a_server_runs_for_other_commands_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "cloudfiles_hypha"]
+    plain = {
+        **os.environ,
+        "PYTHONPATH": str(Path(cloudfiles_hypha.__file__).parents[1]),
+        "XDG_STATE_HOME": str(tmp_path),
+    }
+    server = subprocess.Popen([*program, "serve"], env=plain, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        lines = [server.stdout.readline().removeprefix("export ") for _ in range(3)]
+        given = {name: "".join(shlex.split(value)) for name, _, value in (line.partition("=") for line in lines)}
+        assert given.keys() == {"HYPHA_SERVER_URL", "HYPHA_TOKEN", "HYPHA_WORKSPACE"}
+        made = subprocess.run(
+            [*program, "create", "hypha://demo/mine"],
+            env={**plain, **given},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert (made.returncode, made.stderr) == (0, "")
+    finally:
+        server.terminate()
+        out, said = server.communicate(timeout=30)
+    assert (server.returncode, out) == (0, "")
+    assert said.splitlines() == ["cloudfiles-hypha: starting; Ctrl-C stops. The environment to use follows."]
 
 
 # -- the documents --------------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@ what it says to misuse.
 
 A row of the table is a command line, and all that is to be so after it: on standard output, on standard error, in the
 store and on the disk. The stores are a server that speaks S3, and a folder. What no row can say has a function; what
-takes a Hypha server is in ``automated_test.py``. Both are marked with their command and their kind.
+takes a Hypha server is in ``automated_test.py``. Both are marked with their command and their kind, so that
+``test_every_command_has_a_test_of_each_kind`` finds them.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import urllib.error
 import urllib.request
@@ -23,7 +25,9 @@ from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.backends.s3.journal import Note
 from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.cli.texts import COMMANDS
 from cloudfiles_hypha.transports import HttpRequest
+from tests.support.child import ROOT
 from tests.support.s3_servers import GUESTS, S3Server, seaweed
 
 SUCCESS, PARTIAL, MISUSE = "success", "partial failure", "misuse"
@@ -255,6 +259,18 @@ TABLE: dict[str, list[Row]] = {
     ],
 }
 
+# Why there is no partial failure.
+WHOLE = {
+    **dict.fromkeys(("create", "stage", "status", "discard"), "one artifact: either it is so, or it is not"),
+    **dict.fromkeys(("login", "logout", "whoami"), "one token, of one server"),
+    "alias": "one alias at a time",
+    "config": "a configuration that makes no sense ends every command before it begins",
+    "completion": "what cannot be completed is left out in silence, as a shell needs it",
+    "help": "the text of one command, or an error",
+    "commit": "an artifact is published as a whole, or not",
+    "serve": "a server of which a part has ended is stopped as a whole",
+}
+
 
 class Place(NamedTuple):
     """Where a test is."""
@@ -350,6 +366,20 @@ def test_a_command_does_what_its_row_says_and_nothing_else(kind: str, row: Row, 
     assert alike([line.partition(": ")[2] for line in said], row.said, place), said
     assert place.files() == changed(DISK, row.disk)
     assert place.store() == changed(STORE, row.store)
+
+
+def test_every_command_has_a_test_of_each_kind() -> None:
+    tested = {(row.words.split()[0], kind) for kind, rows in TABLE.items() for row in rows}
+    for file in (Path(__file__), ROOT / "automated_test.py", ROOT / "tests/unit/test_cli.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.command":
+                command, kind = map(ast.literal_eval, node.args)
+                assert command in COMMANDS, f"{file.name}: there is no command {command}"
+                assert kind in CODES, f"{file.name}: {kind}"
+                tested.add((command, kind))
+    wanted = {(command, kind) for command in COMMANDS for kind in CODES}
+    assert wanted - tested == {(command, PARTIAL) for command in WHOLE}
+    assert WHOLE.keys() <= COMMANDS.keys()
 
 
 # -- what no row can say

@@ -902,6 +902,7 @@ class NoServer:
         return self.fake.url
 
 
+@pytest.mark.command("demo", "partial failure")
 def test_the_demo_is_0_only_if_everything_verifies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
