@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 import uuid
@@ -460,3 +463,99 @@ def test_transcode_changes_what_is_stored_and_not_what_is_read(place: Place, run
     assert run(place, "cat {at}/a.txt") == (0, ["aaa"], [])
     with ArtifactFiles(place.at) as cf:
         assert cf.get("a.txt", raw=True)[:2] == b"\x1f\x8b"
+
+
+# -- as other programs of Unix behave
+
+READING = {
+    "ls": "ls -l {at}",
+    "du": "du {at}",
+    "cat": "cat {at}/a.txt",
+    "head": "head {at}/a.txt",
+    "verify": "verify {disk}/other {at}/d",
+    "config": "config",
+    "help": "help ls",
+}
+
+
+class Program(NamedTuple):
+    """The program in a process of its own, without a terminal unless it is given one."""
+
+    words: list[str]
+
+    def run(self, stdout: int, stderr: int = subprocess.PIPE, **variables: str) -> tuple[int, str]:
+        """Its exit code, and what it says."""
+        plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        done = subprocess.run(
+            [sys.executable, "-m", "cloudfiles_hypha", *self.words],
+            env={**plain, "PYTHONPATH": str(ROOT), "COLUMNS": "100", "TERM": "xterm-256color", **variables},
+            stdin=subprocess.DEVNULL if stderr == subprocess.PIPE else stdout,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            timeout=30,
+        )
+        return done.returncode, (done.stderr or b"").decode()
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, place: Place) -> Program:
+    """A command that reads."""
+    return Program([word.format(**place._asdict()) for word in READING[request.param].split()])
+
+
+reads = pytest.mark.parametrize(("program", "store"), [(name, "folder") for name in READING], indirect=True)
+
+
+@reads
+def test_a_reader_that_has_gone_away_ends_a_command_quietly(program: Program) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        assert program.run(writer) == (141, "")
+    finally:
+        os.close(writer)
+
+
+@reads
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_output_that_cannot_be_written_is_1_and_one_line(program: Program) -> None:
+    with open("/dev/full", "wb") as full:
+        assert program.run(full.fileno()) == (
+            1,
+            "cloudfiles-hypha: standard output: No space left on device\n",
+        )
+
+
+@reads
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_what_is_written_is_the_same_with_and_without_a_terminal_and_has_no_colours(
+    program: Program, tmp_path: Path
+) -> None:
+    with open(tmp_path / "piped", "w+b") as piped:
+        code, said = program.run(piped.fileno())
+        piped.seek(0)
+        wanted = piped.read().decode()
+    assert (code, said) == (1 if program.words[0] == "verify" else 0, "")
+    assert wanted
+    assert "\x1b" not in wanted
+    for variables in ({}, {"NO_COLOR": "1"}):
+        terminal, inner = os.openpty()
+        try:
+            assert program.run(inner, inner, **variables) == (code, "")
+        finally:
+            os.close(inner)
+        assert shown(terminal).replace("\r\n", "\n") == wanted
+
+
+def shown(terminal: int) -> str:
+    """All that a terminal was sent, which nobody has open any more."""
+    found = b""
+    try:
+        while block := os.read(terminal, 65536):
+            found += block
+    except OSError:  # how Linux says that it has ended
+        pass
+    finally:
+        os.close(terminal)
+    return found.decode()
