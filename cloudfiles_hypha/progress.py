@@ -5,6 +5,7 @@ Decides when to be quiet; knows nothing of transfers.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -162,8 +163,8 @@ class Progress:
 def _tqdm(description: str, total: int | None, total_bytes: int | None) -> Any:
     from tqdm.auto import tqdm
 
-    # In a notebook the output is no terminal, and a bar is wanted all the same.
-    in_notebook = "notebook" in tqdm.__module__ or any("notebook" in base.__module__ for base in tqdm.__mro__)
+    # In a notebook the output is no terminal, and a bar is wanted all the same; without ipywidgets it is one of text.
+    in_notebook = "ipykernel.zmqshell" in sys.modules or any("notebook" in base.__module__ for base in tqdm.__mro__)
     options: dict[str, Any] = {"desc": description, "disable": False if in_notebook else None, "mininterval": 0.2}
     if total_bytes:
         return tqdm(total=total_bytes, unit="B", unit_scale=True, unit_divisor=1024, **options)
