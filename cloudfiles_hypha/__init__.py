@@ -35,6 +35,7 @@ from .errors import (
     WithdrawnWarning,
 )
 from .files import ArtifactFiles
+from .limit import RateLimit
 from .models import ObjectInfo, Timeouts
 from .one import ArtifactFile
 from .plan.sync import Step
@@ -75,6 +76,7 @@ __all__ = [
     "Observer",
     "PreconditionFailed",
     "RangeNotSatisfiable",
+    "RateLimit",
     "ReadOnly",
     "Result",
     "RetryPolicy",

@@ -41,6 +41,7 @@ from .content.sources import Content, Stream
 from .engine.kits import sockets_are_patched
 from .engine.pool import Cancellation, Engine
 from .errors import BatchError, InvalidContent, ObjectExists, ObjectNotFound, TransferError
+from .limit import RateLimit, rate_limit
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
@@ -113,7 +114,8 @@ class ArtifactFiles:
     it). For local folders: ``locking`` has the processes that use it wait for each other, by locks in ``lock_dir``
     (which alone says so, too); ``windows_names`` allows names that Windows reserves. ``parallel`` is how many processes
     share the work of ``get``, ``get_json``, ``puts``, ``put_jsons`` and ``delete`` of several files (see
-    ``docs/concurrency.md``).
+    ``docs/concurrency.md``). ``limit_rate`` is how many bytes a second all transfers together may move, up and down,
+    by HTTP; a ``RateLimit`` may be given to several objects, which then share it.
 
     Cheap to construct: nothing is contacted before the first call. Safe to share between threads, to pickle
     (a copy carries the token), and to use in a forked child. As a context manager it closes idle connections.
@@ -144,6 +146,7 @@ class ArtifactFiles:
         lock_dir: PathLike | None = None,
         windows_names: bool = False,
         parallel: int = 1,
+        limit_rate: int | RateLimit | None = None,
     ) -> None:
         settings = Settings(
             token=token,
@@ -167,6 +170,7 @@ class ArtifactFiles:
             lock_dir=lock_dir,
             windows_names=windows_names,
             parallel=parallel,
+            limit_rate=limit_rate,
         )
         cloudpath = backends.resolved(cloudpath)
         self._open(cloudpath, backends.locate(cloudpath), settings)
@@ -183,7 +187,11 @@ class ArtifactFiles:
                 from .transports import open_transport  # loads libcurl, which not every backend needs
 
                 self._transport = open_transport(
-                    settings.transport, settings.timeouts, green=green, session=settings.session
+                    settings.transport,
+                    settings.timeouts,
+                    green=green,
+                    session=settings.session,
+                    limit=rate_limit(settings.limit_rate),
                 )
             return self._transport
 
@@ -813,7 +821,9 @@ class ArtifactFiles:
 
         state = self.__getstate__()
         state["location"] = location
-        state["settings"].update(progress=None, parallel=1)
+        limit = rate_limit(self._settings.limit_rate)
+        share = None if limit is None else limit.share(count)
+        state["settings"].update(progress=None, parallel=1, limit_rate=share)
 
         def noted(item: Named, result: Result) -> Result:
             name, request = item

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from .limit import RateLimit, rate_limit
 from .models import Timeouts
 from .plan.parts import MIB, upload_part_size
 from .progress import Observer, ProgressOption
@@ -57,11 +58,13 @@ class Settings:
     lock_dir: str | PathLike[str] | None = None
     windows_names: bool = False
     parallel: int = 1
+    limit_rate: RateLimit | int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.num_threads, int) or isinstance(self.num_threads, bool) or self.num_threads < 0:
             raise ValueError(f"num_threads={self.num_threads!r}: expected 0 or a positive whole number")
         check_parallel(self.parallel)
+        object.__setattr__(self, "limit_rate", rate_limit(self.limit_rate))
         if self.transport not in TRANSPORTS:
             raise ValueError(f"transport={self.transport!r}: choose one of {', '.join(map(repr, TRANSPORTS))}")
         if self.session is not None and self.transport not in ("auto", "requests"):

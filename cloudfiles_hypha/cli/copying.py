@@ -26,6 +26,7 @@ from ..transfers.tree import OVERWRITE
 from .choosing import Source, byte_size, chosen, codec_and_level, names_from
 from .commands import Commands, add_patterns, add_writing
 from .globs import fixed_folder, matching, nothing_matches
+from .limiting import add_limit, check_limit
 from .places import (
     Clients,
     Place,
@@ -77,6 +78,7 @@ def register(commands: Commands) -> None:
         help="upload encoded: gzip, br, zstd, xz or bz2; what is stored so is decoded when it is read",
     )
     command.add_argument("--part-size", type=byte_size, metavar="SIZE", help="of large files' parts, as 64M")
+    add_limit(command)
     command.add_argument(
         "--checksum",
         action=argparse.BooleanOptionalAction,
@@ -114,6 +116,7 @@ def cp(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     for text in (*options.sources, options.destination):
         check_given(text)
     check_choosing(options)
+    check_limit(options, *options.sources, options.destination)
     to_cloud = is_cloudpath(options.destination)
     from_cloud = {is_cloudpath(text) for text in options.sources}
     if len(from_cloud) > 1:

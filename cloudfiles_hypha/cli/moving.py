@@ -22,6 +22,7 @@ from ..transfers.tree import OVERWRITE
 from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
 from .copying import add_choosing, check_choosing, names_there, several, sources, tell_copy, would
+from .limiting import add_limit, check_limit
 from .places import Clients, Place, check_given, folder_or, is_cloudpath, is_empty_folder, locate, passes, writable
 from .recording import add_recording
 from .report import THERE, Report, UsageError
@@ -40,6 +41,7 @@ def register(commands: Commands) -> None:
     command.add_argument("--compare", choices=COMPARE, default="auto", help="sizes, and then what (default: auto)")
     add_patterns(command)
     add_writing(command)
+    add_limit(command)
     add_recording(command)
     text = "Move files and folders; a file is removed only when it has arrived."
     command = commands.add("mv", mv, text, bars=True)
@@ -54,6 +56,7 @@ def register(commands: Commands) -> None:
     add_choosing(command)
     add_patterns(command)
     command.add_argument("--create", action="store_true", help="make the artifact if there is none")
+    add_limit(command)
     add_recording(command)
 
 
@@ -72,6 +75,7 @@ def _as_cloudpath(text: str) -> str:
 def sync(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Make a folder like another one."""
     source, target = _folder(options.source), writable(_folder(options.target))
+    check_limit(options, options.source, options.target)
     if target.scheme != "hypha" and options.comment is not None:
         raise UsageError(f"{target.text}: has no versions, so no --comment")
     here, there = clients.at(source), clients.at(target)
@@ -135,6 +139,7 @@ _WITH_R = "; move it with -r"
 def mv(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """Move files and folders."""
     check_choosing(options)
+    check_limit(options, *options.sources, options.destination)
     named = chosen([_as_cloudpath(text) for text in options.sources], clients)
     for each in named:
         writable(each.place)

@@ -129,6 +129,7 @@ class Clients:
             "create": getattr(options, "create", False),
             "use_proxy": options.use_proxy,
             "use_local_url": options.use_local_url,
+            "limit_rate": getattr(options, "limit_rate", None),
         }
         self._configured: Default = options.configured_server
         self._patience: float = options.retry_for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..limit import RateLimit
 from ..models import Timeouts
 from .base import HttpRequest, HttpResponse, Take, Transport
 
@@ -16,10 +17,18 @@ __all__ = ["HttpRequest", "HttpResponse", "Take", "Transport", "open_transport"]
 NAMES = ("auto", "curl", "urllib3", "requests")
 
 
-def open_transport(name: str, timeouts: Timeouts, *, green: bool, session: requests.Session | None = None) -> Transport:
+def open_transport(
+    name: str,
+    timeouts: Timeouts,
+    *,
+    green: bool,
+    session: requests.Session | None = None,
+    limit: RateLimit | None = None,
+) -> Transport:
     """The transport called ``name`` (one of ``NAMES``), in the form that the engine needs.
 
-    "auto" is libcurl, or urllib3 where pycurl is not installed; with a ``session`` it is requests.
+    "auto" is libcurl, or urllib3 where pycurl is not installed; with a ``session`` it is requests. Each keeps to a
+    ``limit``.
     """
     if name not in NAMES:
         raise ValueError(f"transport={name!r}: choose {', '.join(map(repr, NAMES[:-1]))} or {NAMES[-1]!r}")
@@ -30,10 +39,10 @@ def open_transport(name: str, timeouts: Timeouts, *, green: bool, session: reque
             if green:
                 from .curl.gevent import GreenTransport
 
-                return GreenTransport(timeouts)
+                return GreenTransport(timeouts, limit)
             from .curl.transport import CurlTransport
 
-            return CurlTransport(timeouts)
+            return CurlTransport(timeouts, limit)
         except ImportError:
             if name == "curl":
                 raise
@@ -49,7 +58,7 @@ def open_transport(name: str, timeouts: Timeouts, *, green: bool, session: reque
     if session is not None or name == "requests":
         from .requests import RequestsTransport
 
-        return RequestsTransport(timeouts, session)
+        return RequestsTransport(timeouts, session, limit)
     from .urllib3 import Urllib3Transport
 
-    return Urllib3Transport(timeouts)
+    return Urllib3Transport(timeouts, limit)

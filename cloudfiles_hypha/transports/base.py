@@ -12,12 +12,14 @@ import re
 from base64 import b64encode
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Protocol
 from urllib.parse import unquote_to_bytes, urljoin
 
+from ..content.sources import InMemory
 from ..errors import InvalidRequest, TransferError
+from ..limit import BLOCK
 from ..models import Body
 
 USER_AGENT = "cloudfiles-hypha"
@@ -163,6 +165,14 @@ def check_headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
         if not name or _HEADER_TEXT.fullmatch(name + value) is None:
             raise InvalidRequest(f"header {name!r}: only printable ASCII can be sent")
     return dict(headers)
+
+
+def in_blocks(request: HttpRequest) -> HttpRequest:
+    """The same request with a body that can be sent bit by bit, as a limit wants it; a small one is left as it is."""
+    body = request.body
+    if body is None or isinstance(body, Body) or len(body) <= BLOCK:
+        return request
+    return replace(request, body=InMemory(body))
 
 
 class Upload:

@@ -18,6 +18,7 @@ import urllib3
 from requests import exceptions as failures
 
 from ..errors import InvalidRequest, TransferError
+from ..limit import RateLimit
 from ..models import Body, Timeouts
 from ..recording.flights import CURRENT
 from ..redact import scrub
@@ -53,8 +54,10 @@ class RequestsTransport(Urllib3Transport):
     ``close`` leaves the user's session open.
     """
 
-    def __init__(self, timeouts: Timeouts, session: requests.Session | None = None) -> None:
-        super().__init__(timeouts)
+    def __init__(
+        self, timeouts: Timeouts, session: requests.Session | None = None, limit: RateLimit | None = None
+    ) -> None:
+        super().__init__(timeouts, limit)
         self._given = session
         self._own: requests.Session | None = None
 
@@ -82,8 +85,9 @@ class RequestsTransport(Urllib3Transport):
             given["Authorization"] = None  # nor the session's own
         body: Any = request.body
         source: Source | None = None
+        pace = self._pace(request)
         if isinstance(body, Body):
-            body = source = Source(body)
+            body = source = Source(body, pace)
         elif body is not None:
             body = bytes(body)
         thread = get_ident()
@@ -112,7 +116,7 @@ class RequestsTransport(Urllib3Transport):
         raw = answer.raw
         try:
             note(getattr(raw, "connection", None))
-            content = b"" if request.method == "HEAD" else self._read(raw, request.sink)
+            content = b"" if request.method == "HEAD" else self._read(raw, request.sink, pace)
         except BaseException:
             answer.close()
             raise

@@ -8,7 +8,7 @@ import ssl
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from threading import Lock, get_ident
+from threading import Event, Lock, get_ident
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +25,7 @@ from ..errors import (
     TransferTimeout,
     TruncatedBody,
 )
+from ..limit import BLOCK, RateLimit
 from ..models import Body, Timeouts
 from ..recording.flights import CURRENT
 from ..redact import scrub
@@ -38,6 +39,7 @@ from .base import (
     check_headers,
     check_url,
     host_of,
+    in_blocks,
     redirected,
     split_user,
 )
@@ -48,6 +50,8 @@ _SLOWEST = 64  # bytes a second, as in ``curl``
 _busy: dict[int, urllib3.connection.HTTPConnection] = {}
 # The threads that ``aborting`` lets start nothing new.
 _given_up: set[int] = set()
+# What each thread waits for that a limit has wait.
+_alarms: dict[int, Event] = {}
 # "?" and the query of the request that each thread is about to make. urllib3 writes every URL that it is given to
 # the log, and a query may be a signature; so the query is put on only where the request line is written.
 _queries: dict[int, str] = {}
@@ -102,10 +106,40 @@ class BodyFailed(Exception):
         self.reason = reason
 
 
+class Pace:
+    """Keeps one request to a limit; the calling thread waits, until ``aborting`` ends that."""
+
+    def __init__(self, limit: RateLimit | None, begun: int) -> None:
+        self.block = BLOCK if limit is not None else 0  # bytes at a time; 0 for as many as are there
+        self.waited = 0.0  # seconds
+        self._limit = limit
+        self._until = 0.0 if limit is None else limit.charge(begun)
+
+    def wait(self) -> None:
+        """Wait until bytes may move."""
+        left = 0.0 if self._limit is None else self._limit.left(self._until)
+        if not left:
+            return
+        thread, began = get_ident(), monotonic()
+        _alarms[thread] = alarm = Event()
+        try:
+            if thread in _given_up or alarm.wait(left):
+                raise Cancelled("the batch was given up")
+        finally:
+            del _alarms[thread]
+            self.waited += monotonic() - began
+
+    def moved(self, size: int) -> None:
+        """So many bytes have moved."""
+        if self._limit is not None:
+            self._until = self._limit.charge(size)
+
+
 class Source:
     """A ``Body`` as urllib3 takes it: reads in blocks, and keeps the body's failures apart."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, pace: Pace) -> None:
+        self._pace = pace
         try:
             self._upload = Upload(body)
             self.len = body.size  # which requests looks for
@@ -114,8 +148,10 @@ class Source:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            while block := self._upload.read(256 * 1024):
+            while block := self._upload.read(self._pace.block or 256 * 1024):
+                self._pace.wait()
                 yield block
+                self._pace.moved(len(block))
         except Exception as error:  # noqa: BLE001 -- as above
             raise BodyFailed(error) from None
 
@@ -150,8 +186,9 @@ def translate(error: BaseException, url: str) -> TransferError:
 class Urllib3Transport:
     """Blocking requests through urllib3's connection pools."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, limit: RateLimit | None = None) -> None:
         self._timeouts = timeouts
+        self._limit = limit
         self._aborted = _given_up
         self._lock = Lock()  # guards the managers, and the change of process
         self._pid = os.getpid()
@@ -179,6 +216,8 @@ class Urllib3Transport:
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
         thread = get_ident()
+        if self._limit is not None:
+            request = in_blocks(request)
         outer = _busy.get(thread), _queries.get(thread)  # of a request whose reader or sink has made this one
         url, headers, redirects = check_url(request.url), check_headers(request.headers), _REDIRECTS
         try:
@@ -219,9 +258,10 @@ class Urllib3Transport:
         _queries[get_ident()] = question + query
         body: Any = request.body
         source: Source | None = None
+        pace = self._pace(request)
         if isinstance(body, Body):
             headers["Content-Length"] = str(body.size)
-            body = source = Source(body)
+            body = source = Source(body, pace)
         elif body is not None:
             body = bytes(body)
         try:
@@ -243,19 +283,27 @@ class Urllib3Transport:
         if flight is not None:
             flight.answered(url)
         try:
-            content = self._read(answer, request.sink)
+            content = self._read(answer, request.sink, pace)
         except BaseException:
             answer.close()
             raise
         answer.release_conn()
         return HttpResponse(answer.status, content, [], _headers_of(answer))
 
-    def _read(self, answer: urllib3.BaseHTTPResponse, sink: Callable[[HttpResponse], Take | None] | None) -> bytes:
+    def _pace(self, request: HttpRequest) -> Pace:
+        body = request.body
+        return Pace(self._limit, len(body) if isinstance(body, bytes | memoryview) else 0)
+
+    def _read(
+        self, answer: urllib3.BaseHTTPResponse, sink: Callable[[HttpResponse], Take | None] | None, pace: Pace
+    ) -> bytes:
         """The whole body, or what no sink takes of it; a peer that trickles for all of the idle timeout is silent."""
         chunks: list[bytes] = []
         take: Take | None = None
-        window, got = monotonic(), 0
-        while chunk := answer.read1(1024 * 1024):
+        window, got, waited = monotonic(), 0, pace.waited
+        pace.wait()
+        while chunk := answer.read1(pace.block or 1024 * 1024):
+            pace.moved(len(chunk))
             if take is None:
                 headers = _headers_of(answer)
                 try:
@@ -267,11 +315,12 @@ class Urllib3Transport:
             except Exception as error:  # noqa: BLE001 -- as above
                 raise BodyFailed(error) from None
             got += len(chunk)
-            elapsed = monotonic() - window
+            elapsed = monotonic() - window - (pace.waited - waited)
             if elapsed > self._timeouts.idle:
                 if got < _SLOWEST * elapsed:
                     raise TimeoutError(f"less than {_SLOWEST} bytes a second for {elapsed:.0f} s")
-                window, got = monotonic(), 0
+                window, got, waited = monotonic(), 0, pace.waited
+            pace.wait()
         return b"".join(chunks)
 
     @contextmanager
@@ -280,6 +329,9 @@ class Urllib3Transport:
         self._aborted.update(threads)
         try:
             for thread in threads:
+                alarm = _alarms.get(thread)
+                if alarm is not None:
+                    alarm.set()
                 connection = _busy.get(thread)
                 sock = getattr(connection, "sock", None)
                 if sock is not None:

@@ -23,7 +23,7 @@ NAME = PACKAGE.name
 # Lowest first. What shares a layer may know each other.
 LAYERS = (
     ("errors", "models", "results"),
-    ("plan", "redact", "paths", "retry", "progress"),
+    ("plan", "redact", "paths", "retry", "progress", "limit"),
     ("recording",),
     ("settings", "credentials"),
     ("content", "disk"),

@@ -16,6 +16,7 @@ import gevent
 import pycurl
 from gevent.hub import Waiter
 
+from ...limit import RateLimit
 from ...models import Timeouts
 from ..homes import home
 from .handle import CurlHandle, Outcome
@@ -124,8 +125,8 @@ class GreenTransport(CurlTransport):
 
     carried = False
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        super().__init__(timeouts)
+    def __init__(self, timeouts: Timeouts, limit: RateLimit | None = None) -> None:
+        super().__init__(timeouts, limit)
         self._hubs: dict[int, HubLoop] = {}  # by the number of the hub's thread, which gevent's patching does not hide
         self._lock = threading.Lock()  # guards what is added to it and taken out
 

@@ -23,6 +23,7 @@ from ...errors import (
     TransferTimeout,
     TruncatedBody,
 )
+from ...limit import BLOCK, RateLimit
 from ...models import Body, Timeouts
 from ...recording.flights import CURRENT
 from ...redact import scrub
@@ -163,8 +164,12 @@ def _lines(headers: dict[str, str]) -> list[str]:
 class CurlHandle:
     """One easy handle with what belongs to the request it carries. Used by one worker at a time."""
 
-    def __init__(self, timeouts: Timeouts, owner: object = None) -> None:
+    def __init__(self, timeouts: Timeouts, owner: object = None, limit: RateLimit | None = None) -> None:
         self.curl = made(pycurl.Curl)
+        self.limit = limit
+        self.hold: Callable[[float], None] | None = None  # told for how many seconds no bytes are to move
+        self.held = False  # until ``go_on``
+        self._until = 0.0  # when bytes may move again, by the clock of the limit
         self.owner = owner  # handles of one owner share connections
         self.company: Company | None = None  # where its loop has it, while it is under way
         self.chunks: list[bytes] = []
@@ -197,6 +202,8 @@ class CurlHandle:
         self.chunks.clear()
         self.header_lines.clear()
         self.url = check_url(request.url)
+        if self.limit is not None:
+            self._until = self.limit.charge(len(request.body) if isinstance(request.body, bytes | memoryview) else 0)
         simple = _simple(request)
         if simple is None or simple != self._simple:
             self._reset()
@@ -217,17 +224,25 @@ class CurlHandle:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.CONNECTTIMEOUT_MS, max(1, int(self._timeouts.connect * 1000)))
         curl.setopt(pycurl.LOW_SPEED_LIMIT, _SLOWEST)
-        curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(self._timeouts.idle)))
-        curl.setopt(pycurl.BUFFERSIZE, _BUFFER)
+        curl.setopt(pycurl.LOW_SPEED_TIME, self._patience(self._timeouts.idle))
+        curl.setopt(pycurl.BUFFERSIZE, self._buffer)
         curl.setopt(pycurl.TCP_KEEPALIVE, 1)
         curl.setopt(pycurl.USERAGENT, USER_AGENT)
         curl.setopt(pycurl.CAINFO, ca_bundle())
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.REDIR_PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.SOCKOPTFUNCTION, self._opened)
-        curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append)
+        curl.setopt(pycurl.WRITEFUNCTION, self.chunks.append if self.limit is None else self._write)
         curl.setopt(pycurl.HEADERFUNCTION, self.header_lines.append)
         self._proxy = _upper_case_proxy()
+
+    @property
+    def _buffer(self) -> int:
+        return _BUFFER if self.limit is None else BLOCK  # what is in it has moved, whatever the limit says
+
+    def _patience(self, idle: float) -> int:
+        """Seconds after which a peer counts as silent; those for which we are ourselves do not count."""
+        return max(1, round(idle if self.limit is None else idle + self.limit.patience))
 
     def _describe(self, request: HttpRequest) -> None:
         """What is the same for all requests of its kind."""
@@ -236,7 +251,7 @@ class CurlHandle:
             curl.setopt(pycurl.FOLLOWLOCATION, 1)
             curl.setopt(pycurl.MAXREDIRS, _REDIRECTS)
         if request.idle is not None:
-            curl.setopt(pycurl.LOW_SPEED_TIME, max(1, round(request.idle)))
+            curl.setopt(pycurl.LOW_SPEED_TIME, self._patience(request.idle))
         if request.once:
             # on a kept connection that breaks before the answer libcurl sends everything again, be it a POST or not
             curl.setopt(pycurl.FRESH_CONNECT, 1)
@@ -254,7 +269,7 @@ class CurlHandle:
             curl.setopt(pycurl.UPLOAD, 1)
             curl.setopt(pycurl.INFILESIZE_LARGE, body.size)
             if hasattr(pycurl, "UPLOAD_BUFFERSIZE"):  # libcurl 7.62
-                curl.setopt(pycurl.UPLOAD_BUFFERSIZE, _BUFFER)
+                curl.setopt(pycurl.UPLOAD_BUFFERSIZE, self._buffer)
             curl.setopt(pycurl.READFUNCTION, self._read)
             curl.setopt(pycurl.SEEKFUNCTION, self._rewind)
 
@@ -262,6 +277,8 @@ class CurlHandle:
         """What differs between requests of one kind."""
         body = request.body
         self._sink, self._take = request.sink, None
+        if self.limit is not None and request.sink is None:
+            self._take = self.chunks.append
         if body is None and not request.headers:
             return
         given = check_headers(request.headers)
@@ -277,8 +294,14 @@ class CurlHandle:
 
     def _read(self, count: int) -> bytes | int:
         try:
+            if self.limit is not None:
+                if self._sent < len(self._block) and self._is_early():
+                    return int(pycurl.READFUNC_PAUSE)
+                count = min(count, BLOCK)
             block = self._block[self._sent : self._sent + count]
             self._sent += len(block)
+            if self.limit is not None and block:
+                self._until = self.limit.charge(len(block))
             if block or ((self._source is None or not self._source.left) and self._rewind_to is None):
                 return block
             self._hungry = self._paused = True
@@ -289,6 +312,10 @@ class CurlHandle:
 
     def _write(self, block: bytes) -> int | None:
         try:
+            if self.limit is not None:
+                if self._is_early():
+                    return int(pycurl.WRITEFUNC_PAUSE)
+                self._until = self.limit.charge(len(block))
             if self._sink is not None:
                 sink, self._sink = self._sink, None
                 self._take = sink(self._answer()) or self.chunks.append
@@ -298,6 +325,16 @@ class CurlHandle:
             self.failure = error
             return -1
         return None
+
+    def _is_early(self) -> bool:
+        """Whether the limit wants the next bytes to wait; then ``hold`` is told."""
+        if self.limit is None or self.hold is None or self.refused:  # which is to fail at once
+            return False
+        left = self.limit.left(self._until)
+        if left and not self.held:
+            self.held = True
+            self.hold(left)
+        return left > 0
 
     def _rewind(self, offset: int, origin: int) -> int:  # libcurl seeks from the beginning only
         self._rewind_to, self._block, self._sent = offset, b"", 0
@@ -334,6 +371,15 @@ class CurlHandle:
             if self._paused:
                 self._paused = False
                 self.curl.pause(pycurl.PAUSE_CONT)  # which may bring more
+
+    def go_on(self) -> Outcome | None:
+        """Bytes may move again, as far as the limit goes; how the transfer has ended, if that has made it fail."""
+        self.held = False
+        try:
+            self.curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error as error:
+            return error.args[0], str(error.args[1]) if len(error.args) > 1 else ""
+        return None
 
     def _answer(self) -> HttpResponse:
         """The answer as far as it is known before its body has ended."""
@@ -376,7 +422,7 @@ class CurlHandle:
         """Let go of what was sent and of what arrived; the connection stays."""
         self.chunks.clear()
         self.failure = self._sink = self._take = self.outcome = self._rewind_to = None
-        self.streams = self.parked = self._hungry = self._paused = False
+        self.streams = self.parked = self.held = self._hungry = self._paused = False
         self._block = b""
         source, self._source = self._source, None
         if self._simple is None:

@@ -19,6 +19,9 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from time import monotonic
 from typing import Any, Protocol
 
@@ -147,6 +150,8 @@ class MultiLoop:
         self._streams: dict[pycurl.Curl, CurlHandle] = {}  # transfers that hand over bytes as they go
         self._under_way: set[CurlHandle] = set()  # a set, as all that an interruption may cut short is to be repeatable
         self._look = 0.0  # when all transfers are to be looked at again
+        self._held: list[tuple[float, int, CurlHandle]] = []  # those that a limit has wait, and until when
+        self._order = count()
         self._failure: BaseException | None = None  # what a callback has raised
         keep_for_ever(self)
 
@@ -154,6 +159,8 @@ class MultiLoop:
     def due(self) -> float | None:
         """When (``time.monotonic``) ``turn`` is to be called at the latest; 0 for at once, None for whenever."""
         asked = min(self._asked.values()) if self._asked else None
+        if self._held and (asked is None or self._held[0][0] < asked):
+            asked = self._held[0][0]
         if not self._under_way:
             return asked
         return self._look if asked is None else min(asked, self._look)
@@ -222,6 +229,7 @@ class MultiLoop:
             self._look = monotonic() + _LOOK
         handle.company = company
         handle.opened = self._forget
+        handle.hold = partial(self._hold, handle)
         company.handles.add(handle)
         self._under_way.add(handle)
         company.multi.add_handle(handle.curl)
@@ -233,12 +241,28 @@ class MultiLoop:
             return
         company.handles.discard(handle)
         self._under_way.discard(handle)
-        handle.opened = None
+        handle.opened = handle.hold = None
         with suppress(pycurl.error):  # whoever was interrupted had not added it yet; then it is not used again
             company.multi.remove_handle(handle.curl)
             handle.company = None
         if not company.wanted and not company.handles:
             self._close(company)
+
+    def _hold(self, handle: CurlHandle, seconds: float) -> None:
+        """Have a transfer go on later; within a moment if it is to be broken off."""
+        heappush(self._held, (monotonic() + min(seconds, _LOOK), next(self._order), handle))
+
+    def _release(self, now: float, moved: list[Company]) -> list[tuple[pycurl.Curl, Outcome]]:
+        """Let those go on that have waited; what has ended by that."""
+        ended: list[tuple[pycurl.Curl, Outcome]] = []
+        while self._held and self._held[0][0] <= now:
+            handle = heappop(self._held)[2]
+            if handle.held and handle.company is not None and handle in self._under_way:
+                outcome = handle.go_on()
+                moved.append(handle.company)
+                if outcome is not None:
+                    ended.append((handle.curl, outcome))
+        return ended
 
     def drop(self, owner: object) -> None:
         """Close the connections that transfers of this owner have left; those under way close theirs at their end."""
@@ -315,7 +339,9 @@ class MultiLoop:
                 self._registered.pop(descriptor, None)
                 self._unregister(descriptor)
         due = self.due
+        ended: list[tuple[pycurl.Curl, Outcome]] = []
         if due is not None and due <= (now := monotonic()):
+            ended = self._release(now, moved)
             for company in [company for company, asked in self._asked.items() if asked <= now]:
                 del self._asked[company]
                 company.multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -329,10 +355,12 @@ class MultiLoop:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        return self._reports(moved)
+        return self._reports(moved, ended)
 
-    def _reports(self, moved: list[Company]) -> list[tuple[pycurl.Curl, Outcome | None]]:
-        reports: list[tuple[pycurl.Curl, Outcome | None]] = []
+    def _reports(
+        self, moved: list[Company], ended: list[tuple[pycurl.Curl, Outcome]]
+    ) -> list[tuple[pycurl.Curl, Outcome | None]]:
+        reports: list[tuple[pycurl.Curl, Outcome | None]] = [*ended]
         for company in moved:
             left_over = len(company.handles)
             while left_over:
@@ -340,8 +368,8 @@ class MultiLoop:
                 reports += [(curl, (0, "")) for curl in done]
                 reports += [(curl, (code, message)) for curl, code, message in failed]
         if streams := self._streams:
-            ended, reports = reports, []
-            for curl, outcome in ended:
+            told, reports = reports, []
+            for curl, outcome in told:
                 stream = streams.get(curl)
                 if stream is None:
                     reports.append((curl, outcome))

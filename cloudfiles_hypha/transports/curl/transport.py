@@ -15,8 +15,9 @@ from threading import Lock, get_ident, main_thread
 import pycurl
 
 from ...errors import Cancelled
+from ...limit import RateLimit
 from ...models import Timeouts
-from ..base import HttpRequest, HttpResponse
+from ..base import HttpRequest, HttpResponse, in_blocks
 from .handle import CurlHandle, Outcome, translate
 from .loop import Carrier, MultiLoop, here
 
@@ -24,8 +25,9 @@ from .loop import Carrier, MultiLoop, here
 class HandlePool:
     """Idle handles and loops, most recently used last. Knows when it woke up in a forked child and starts anew."""
 
-    def __init__(self, timeouts: Timeouts) -> None:
+    def __init__(self, timeouts: Timeouts, limit: RateLimit | None) -> None:
         self.timeouts = timeouts
+        self.limit = limit
         self._idle: list[CurlHandle] = []
         self._loops: list[MultiLoop] = []
         self._pid = os.getpid()
@@ -37,7 +39,7 @@ class HandlePool:
         try:
             return self._idle.pop()  # one bytecode: needs no lock
         except IndexError:
-            return CurlHandle(self.timeouts, self)
+            return CurlHandle(self.timeouts, self, self.limit)
 
     def give_back(self, handle: CurlHandle) -> None:
         if handle.refused or handle.company is not None:
@@ -80,8 +82,8 @@ class CurlTransport:
 
     carried = True  # carriers' greenlets may wait for it
 
-    def __init__(self, timeouts: Timeouts) -> None:
-        self._pool = HandlePool(timeouts)
+    def __init__(self, timeouts: Timeouts, limit: RateLimit | None = None) -> None:
+        self._pool = HandlePool(timeouts, limit)
         self._busy: dict[int, CurlHandle] = {}
         self._aborted: set[int] = set()
 
@@ -96,6 +98,8 @@ class CurlTransport:
     def send(self, request: HttpRequest) -> HttpResponse:
         """Send ``request`` and wait for the whole answer, or raise a ``TransferError``."""
         carrier = self._carrier()
+        if self._pool.limit is not None:
+            request = in_blocks(request)
         handle = self._pool.take()
         try:
             handle.load(request)
@@ -116,8 +120,9 @@ class CurlTransport:
         code, message = 0, ""
         try:
             if thread not in self._aborted:
-                if handle.streams or thread == main_thread().ident:
-                    code, message = self._wait(handle)  # libcurl's own would not let Ctrl-C through before it ends
+                # libcurl's own would not let Ctrl-C through before it ends, and knows no limit that others share
+                if handle.streams or handle.limit is not None or thread == main_thread().ident:
+                    code, message = self._wait(handle)
                 else:
                     handle.curl.perform()
         except pycurl.error as error:
