@@ -14,6 +14,7 @@ CHECKSUMS = ["awscrt>=0.27", "google-crc32c>=1.5"]  # the first with crc64nvme
 GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 # Each below what would be another major version; Python 3.10 has the older ones of these.
 DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
+KEYRING = ["keyring>=24"]
 PLOT = ["matplotlib>=3.8"]
 BENCH = [
     *COMPRESSION,
@@ -30,6 +31,7 @@ BENCH = [
 DEV = [
     *COMPRESSION,
     *GCS,
+    *KEYRING,
     *PLOT,
     *S3,
     "cryptography>=42",
@@ -74,6 +76,7 @@ setup(
         "s3": S3,
         "checksums": CHECKSUMS,
         "server": SERVER,
+        "keyring": KEYRING,
         "plot": PLOT,
         "bench": BENCH,
         "docs": DOCS,

@@ -11,7 +11,8 @@ this token                         goes to
                                    another one that the caller names; if only ``./.env`` names one: ``ValueError``
 ``HYPHA_TOKEN`` in ``./.env``      the ``HYPHA_SERVER_URL`` of the same file, without one that of the environment,
                                    without both the public server; not to another one
-the user's secrets file            the server that it is listed under
+the user's secrets file            the server that it is listed under; the token may be in the system's keyring, which
+                                   is asked only where the file says so
 =================================  ====================================================================================
 
 The first of these that has a token for the server wins; without any, public artifacts can be read. A working directory
@@ -26,17 +27,23 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .redact import without_credentials
 from .settings import Secrets, Settings, check_local_url
 
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
 DEFAULT_SERVER = "https://hypha.aicell.io"
 
 SECRETS_FILE = Path("~/.config/cloudfiles_hypha/secrets.json")
+KEYRING = "the system's keyring"
+_SERVICE = "cloudfiles_hypha"  # what our entries in a keyring are listed under
 _log = logging.getLogger("cloudfiles_hypha")
 
 
@@ -122,8 +129,61 @@ def server_and_token(server: str | None) -> tuple[str, str | None, str]:
     return _server_and_token(server, _dotenv(), None, None)
 
 
+def token_source(server: str | None) -> str | None:
+    """Where the token for a server is, None if there is none. A keyring, which may ask its user, is not opened."""
+    _, token, where = _server_and_token(server, _dotenv(), None, None, in_keyring=lambda server: "there")
+    return None if token is None else where
+
+
+def token_in_keyring(server: str) -> str | None:
+    """The token that the system's keyring has for a server; an error if the keyring cannot be read."""
+    with open_keyring() as keyring:
+        token: str | None = keyring.get_password(_SERVICE, server)
+        return token
+
+
+def keep_in_keyring(server: str, token: str) -> None:
+    """Have the system's keyring keep it."""
+    with open_keyring() as keyring:
+        keyring.set_password(_SERVICE, server, token)
+
+
+def remove_from_keyring(server: str) -> bool:
+    """Have the system's keyring forget the token of a server; whether there was one."""
+    with open_keyring() as keyring:
+        if keyring.get_password(_SERVICE, server) is None:
+            return False
+        keyring.delete_password(_SERVICE, server)
+        return True
+
+
+@contextmanager
+def open_keyring() -> Iterator[KeyringBackend]:
+    """The system's keyring, which must be one that keeps secrets; ``ValueError`` if there is none.
+
+    What it raises is an ``OSError``, without what it says: that is another program's, and nobody knows what is in it.
+    """
+    try:
+        import keyring  # takes 100 ms, and is an extra
+        from keyring.errors import KeyringError
+    except ImportError:
+        raise ValueError(f"{KEYRING}: needs a package: pip install 'cloudfiles_hypha[keyring]'") from None
+    try:
+        found = keyring.get_keyring()
+        if found.priority < 1:  # as keyring has it: one that fails, that forgets, or that is a plain file
+            raise ValueError(f"{KEYRING}: there is none on this machine that keeps secrets")
+        yield found
+    except KeyringError as error:
+        raise OSError(f"{KEYRING} refuses ({type(error).__name__}); is it locked?") from None
+
+
 def _server_and_token(
-    named: str | None, dotenv: Mapping[str, str], token: str | None, secrets: Secrets | None
+    named: str | None,
+    dotenv: Mapping[str, str],
+    token: str | None,
+    secrets: Secrets | None,
+    *,
+    in_keyring: Callable[[str], str | None] = token_in_keyring,
 ) -> tuple[str, str | None, str]:
     ambient = os.environ.get("HYPHA_SERVER_URL")
     chosen = _url(named or ambient or dotenv.get("HYPHA_SERVER_URL") or DEFAULT_SERVER)
@@ -140,6 +200,12 @@ def _server_and_token(
         token, where = _token_beside(dotenv, "./.env", ambient or DEFAULT_SERVER, chosen), "./.env"
     if token is None:
         token, where = _token_in_home(chosen), str(SECRETS_FILE)
+    if token is None and kept_in_keyring(chosen):
+        token, where = in_keyring(chosen), KEYRING
+        if token is None:
+            raise ValueError(
+                f"{SECRETS_FILE}: the token for {chosen} is said to be in {KEYRING}, and is not; log in again"
+            )
     return chosen, None if token is None else checked_token(token), where
 
 
@@ -238,7 +304,19 @@ def _token_in(secrets: Mapping[str, object] | str | os.PathLike[str], server: st
     return found
 
 
+def kept_in_keyring(server: str) -> bool:
+    """Whether the user's secrets file says that the token of a server is in the keyring."""
+    found = _kept_at_home(server)
+    return isinstance(found, dict) and found.get("keyring") is True
+
+
 def _token_in_home(server: str) -> str | None:
+    found = _kept_at_home(server)
+    found = found.get("token") if isinstance(found, dict) else found
+    return found if isinstance(found, str) else None
+
+
+def _kept_at_home(server: str) -> object:
     path = SECRETS_FILE.expanduser()
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -246,9 +324,7 @@ def _token_in_home(server: str) -> str | None:
         return None
     except ValueError:
         raise ValueError(f"{path}: not valid JSON") from None
-    found = data.get(server) if isinstance(data, dict) else None  # by server: a token is for one server only
-    found = found.get("token") if isinstance(found, dict) else found
-    return found if isinstance(found, str) else None
+    return data.get(server) if isinstance(data, dict) else None  # by server: a token is for one server only
 
 
 def _dotenv() -> dict[str, str]:

@@ -11,7 +11,16 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from ..credentials import SECRETS_FILE, ambient_server, checked_token, resolve_routes, server_and_token
+from ..credentials import (
+    KEYRING,
+    SECRETS_FILE,
+    ambient_server,
+    checked_token,
+    open_keyring,
+    resolve_routes,
+    server_and_token,
+    token_source,
+)
 from ..redact import printable, without_credentials
 from ..settings import Settings
 from .commands import Commands
@@ -35,6 +44,9 @@ def register(commands: Commands) -> None:
             ways = command.add_mutually_exclusive_group()
             ways.add_argument("--stdin", action="store_true", help="read the token from standard input")
             ways.add_argument("--browser", action="store_true", help="have the server's own page make a token")
+            command.add_argument(
+                "--keyring", action="store_true", help="keep it in the system's keyring, not in a file"
+            )
 
 
 def config(options: argparse.Namespace) -> int:
@@ -58,7 +70,15 @@ def config(options: argparse.Namespace) -> int:
             say_json({"option": None, "value": None, "source": variable, "nearest": near or None})
         else:
             say(variable, "-", f"nothing reads it{f'; did you mean {near}?' if near else ''}")
-    if not options.json:
+    try:
+        where = token_source(_configured())
+    except ValueError as error:  # the rest is to be seen all the same
+        complain(str(error))
+        where = None
+    if options.json:
+        say_json({"option": "token", "value": None if where is None else "kept secret", "source": where})
+    else:
+        say("token", "-" if where is None else "kept secret", where or "nobody")
         file = config_file()
         say("file", str(file), "" if file.exists() else "not there")
     return OK
@@ -71,6 +91,9 @@ def login(options: argparse.Namespace) -> int:
     server = _server(options)
     if server.startswith("http://") and server.split("/")[2].partition(":")[0] not in ("localhost", "127.0.0.1"):
         complain(f"warning: {server}: the token is sent unencrypted; is there no https:// address?")
+    if options.keyring:
+        with open_keyring():  # or nobody need type anything
+            pass
     if options.browser:
         token = _made_in_browser(server)
     elif options.stdin:
@@ -84,8 +107,8 @@ def login(options: argparse.Namespace) -> int:
         raise UsageError("standard input is no terminal: --stdin reads the token from it, --browser needs none")
     token = checked_token(token)
     who = identity(server, token)
-    keep_token(server, token)
-    _tell_who(options, who, server=server, kept=str(SECRETS_FILE))
+    keep_token(server, token, keyring=options.keyring)
+    _tell_who(options, who, server=server, kept=KEYRING if options.keyring else str(SECRETS_FILE))
     _, found, where = server_and_token(server)
     if found != token:
         complain(f"warning: {where} has another token for {server}, and is stronger")
@@ -98,7 +121,7 @@ def logout(options: argparse.Namespace) -> int:
 
     server = _server(options)
     if not forget_token(server):
-        complain(f"{server}: no token was kept for it in {SECRETS_FILE}")
+        complain(f"{server}: no token was kept for it in {SECRETS_FILE} or {KEYRING}")
         return SOME_FAILED
     say(f"{server}: its token is forgotten; on the server it is valid as long as it was")
     if server_and_token(server)[1] is not None:

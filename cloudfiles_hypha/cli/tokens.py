@@ -56,20 +56,39 @@ def identity(server: str, token: str) -> dict[str, object]:
     }
 
 
-def keep_token(server: str, token: str) -> None:
-    """Keep a token in the user's secrets file, which nobody else can read; what else is in there stays."""
+def keep_token(server: str, token: str, *, keyring: bool = False) -> None:
+    """Keep a token in the user's secrets file, which nobody else can read; what else is in there stays.
+
+    With ``keyring`` the system's keyring has it, and the file says so. It is never in both.
+    """
+    where: dict[str, object] = {"keyring": True} if keyring else {"token": token}
+    was_in_keyring = False
 
     def keep(kept: dict[str, object]) -> bool:
+        nonlocal was_in_keyring
         before = kept.get(server)
-        kept[server] = {**(before if isinstance(before, dict) else {}), "token": token}
+        others = dict(before) if isinstance(before, dict) else {}
+        was_in_keyring = others.pop("keyring", None) is True
+        others.pop("token", None)
+        kept[server] = {**others, **where}
         return True
 
+    if keyring:
+        credentials.keep_in_keyring(server, token)  # first: what the file says is then true, whatever comes between
     _change(keep)
+    if was_in_keyring and not keyring:
+        credentials.remove_from_keyring(server)
 
 
 def forget_token(server: str) -> bool:
-    """Forget the token of a server; whether there was one."""
-    return _change(lambda kept: kept.pop(server, None) is not None)
+    """Forget the token of a server, in the file and in the keyring; whether there was one."""
+    removed = False
+    try:
+        removed = credentials.remove_from_keyring(server)
+    except (ValueError, OSError):
+        if credentials.kept_in_keyring(server):  # else there is nothing of ours to be expected in it
+            raise
+    return _change(lambda kept: kept.pop(server, None) is not None) or removed
 
 
 def _change(change: Callable[[dict[str, object]], bool]) -> bool:
