@@ -46,6 +46,8 @@ len(list(cf.list()))
     "cf.download('n/', 'copy', progress=True); len(os.listdir('copy'))",
     "rec",
     "rec.summary()",
+    "from cloudfiles_hypha.recording import Table; Table(results)",
+    "Table(cf.list(size=True))",
     "cf.get(['n/001.txt', 'gone'], progress='failing', raise_errors=False)[1]['error']",
 )
 
@@ -108,17 +110,17 @@ def test_a_bar_counts_every_file(notebook: Any) -> None:
 
 
 def test_a_bar_of_a_call_in_which_something_failed_ends_as_well(notebook: Any) -> None:
-    found, _ = bar(notebook, 6)
+    found, _ = bar(notebook, 8)
     assert (found["value"], found["max"]) == (2, 2)
-    assert "ObjectNotFound" in shown(notebook, 6)[-1]["text/plain"]
+    assert "ObjectNotFound" in shown(notebook, 8)[-1]["text/plain"]
 
 
-def test_recordings_and_summaries_are_bounded_tables(notebook: Any) -> None:
-    for cell in (4, 5):
+def test_recordings_summaries_results_and_listings_are_bounded_tables(notebook: Any) -> None:
+    for cell in (4, 5, 6, 7):
         (data,) = shown(notebook, cell)
         assert "<table" in data["text/html"]
         assert data["text/html"].count("<tr>") < 100 < FILES
-        assert len(data["text/plain"]) < 2000
+        assert len(data["text/plain"]) < 5000
     assert len(json.dumps(shown(notebook, 4))) < 400_000
 
 
