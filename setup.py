@@ -82,7 +82,9 @@ setup(
         "docs": DOCS,
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["cloudfiles-hypha=cloudfiles_hypha.cli.main:main"]},
+    entry_points={
+        "console_scripts": [f"{name}=cloudfiles_hypha.cli.main:main" for name in ("cloudfiles-hypha", "cfh")]
+    },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3",

@@ -77,7 +77,8 @@ class Commands:
             "s3://https://host/bucket[/path], gs://, az://, file:///folder, mem://bucket[/path] or "
             "http(s)://host/path. The token is that of the environment (HYPHA_TOKEN), or the one that login has kept; "
             "the server is that of the environment (HYPHA_SERVER_URL), or the one that config shows. Exit codes: 0 all "
-            "went well, 1 some item failed or is not published, 2 not begun, 130 interrupted.",
+            "went well, 1 some item failed or is not published, 2 not begun, 130 interrupted. cfh is short for "
+            "cloudfiles-hypha.",
         )
         self.parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True)

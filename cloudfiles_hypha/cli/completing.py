@@ -44,10 +44,10 @@ _cloudfiles_hypha() {
     [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == */ ]] && compopt -o nospace 2>/dev/null
     return 0
 }
-complete -o bashdefault -o default -F _cloudfiles_hypha cloudfiles-hypha
+complete -o bashdefault -o default -F _cloudfiles_hypha cloudfiles-hypha cfh
 """,
     "zsh": r"""
-#compdef cloudfiles-hypha
+#compdef cloudfiles-hypha cfh
 _cloudfiles_hypha() {
     local -a found
     found=("${(@f)$(cloudfiles-hypha completion words -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
@@ -62,7 +62,7 @@ _cloudfiles_hypha() {
 if [[ $funcstack[1] == _cloudfiles_hypha ]]; then
     _cloudfiles_hypha "$@"
 else
-    compdef _cloudfiles_hypha cloudfiles-hypha
+    compdef _cloudfiles_hypha cloudfiles-hypha cfh
 fi
 """,
     "fish": r"""
@@ -72,6 +72,7 @@ function __cloudfiles_hypha
     cloudfiles-hypha completion words -- $before[2..-1] "$word" 2>/dev/null
 end
 complete -c cloudfiles-hypha -a '(__cloudfiles_hypha)'
+complete -c cfh -a '(__cloudfiles_hypha)'
 """,
 }
 

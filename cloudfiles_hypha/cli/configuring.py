@@ -25,7 +25,7 @@ from ..redact import printable, without_credentials
 from ..settings import Settings
 from .commands import Commands
 from .configuration import config_file, defaults, shown, unknown_variables
-from .report import OK, SOME_FAILED, UsageError, complain, say, say_json
+from .report import OK, PROGRAM, SOME_FAILED, UsageError, complain, say, say_json
 from .texts import COMMANDS
 
 _LOGIN_TIME = 300.0  # seconds that a login in a browser may take; the server forgets it after about as long
@@ -135,7 +135,7 @@ def whoami(options: argparse.Namespace) -> int:
 
     server, token, where = server_and_token(_server(options) if options.server or _configured() else None)
     if token is None:
-        complain(f"{server}: no token; cloudfiles-hypha login asks for one")
+        complain(f"{server}: no token; {PROGRAM} login asks for one")
         return SOME_FAILED
     _tell_who(options, identity(server, token), server=server, token_from=where)
     return OK

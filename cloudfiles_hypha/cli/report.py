@@ -24,7 +24,15 @@ from ..progress import human
 from ..redact import printable, scrub, without_user
 from ..results import FileResult, Result
 
-PROGRAM = "cloudfiles-hypha"
+NAMES = ("cloudfiles-hypha", "cfh")
+
+
+def name_of(typed: str) -> str:
+    """What the program calls itself: the short name for those who typed that, else the long one."""
+    return NAMES[1] if os.path.splitext(os.path.basename(typed))[0] == NAMES[1] else NAMES[0]
+
+
+PROGRAM = name_of(sys.argv[0] if sys.argv else "")
 OK, SOME_FAILED, NOT_BEGUN, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 # Control characters, those that turn the direction of writing, line separators, and halves of characters.

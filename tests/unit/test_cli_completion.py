@@ -18,6 +18,7 @@ from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.cli.completing import candidates
 from cloudfiles_hypha.cli.main import main
+from cloudfiles_hypha.cli.report import NAMES as NAMES_OF_THE_PROGRAM
 from cloudfiles_hypha.cli.texts import COMMANDS
 from tests.support.object_server import Always, Hang, ObjectServer
 
@@ -124,26 +125,26 @@ def test_bash_completes(place: Path) -> None:
         for line in lines
     )
     out = run(
-        place, ["bash", "--norc"], f'eval "$(cloudfiles-hypha completion bash)"; {ask} complete -p cloudfiles-hypha'
+        place, ["bash", "--norc"], f'eval "$(cloudfiles-hypha completion bash)"; {ask} complete -p cloudfiles-hypha cfh'
     )
     below = f"//{place}/store"  # what is before the colon is a word of its own to bash
     assert out == [
         "verify", "--", "never", "newer", "--", f"{below}/images/", f"{below}/info.txt", "--",
         rf"{below}/images/a\ b.png", "--", rf"{below}/images/a\ b.png", "--",
         "--",  # nothing, so that bash looks for files itself
-        "complete -o bashdefault -o default -F _cloudfiles_hypha cloudfiles-hypha",
+        *(f"complete -o bashdefault -o default -F _cloudfiles_hypha {name}" for name in NAMES_OF_THE_PROGRAM),
     ]  # fmt: skip
 
 
 @needs("zsh")
 def test_zsh_takes_the_script(place: Path) -> None:
-    script = (
-        'autoload -U compinit; compinit -u; eval "$(cloudfiles-hypha completion zsh)"; print $_comps[cloudfiles-hypha]'
-    )
-    assert run(place, ["zsh", "-f"], script) == ["_cloudfiles_hypha"]
+    names = " ".join(f"$_comps[{name}]" for name in NAMES_OF_THE_PROGRAM)
+    script = f'autoload -U compinit; compinit -u; eval "$(cloudfiles-hypha completion zsh)"; print {names}'
+    assert run(place, ["zsh", "-f"], script) == ["_cloudfiles_hypha _cloudfiles_hypha"]
 
 
 @needs("fish")
 def test_fish_completes(place: Path) -> None:
-    script = "cloudfiles-hypha completion fish | source; complete -C 'cloudfiles-hypha ver'"
-    assert run(place, ["fish", "--no-config"], script) == ["verify"]
+    for name in NAMES_OF_THE_PROGRAM:
+        script = f"cloudfiles-hypha completion fish | source; complete -C '{name} ver'"
+        assert run(place, ["fish", "--no-config"], script) == ["verify"]

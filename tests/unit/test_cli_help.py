@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ import cloudfiles_hypha
 from cloudfiles_hypha.cli.commands import all_commands, commands_for, options_of, verbs_of
 from cloudfiles_hypha.cli.helping import manual
 from cloudfiles_hypha.cli.main import main
-from cloudfiles_hypha.cli.report import PROGRAM
+from cloudfiles_hypha.cli.report import NAMES, PROGRAM, name_of
 from cloudfiles_hypha.cli.texts import COMMANDS
 
 REGISTERED = verbs_of(all_commands().parser)
@@ -23,6 +24,29 @@ REGISTERED = verbs_of(all_commands().parser)
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"{PROGRAM} {cloudfiles_hypha.__version__}\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_program_calls_itself_as_it_was_called(name: str, tmp_path: Path) -> None:
+    program = tmp_path / name
+    program.write_text("from cloudfiles_hypha.cli.main import main\nraise SystemExit(main())\n")
+
+    def say(*words: str) -> str:
+        command = [sys.executable, str(program), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+        return done.stdout + done.stderr
+
+    assert say("--version") == f"{name} {cloudfiles_hypha.__version__}\n"
+    assert say("help", "touch").startswith(f"usage: {name} touch")
+    assert f"  {name} touch s3://bucket/done\n" in say("touch", "--help")
+    assert say("synk") == f"{name}: 'synk': no such command; did you mean sync? see: {name} help\n"
+
+
+def test_whatever_else_starts_it_has_the_long_name() -> None:
+    assert [name_of(typed) for typed in ("", "/a/b/__main__.py", "pytest", "/usr/bin/cfh", "cfh.exe")] == [
+        *[NAMES[0]] * 3,
+        *[NAMES[1]] * 2,
+    ]
 
 
 def test_what_is_known_of_commands_without_loading_them_is_true() -> None:

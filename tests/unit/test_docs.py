@@ -20,18 +20,18 @@ import pytest
 import cloudfiles_hypha
 from cloudfiles_hypha import ArtifactFiles, recording
 from cloudfiles_hypha.cli.commands import all_commands, verbs_of
+from cloudfiles_hypha.cli.report import NAMES
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import ObjectServer
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-PROGRAM = "cloudfiles-hypha"
 
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+^```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: \w.+ -->")
 _SHELL = re.compile(r"^```(?:bash|console|sh)\n(?P<lines>.*?)^```", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(rf"`(?P<line>{PROGRAM} [^`\n]+)`")
+_INLINE = re.compile(rf"`(?P<line>(?:{'|'.join(NAMES)}) [^`\n]+)`")
 
 
 def examples(text: str) -> list[tuple[int, str]]:
@@ -48,7 +48,7 @@ def command_lines(text: str) -> Iterator[str]:
     """What a page would have its reader type: whole lines of blocks, and what stands between backticks."""
     for match in _SHELL.finditer(text):
         for line in match["lines"].replace("\\\n", " ").splitlines():
-            if PROGRAM in line:
+            if any(name in line for name in NAMES):
                 yield line.removeprefix("$ ")
     for match in _INLINE.finditer(text):
         yield match["line"].replace("\\|", "|")
@@ -68,7 +68,7 @@ def invocations(line: str) -> Iterator[list[str]]:
             skipping = "<" in word or ">" in word
         elif skipping:
             skipping = False  # the file of a redirection
-        elif word == PROGRAM and words is None:
+        elif word in NAMES and words is None:
             words = []
         elif words is not None:
             words.append(word)
@@ -166,7 +166,7 @@ def test_each_command_line_of_a_page_is_one_that_the_program_takes(page: Path) -
 
 
 def test_a_line_of_shell_is_taken_apart_as_a_shell_does() -> None:
-    line = f"tar c . | {PROGRAM} cp - 's3://b/a b' > log && {PROGRAM} ls hypha://w/a@v1  # all of it"
+    line = f"tar c . | {NAMES[0]} cp - 's3://b/a b' > log && {NAMES[1]} ls hypha://w/a@v1  # all of it"
     assert list(invocations(line)) == [["cp", "-", "s3://b/a b"], ["ls", "hypha://w/a@v1"]]
 
 

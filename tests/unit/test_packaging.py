@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from cloudfiles_hypha.cli.report import NAMES
+
 ROOT = Path(__file__).parents[2]
 SAFELY: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
@@ -48,7 +50,8 @@ def test_a_source_distribution_installs_by_itself(tmp_path: Path) -> None:
     (found,) = importlib.metadata.distributions(path=[str(target)])
     needed = {line for line in found.requires or () if "extra ==" not in line}
     assert needed == set((ROOT / "requirements.txt").read_text().split())
-    assert found.read_text("entry_points.txt")
+    programs = {point.name: point.value for point in found.entry_points if point.group == "console_scripts"}
+    assert programs == dict.fromkeys(NAMES, "cloudfiles_hypha.cli.main:main")
     program = (
         f"import sys; sys.path.insert(0, {str(target)!r}); import cloudfiles_hypha; print(cloudfiles_hypha.__file__)"
     )
