@@ -80,7 +80,7 @@ class Commands:
             "went well, 1 some item failed or is not published, 2 not begun, 130 interrupted. cfh is short for "
             "cloudfiles-hypha.",
         )
-        self.parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+        self.parser.add_argument("-V", "--version", action="version", version=f"{PROGRAM} {__version__}")
         self._commands = self.parser.add_subparsers(metavar="COMMAND", required=True)
         self._says = _says()
         self._reach = _reach()

@@ -92,7 +92,7 @@ def register(commands: Commands) -> None:
 
 def add_choosing(command: argparse.ArgumentParser) -> None:
     """Which files, and whether to begin."""
-    command.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    command.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     command.add_argument(
         "--files-from", metavar="FILE", help="only these names below SRC, a folder: one a line; - is standard input"
     )

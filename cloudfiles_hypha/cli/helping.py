@@ -44,7 +44,7 @@ def manual(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield ".SH NAME"
     yield f"{_roff(PROGRAM)} \\- {_roff((parser.description or '').rstrip('.'))}"
     yield ".SH SYNOPSIS"
-    yield from (f".B {_roff(PROGRAM)}", _roff("[-h] [--version] COMMAND ..."))
+    yield from (f".B {_roff(PROGRAM)}", _roff("[-h] [-V] COMMAND ..."))
     yield ".SH DESCRIPTION"
     yield _roff(parser.epilog or "")
     yield ".SH COMMANDS"

@@ -20,7 +20,7 @@ def register(commands: Commands) -> None:
     """Add the commands of this module."""
     command = commands.add("ls", ls, "List what is in a folder; names are relative to it.", sizes=True)
     command.add_argument("cloudpaths", nargs="+", metavar="CLOUDPATH", help="a folder, a file, or a glob in quotes")
-    command.add_argument("--flat", action="store_true", help="one level only; folders end in a slash")
+    command.add_argument("-1", "--flat", action="store_true", help="one level only; folders end in a slash")
     command.add_argument(
         "-R", "--recursive", action="store_true", help="all levels, as without it; of a glob, also what is in folders"
     )

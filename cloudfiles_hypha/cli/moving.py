@@ -35,7 +35,7 @@ def register(commands: Commands) -> None:
     command.add_argument("source", metavar="SOURCE", help="CLOUDPATH or local folder")
     command.add_argument("target", metavar="TARGET", help="likewise")
     command.add_argument("--delete", action="store_true", help="remove from TARGET what is not in SOURCE")
-    command.add_argument("--dry-run", action="store_true", help="print what would be done, and do nothing")
+    command.add_argument("-n", "--dry-run", action="store_true", help="print what would be done, and do nothing")
     command.add_argument("--max-delete", type=whole_number(0), metavar="N", help="do nothing if more would be removed")
     command.add_argument("--allow-empty", action="store_true", help="an empty SOURCE is meant: remove everything")
     command.add_argument("--compare", choices=COMPARE, default="auto", help="sizes, and then what (default: auto)")

@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
         "-r", "--recursive", dest="recursive", action="store_true", help="folders, with everything in them"
     )
     add_patterns(command)
-    command.add_argument("--dry-run", action="store_true", help="print what would be removed, and remove nothing")
+    command.add_argument("-n", "--dry-run", action="store_true", help="print what would be removed, and remove nothing")
     for name, run, text in (
         ("status", status, "Show the versions of an artifact, and what is staged."),
         ("create", create, "Make an artifact without files, and publish it."),

@@ -100,8 +100,9 @@ def test_ls_lists_everything_relative_to_the_folder(bucket: str, capsys: pytest.
     assert capsys.readouterr().out.splitlines() == ["b #2.txt", "sub/c"]  # and nothing of dir2
 
 
-def test_ls_flat_names_folders_once(bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["ls", "--flat", bucket]) == 0
+@pytest.mark.parametrize("option", ["--flat", "-1"])
+def test_ls_flat_names_folders_once(bucket: str, capsys: pytest.CaptureFixture[str], option: str) -> None:
+    assert main(["ls", option, bucket]) == 0
     assert capsys.readouterr().out.splitlines() == ["a.txt", "dir/", "dir2/", "empty"]
 
 

@@ -181,7 +181,7 @@ def test_a_dry_run_of_an_upload_tells_what_and_why_and_stores_nothing(run: Run, 
         (tmp_path / name).write_text(name)
     target = memory("a")
     target.put("b", "other")
-    code, out, _ = run("cp", "-r", "--dry-run", str(tmp_path), target.cloudpath)
+    code, out, _ = run("cp", "-rn", str(tmp_path), target.cloudpath)
     place = target.cloudpath
     assert (code, told(out)) == (
         0,

@@ -21,8 +21,9 @@ from cloudfiles_hypha.cli.texts import COMMANDS
 REGISTERED = verbs_of(all_commands().parser)
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([option]) == 0
     assert capsys.readouterr().out == f"{PROGRAM} {cloudfiles_hypha.__version__}\n"
 
 

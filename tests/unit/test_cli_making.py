@@ -82,7 +82,7 @@ def test_rm_removes_what_matches_and_says_so_before_if_asked(
 ) -> None:
     given = [arg if arg[:1] == "-" or before[:2] == "--" else f"{place}/{arg}" for before, arg in pairs(arguments)]
     gone = [name for name in sorted(FILES) if name not in left]
-    assert run("rm", "-q", "--dry-run", *given) == (0, "".join(f"remove\t{place}/{name}\n" for name in gone), "")
+    assert run("rm", "-q", "-n", *given) == (0, "".join(f"remove\t{place}/{name}\n" for name in gone), "")
     assert names(place) == sorted(FILES)
     code, out, _ = run("rm", "-q", "--json", *given)
     assert (code, [json.loads(line)["source"] for line in out.splitlines()]) == (0, [f"{place}/{n}" for n in gone])

@@ -57,7 +57,7 @@ def test_sync_shows_what_it_would_do_and_does_it(run: Run, hypha: FakeHypha) -> 
         assert sorted(cf) == ["y/a", "y/b/c"]
     source.delete("x/a")
     assert run("sync", folder, "hypha://ws/a/y", "--delete", "--max-delete", "0")[0] == 2
-    assert run("sync", folder, "hypha://ws/a/y", "--delete", "--dry-run")[1] == "remove\ta\t1\tname\n"
+    assert run("sync", folder, "hypha://ws/a/y", "--delete", "-n")[1] == "remove\ta\t1\tname\n"
     assert run("sync", folder, "hypha://ws/a/y", "--delete") == (0, "", "")
     with connect(hypha) as cf:
         assert sorted(cf) == ["y/b/c"]
