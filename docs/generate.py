@@ -55,9 +55,18 @@ def _helps(name: str, parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def benchmarks(_: str) -> str:
-    """Each result of ``benchmarks/results`` that is JSON: what was measured with, and measures with their targets."""
-    found = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    return "\n\n".join(_result(path.stem, json.loads(path.read_text(encoding="utf-8"))) for path in found)
+    """Each result of ``benchmarks/results`` that has measures: what was measured with, and they with their targets."""
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    }
+    return "\n\n".join(_result(name, result) for name, result in found.items() if "rows" in result)
+
+
+def tables(name: str) -> str:
+    """A page of ``benchmarks/results`` without its heading."""
+    text = (ROOT / "benchmarks" / "results" / f"{name}.md").read_text(encoding="utf-8")
+    return text.split("\n", 1)[1].strip()
 
 
 def _result(name: str, result: Mapping[str, Any]) -> str:
@@ -99,4 +108,9 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-MAKERS: Mapping[str, Callable[[str], str]] = {"readme": readme, "commands": commands, "benchmarks": benchmarks}
+MAKERS: Mapping[str, Callable[[str], str]] = {
+    "readme": readme,
+    "commands": commands,
+    "benchmarks": benchmarks,
+    "tables": tables,
+}

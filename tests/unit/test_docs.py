@@ -8,6 +8,7 @@ buckets the examples make objects only, and ask nobody. A block that cannot be r
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shlex
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 import cloudfiles_hypha
+from benchmarks import daily_tasks
 from cloudfiles_hypha import ArtifactFiles, recording
 from cloudfiles_hypha.cli.commands import all_commands, verbs_of
 from cloudfiles_hypha.cli.report import NAMES
@@ -205,7 +207,11 @@ def test_what_is_made_with_the_site_is_what_there_is_now(monkeypatch: pytest.Mon
         assert f"## `{name}`" in helps
         assert (command.description or "")[:40] in helps
     assert "--create" in helps
-    results = sorted(path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json"))
+    found = {
+        path.stem: json.loads(path.read_text("utf-8")) for path in (ROOT / "benchmarks" / "results").glob("*.json")
+    }
+    results = sorted(name for name, result in found.items() if "rows" in result)
+    assert "<!--" not in generate.fill("<!-- generated: tables daily -->\n")
     assert sorted(re.findall(r"^## (\S+)$", generate.fill("<!-- generated: benchmarks -->"), re.MULTILINE)) == results
     start = generate.fill("<!-- generated: readme Five minutes -->")
     assert "```python" in start
@@ -214,3 +220,53 @@ def test_what_is_made_with_the_site_is_what_there_is_now(monkeypatch: pytest.Mon
         generate.fill("<!-- generated: readme No such section -->")
     with pytest.raises(KeyError):
         generate.fill("<!-- generated: nothing -->")
+
+
+# -- daily tasks, side by side with other programs
+
+
+@pytest.fixture(scope="module")
+def daily() -> dict[str, Any]:
+    """What was found when they were last run."""
+    result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / "daily.json").read_text(encoding="utf-8"))
+    return result
+
+
+@pytest.mark.parametrize("task", daily_tasks.TASKS, ids=lambda task: task.name)
+def test_our_line_of_a_daily_task_is_one_that_the_program_takes(task: daily_tasks.Task) -> None:
+    (arguments,) = invocations(task.lines[daily_tasks.OURS])
+    if task.fails and not task.counted:  # a mistake in the line itself
+        with pytest.raises(SystemExit):
+            all_commands().parse(arguments)
+    elif arguments != ["-V"]:
+        assert callable(all_commands().parse(arguments).run)
+
+
+def test_what_is_shown_of_daily_tasks_is_what_they_are_now(daily: dict[str, Any]) -> None:
+    shown = {row["task"]: {each["program"]: each["line"] for each in row["programs"]} for row in daily["tasks"]}
+    assert shown == {task.name: dict(task.lines) for task in daily_tasks.TASKS}
+    page = (ROOT / "benchmarks" / "results" / "daily.md").read_text(encoding="utf-8")
+    assert page == daily_tasks.as_markdown(daily)
+
+
+def test_every_line_of_a_daily_task_was_run_but_those_that_need_a_hub(daily: dict[str, Any]) -> None:
+    hubless = {task.name for task in daily_tasks.TASKS if not task.hub}
+    for row in daily["tasks"]:
+        for each in row["programs"]:
+            assert each["keystrokes"] == len(each["line"])
+            assert each["run"] == (each["program"] != daily_tasks.HF or row["task"] in hubless), each
+            assert each["run"] == (each["exit_code"] is not None and each["seconds"] > 0), each
+        assert row["programs"][0]["right"], row["task"]  # ours
+
+
+def test_where_we_need_more_keys_than_others_it_says_why(daily: dict[str, Any]) -> None:
+    for row in daily["tasks"]:
+        assert not row["counted"] or daily_tasks.behind(row) <= 0 or row["remark"], row["task"]
+
+
+def test_the_tables_of_daily_tasks_are_tables_with_nothing_private(daily: dict[str, Any]) -> None:
+    page = daily_tasks.as_markdown(daily)
+    for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
+    assert len(re.findall(r"^## ", page, re.MULTILINE)) == len(daily_tasks.TASKS)
+    assert not re.search(r"X-Amz|/tmp/|/home/|127\.0\.0\.1|[\x00-\x09\x0b-\x1f]", page)
