@@ -1,5 +1,10 @@
 """Bulk transfer for Hypha artifacts and HTTP: ``ArtifactFiles`` reads and writes many files at once."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .backends.aliases import add_alias, aliases, remove_alias
 from .content.codecs import transcode
 from .engine.pool import Cancellation
@@ -44,7 +49,13 @@ from .results import Comparison, CopyResult, FileResult, Result, SubtreeSize, Un
 from .retry import RetryPolicy
 from .shortcuts import SyncPlan, SyncReport, dl, sync
 
+if TYPE_CHECKING:
+    from .async_files import AsyncArtifactFiles
+
 __version__ = "0.2.0"
+
+# What is loaded when it is asked for: asyncio alone takes as long as all the rest.
+_LATER = {"AsyncArtifactFiles": "async_files"}
 
 __all__ = [
     "AccessDenied",
@@ -52,6 +63,7 @@ __all__ = [
     "ArtifactFile",
     "ArtifactFiles",
     "ArtifactNotFound",
+    "AsyncArtifactFiles",
     "BatchError",
     "BucketNotFound",
     "Cancellation",
@@ -102,3 +114,14 @@ __all__ = [
     "sync",
     "transcode",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

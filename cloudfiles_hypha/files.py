@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -38,8 +39,9 @@ from .backends import Resources
 from .backends.base import Control, WriteSession
 from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
+from .engine.calls import Raising, in_thread
 from .engine.kits import sockets_are_patched
-from .engine.pool import Cancellation, Engine
+from .engine.pool import AMBIENT, Cancellation, Engine
 from .errors import BatchError, InvalidContent, ObjectExists, ObjectNotFound, TransferError
 from .limit import RateLimit, rate_limit
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
@@ -380,6 +382,34 @@ class ArtifactFiles:
             return {result["path"]: result["content"] for result in results if result["error"] is None}
         return results
 
+    def submit(self, source: Source, *, raw: bool = False, max_size: int | None = None) -> Future[Result]:
+        """Read one file or range in the background: the future of what ``get([source])[0]`` gives.
+
+        An error of the read is the future's. ``cancel()`` breaks it off. Reads that are submitted at the same time
+        are signed together, and share ``num_threads`` workers.
+        """
+        if not is_scalar(source):
+            raise TypeError(f"submit takes one path or one dict, not several: {source!r:.60}")
+        request = read_request(source, self._prefix, reading(raw, max_size))
+        task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
+        return self._submit(task, silent=False, at_once=not isinstance(task, Get) or request.empty)
+
+    def submit_head(self, path: str) -> Future[Result]:
+        """Ask for one file's ``ObjectInfo`` in the background: it is the ``content`` of the future's result."""
+        name = check_name(path)
+        return self._submit(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
+
+    def _submit(self, task: Get | GetInto | Head, *, silent: bool, at_once: bool = False) -> Future[Result]:
+        future: Future[Result] | None = None if at_once else self._batches.submit(task, silent=silent)
+        if future is None:
+
+            def do() -> Result:
+                resolver = self._backend.reading(silent=silent) if self._backend.can.batched else None
+                return self._batches.collect([task], resolver)[0]
+
+            future = in_thread(do)
+        return Raising(future, lambda result: result["error"])
+
     def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
         task = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, decode)
         if isinstance(task, Get) and cancel is None and not request.empty:
@@ -490,7 +520,9 @@ class ArtifactFiles:
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
         (request,) = (request for _, request in requests)
         alone = not (self._goes_in_parts(request) or (self._comes_as_stream(request) and self._backend.can.growing))
-        (result,) = self._write("put", requests, None, self._batches.inline if alone else self._engine, None)
+        # where the call may be given up from outside, workers can be broken off
+        engine = self._batches.inline if alone and AMBIENT.get() is None else self._engine
+        (result,) = self._write("put", requests, None, engine, None)
         if result["error"] is not None:
             raise result["error"]
         return result
@@ -847,7 +879,7 @@ class ArtifactFiles:
                 total=total,
                 again=work == "get",
                 noted=noted,
-                cancel=cancel,
+                cancel=cancel or AMBIENT.get(),
             )
 
     def _do_part(self, work: str, items: Sequence[Named]) -> Results:

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -72,6 +73,10 @@ class Cancellation:
     def forget(self, stop: Callable[[], None]) -> None:
         """Undo ``watch``."""
         self._stops.discard(stop)
+
+
+AMBIENT: ContextVar[Cancellation | None] = ContextVar("ambient", default=None)
+"""What gives up all that is done in this context, besides what a call was handed."""
 
 
 class Engine:
@@ -419,9 +424,9 @@ class Service(Generic[R]):
     Its workers are there only while there is something to do. Thread-safe; a forked child needs one of its own.
     """
 
-    def __init__(self, engine: Engine, prepare: Prepare[R] | None) -> None:
+    def __init__(self, engine: Engine, prepare: Prepare[R] | None, *, blocking: bool = False) -> None:
         self.pid = os.getpid()
-        self._run = engine.begin(self._crashed)
+        self._run = engine.begin(self._crashed, blocking=blocking)
         self._green = engine.green
         self._workers: Workers[R] = Workers(
             self._run, max(1, engine.width), self._deliver, self._crashed, prepare=prepare, standing=True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,7 +17,7 @@ from ..backends.base import Backend, Control, Resolver, WriteSession
 from ..content.sources import Stream
 from ..engine.outcomes import Done, Prepare
 from ..engine.outcomes import Task as AnyTask
-from ..engine.pool import Cancellation, Engine, Service
+from ..engine.pool import AMBIENT, Cancellation, Engine, Service
 from ..engine.run import Run
 from ..engine.waiting import lock_that_outlasts_a_fork
 from ..errors import CommitError, TransferError
@@ -54,8 +55,11 @@ class Batches:
 
     def control(self) -> Control:
         """For calls of the backend's own, made in the caller's thread."""
-        engine = self.engine
-        return RunControl(self.policy, Run(engine, self.inline.kit(_raise, blocking=True), 1))
+        run = Run(self.engine, self.inline.kit(_raise, blocking=True), 1)
+        ambient = AMBIENT.get()
+        if ambient is not None:
+            ambient.watch(run.give_up)
+        return RunControl(self.policy, run)
 
     def context(self, bar: Progress | None = None, backend: Backend | None = None) -> Context:
         """What the tasks of one batch share."""
@@ -105,7 +109,7 @@ class Batches:
             quick=can.blocking,
             prepare=prepare,
             eager=eager,
-            cancel=cancel,
+            cancel=cancel or AMBIENT.get(),
         )
         return _recorded(outcomes, logs) if logs else outcomes
 
@@ -151,11 +155,21 @@ class Batches:
         """The result of a single read. Those of several threads that come at the same time are resolved together."""
         can = self.backend.can
         alone = self.engine.inline or not (can.batched or (self.engine.carried and not can.blocking))
-        # an observer is the user's code, for which the caller's thread has to be there: not so in a service
-        if alone or self.observer is not None or self.recording:
+        if alone or self._watched:
             resolver = self.backend.reading(silent=silent) if self.backend.can.batched else None
             return self.collect([task], resolver, engine=self.inline if alone else None)[0]
         return self._service(silent).do(task)
+
+    @property
+    def _watched(self) -> bool:
+        """Whether a caller's thread has to be there, for an observer, which is the user's code; not so in a service."""
+        return self.observer is not None or bool(self.recording)
+
+    def submit(self, task: Task[Result], *, silent: bool = False) -> Future[Result] | None:
+        """The future of a single read, whose error is in its result; None where somebody has to wait for it."""
+        if self.engine.inline or self.engine.green or self._watched:
+            return None
+        return self._service(silent).submit(task)
 
     def _service(self, silent: bool) -> Service[Result]:
         home = self.engine.home
@@ -164,7 +178,7 @@ class Batches:
             service = services.get(silent)
             if service is None or service.ended or service.pid != os.getpid():
                 prepare = self._prepare_singles(silent) if self.backend.can.batched else None
-                service = services[silent] = Service(self.engine, prepare)
+                service = services[silent] = Service(self.engine, prepare, blocking=self.backend.can.blocking)
             return service
 
     def close(self) -> None:

@@ -1,0 +1,211 @@
+"""From asyncio to the pool: what blocks, or is a future, is awaited; from any loop, and there is no hidden one.
+
+Single reads are tasks of the pool already, and cost a future (``wait``). A call that blocks gets a thread for as long
+as it lasts (``call``, ``iterate``), so that nothing can wait for a place among others which wait for it. A thread calls
+into a loop by ``call_soon_threadsafe`` only, and waits for one in a ``Feed`` only, which ends with its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing, nullcontext, suppress
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from .engine.calls import in_thread
+from .engine.pool import Cancellation
+from .engine.run import GIVEN_UP
+from .errors import Cancelled
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Items that one side of a thread and a loop may be ahead of the other. Each handing over costs about 20 us.
+_AHEAD = 64
+
+
+async def wait(future: Future[R]) -> R:
+    """The result of a future of the pool. To be cancelled cancels what the future stands for."""
+    return await asyncio.wrap_future(future)
+
+
+async def call(function: Callable[[], R], stop: Cancellation | None = None) -> R:
+    """What ``function`` returns or raises, called in a thread of its own, where ``stop`` gives up the batches it runs.
+
+    To be cancelled cancels ``stop``, and waits until the function has ended, so that nothing is moved afterwards; to be
+    cancelled once more does not wait. Context variables are the caller's.
+    """
+    stop = stop or Cancellation()
+    waiter = asyncio.wrap_future(in_thread(function, stop))
+    try:
+        return await asyncio.shield(waiter)
+    except asyncio.CancelledError:
+        stop.cancel()
+        waiter.add_done_callback(_seen)
+        await asyncio.wait([waiter])
+        raise
+
+
+def _seen(waiter: asyncio.Future[Any]) -> None:
+    """An error of what was given up is nobody's any more."""
+    if not waiter.cancelled():
+        waiter.exception()
+
+
+class Feed(Generic[T]):
+    """The items of an asynchronous iterable, for a thread to iterate over; read up to ``ahead`` ahead, in ``loop``.
+
+    Reading begins when the thread asks. What the iterable raises is raised in the thread. ``close`` ends both sides.
+    """
+
+    def __init__(self, source: AsyncIterable[T], loop: asyncio.AbstractEventLoop, ahead: int = _AHEAD) -> None:
+        self._source = source
+        self._loop = loop
+        self._ahead = ahead
+        self._items: deque[T] = deque()
+        self._error: BaseException | None = None
+        self._ended = self._begun = False
+        self._room = asyncio.Event()
+        self._changed = threading.Condition()  # guards the four above
+        self._pump: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
+        if not self._ended:
+            self._pump = self._loop.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for item in self._source:
+                with self._changed:
+                    if self._ended:
+                        return
+                    self._items.append(item)
+                    self._changed.notify()
+                    full = len(self._items) >= self._ahead
+                    if full:
+                        self._room.clear()
+                if full:
+                    await self._room.wait()
+        except Exception as error:  # noqa: BLE001 -- raised in the thread
+            self._end(error)
+        else:
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        with self._changed:
+            if not self._ended:
+                self._ended, self._error = True, error
+                self._changed.notify()
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        with self._changed:
+            if not self._begun:
+                self._begun = True
+                self._call(self._begin)
+            while not self._items and not self._ended:
+                self._changed.wait()
+            if not self._items:
+                if self._error is not None:
+                    raise self._error
+                raise StopIteration
+            item = self._items.popleft()
+            if len(self._items) == self._ahead // 2:
+                self._call(self._room.set)
+        return item
+
+    def _call(self, function: Callable[[], object]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError:  # the loop is closed, so nobody reads any more
+            self._end(Cancelled(GIVEN_UP))
+
+    def give_up(self) -> None:
+        """Tell the thread ``Cancelled``; from any thread."""
+        self._end(Cancelled(GIVEN_UP))
+
+    async def close(self) -> None:
+        """Read no further."""
+        self.give_up()
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.wait([self._pump])
+
+
+class _Channel(Generic[R]):
+    """What the thread and the loop of ``iterate`` share; the thread holds nothing else of it."""
+
+    def __init__(self, stop: Cancellation) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.news = asyncio.Event()
+        self.stop = stop
+        stop.watch(self._let_go)
+        self._items: deque[R] = deque()
+        # Guards the one above. The collector may close it wherever this is held.
+        self._changed = threading.Condition(threading.RLock())
+
+    def fill(self, make: Callable[[], Iterator[R]]) -> None:
+        """In the thread: read to the end, or until it is given up."""
+        items = make()
+        with closing(items) if isinstance(items, Generator) else nullcontext():
+            for item in items:
+                with self._changed:
+                    while len(self._items) >= _AHEAD and not self.stop.cancelled:
+                        self._changed.wait()
+                    if self.stop.cancelled:
+                        return
+                    self._items.append(item)
+                    alone = len(self._items) == 1
+                if alone:
+                    self.tell()
+
+    def tell(self, ended: object = None) -> None:
+        """Have the loop look again."""
+        with suppress(RuntimeError):  # it is closed, so nobody waits any more
+            self.loop.call_soon_threadsafe(self.news.set)
+
+    def take(self) -> list[R]:
+        """All that is there."""
+        with self._changed:
+            items = [*self._items]
+            self._items.clear()
+            self._changed.notify()
+        return items
+
+    def _let_go(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+
+async def iterate(make: Callable[[], Iterator[R]], stop: Cancellation) -> AsyncGenerator[R, None]:
+    """The items of a blocking iterator, which a thread of its own reads about 64 ahead.
+
+    Whoever leaves early closes it (``aclose``), as any asynchronous generator; that, or being cancelled, gives up what
+    is under way, and waits until it has ended.
+    """
+    channel: _Channel[R] = _Channel(stop)
+    future = in_thread(partial(channel.fill, make), channel.stop)
+    future.add_done_callback(channel.tell)
+    try:
+        while True:
+            channel.news.clear()
+            ended = future.done()  # asked first, since it may bring items and end in between
+            items = channel.take()
+            for item in items:
+                yield item
+            if ended:
+                future.result()
+                return
+            if not items:
+                await channel.news.wait()
+    finally:
+        channel.stop.cancel()
+        waiter = asyncio.wrap_future(future)
+        waiter.add_done_callback(_seen)
+        await asyncio.wait([waiter])

@@ -1,0 +1,76 @@
+"""Calls that block, in threads of their own, as futures; and futures whose errors are among their results."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from itertools import count
+from typing import TypeVar
+
+from .pool import AMBIENT, Cancellation
+
+R = TypeVar("R")
+
+_numbers = count(1)
+
+
+class Called(Future[R]):
+    """What a function that was called in a thread returns or raises. ``cancel`` gives up the batches that it runs."""
+
+    def __init__(self, stop: Cancellation) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def cancel(self) -> bool:
+        """Have it end, most likely with ``Cancelled``; whether it had not yet."""
+        if self.done():
+            return False
+        self._stop.cancel()
+        return True
+
+
+def in_thread(function: Callable[[], R], stop: Cancellation | None = None) -> Called[R]:
+    """Call ``function`` in a thread of its own, with the caller's context variables; ``stop`` gives up what it runs.
+
+    There is a thread for each call, as long as it lasts: none can wait for a place among others that wait for it.
+    """
+    stop = stop or Cancellation()
+    future = Called[R](stop)
+    context = copy_context()
+    context.run(AMBIENT.set, stop)
+
+    def work() -> None:
+        try:
+            value = context.run(function)
+        except BaseException as error:  # noqa: BLE001 -- raised where the future is waited for
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    threading.Thread(target=work, name=f"cloudfiles-hypha-call-{next(_numbers)}", daemon=True).start()
+    return future
+
+
+class Raising(Future[R]):
+    """The result of another future, unless ``error_of`` finds an error in that: then this one's exception."""
+
+    def __init__(self, inner: Future[R], error_of: Callable[[R], BaseException | None]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._error_of = error_of
+        inner.add_done_callback(self._take)
+
+    def _take(self, inner: Future[R]) -> None:
+        error = inner.exception()
+        if error is None:
+            error = self._error_of(inner.result())
+        if error is None:
+            self.set_result(inner.result())
+        else:
+            self.set_exception(error)
+
+    def cancel(self) -> bool:
+        """Have it end with ``Cancelled`` if it has not ended yet; whether that is so."""
+        return self._inner.cancel()
