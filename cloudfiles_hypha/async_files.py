@@ -9,7 +9,6 @@ from functools import partial, wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .arguments import is_scalar
 from .bridge import Feed, call, iterate, wait
 from .engine.pool import Cancellation
 from .files import ArtifactFiles
@@ -110,7 +109,7 @@ def _quickly(verb: Callable[Concatenate[ArtifactFiles, P], R], submit: Callable[
 
     @_as(verb)
     async def method(self: AsyncArtifactFiles, /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        if kwargs or len(args) != 1 or not is_scalar(args[0]):
+        if kwargs or len(args) != 1 or not isinstance(args[0], str | Mapping):
             return await slowly(self, *args, **kwargs)
         return (await wait(submit(self.files, args[0])))["content"]
 
