@@ -9,6 +9,7 @@ from contextvars import copy_context
 from itertools import count
 from typing import TypeVar
 
+from .kits import exiting
 from .pool import AMBIENT, Cancellation
 
 R = TypeVar("R")
@@ -34,7 +35,8 @@ class Called(Future[R]):
 def in_thread(function: Callable[[], R], stop: Cancellation | None = None) -> Called[R]:
     """Call ``function`` in a thread of its own, with the caller's context variables; ``stop`` gives up what it runs.
 
-    There is a thread for each call, as long as it lasts: none can wait for a place among others that wait for it.
+    There is a thread for each call, as long as it lasts: none can wait for a place among others that wait for it. Where
+    no thread can be started, the caller does it at once.
     """
     stop = stop or Cancellation()
     future = Called[R](stop)
@@ -49,6 +51,9 @@ def in_thread(function: Callable[[], R], stop: Cancellation | None = None) -> Ca
         else:
             future.set_result(value)
 
+    if exiting.is_set():
+        work()
+        return future
     threading.Thread(target=work, name=f"cloudfiles-hypha-call-{next(_numbers)}", daemon=True).start()
     return future
 

@@ -25,7 +25,9 @@ _IDLE = 1.0
 
 
 exiting = threading.Event()
-"""Set when the interpreter is about to end: no thread is to be started any more."""
+"""Set when the interpreter is about to end, and where there are none (WebAssembly): no thread is to be started."""
+if sys.platform in ("emscripten", "wasi"):
+    exiting.set()
 
 
 class FlagLike(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import sys
 import urllib.request
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ from .base import (
 )
 
 _REDIRECTS = 5
+# In a browser, and in Node, urllib3 has the page's own ``fetch`` carry requests out, which takes whole bodies.
+_FETCHES = sys.platform == "emscripten"
 _SLOWEST = 64  # bytes a second, as in ``curl``
 # The connection each thread is using, so that ``aborting`` can reach it. Thread ids are unique in a process.
 _busy: dict[int, urllib3.connection.HTTPConnection] = {}
@@ -75,6 +78,11 @@ class _Tracked(urllib3.connection.HTTPConnection):
         note(self)
         super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
+    if _FETCHES:  # nobody writes a request line there
+
+        def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+            super().request(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
+
 
 class _TrackedTls(urllib3.connection.HTTPSConnection):
     def connect(self) -> None:
@@ -84,6 +92,11 @@ class _TrackedTls(urllib3.connection.HTTPSConnection):
     def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
         note(self)
         super().putrequest(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
+
+    if _FETCHES:  # nobody writes a request line there
+
+        def request(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+            super().request(method, url + _queries.get(get_ident(), ""), *args, **kwargs)
 
 
 class _Pool(urllib3.HTTPConnectionPool):
@@ -262,6 +275,8 @@ class Urllib3Transport:
         if isinstance(body, Body):
             headers["Content-Length"] = str(body.size)
             body = source = Source(body, pace)
+            if _FETCHES:
+                body = b"".join(source)
         elif body is not None:
             body = bytes(body)
         try:
@@ -272,7 +287,7 @@ class Urllib3Transport:
                 headers=headers,
                 retries=False,
                 redirect=False,
-                preload_content=False,
+                preload_content=_FETCHES,
                 decode_content=False,
                 timeout=urllib3.Timeout(connect=self._timeouts.connect, read=request.idle or self._timeouts.idle),
             )
@@ -302,7 +317,8 @@ class Urllib3Transport:
         take: Take | None = None
         window, got, waited = monotonic(), 0, pace.waited
         pace.wait()
-        while chunk := answer.read1(pace.block or 1024 * 1024):
+        fetched = iter((answer.data,)) if _FETCHES else None
+        while chunk := answer.read1(pace.block or 1024 * 1024) if fetched is None else next(fetched, b""):
             pace.moved(len(chunk))
             if take is None:
                 headers = _headers_of(answer)

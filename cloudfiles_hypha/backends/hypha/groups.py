@@ -16,7 +16,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, current_thread
 from typing import Literal, TypeVar
 
 from ...disk.held import Held
@@ -304,8 +304,10 @@ if hasattr(os, "register_at_fork"):
 
 def _caller() -> object:
     """The thread, or the greenlet in it, that is running."""
-    import greenlet  # gevent's
-
+    try:
+        import greenlet  # gevent's
+    except ImportError:  # as in WebAssembly
+        return current_thread()
     return greenlet.getcurrent()
 
 
