@@ -342,12 +342,21 @@ def task_hypha_get(
 
 
 def task_hypha_single(*, client: str, access: dict[str, str], alias: str, count: int, size: int) -> Figures:
-    """Read ``count`` files of an artifact: in one call, or from 64 threads that each read one file after the other."""
+    """Read ``count`` files of an artifact: in one call, from 64 threads that each read one file after the other, or
+    from as many coroutines."""
     names = [f"{FOLDER}/{file_name(index)}" for index in range(count)]
     import_package("ours")
     files = Access(**access).files(alias)
     if client == "one batch":
         bodies, figures = _timed(lambda: [result["content"] for result in files.get(names)])
+    elif client == "a coroutine each":
+        from cloudfiles_hypha import AsyncArtifactFiles
+
+        async def read() -> list[Any]:
+            awaited = AsyncArtifactFiles(files)
+            return await asyncio.gather(*[awaited.get(name) for name in names])
+
+        bodies, figures = _timed(lambda: asyncio.run(read()))
     else:
         with ThreadPoolExecutor(64) as pool:
             bodies, figures = _timed(lambda: list(pool.map(files.get, names)))
