@@ -120,8 +120,9 @@ class AsyncArtifactFiles:
     """``ArtifactFiles`` for asyncio: the same methods with the same arguments, results and errors, awaited.
 
     The constructor takes what ``ArtifactFiles`` takes, or one of these, whose connections it shares; ``files`` is the
-    same, synchronously. ``iget``, ``list`` and ``uploads`` are asynchronous generators; close one that is left early
-    (``contextlib.aclosing``). Where an iterable goes, an asynchronous one does, too, and as content one of blocks.
+    same, synchronously. ``iget``, ``list``, ``scan`` and ``uploads`` are asynchronous generators; close one that is
+    left early (``contextlib.aclosing``). Where an iterable goes, an asynchronous one does, too, and as content one of
+    blocks.
 
     To cancel what is awaited gives up its transfers, and comes back when they have ended; what had been stored by then
     is as after any call that was interrupted. Use it from any loop, from several, and from tasks of any number: single
@@ -199,7 +200,11 @@ class AsyncArtifactFiles:
     size = _awaited(ArtifactFiles.size)
     subtree_size = _awaited(ArtifactFiles.subtree_size)
     list = _iterated(ArtifactFiles.list)
+    scan = _iterated(ArtifactFiles.scan)
+    link = _awaited(ArtifactFiles.link)
     isdir = _awaited(ArtifactFiles.isdir)
+    create = _awaited(ArtifactFiles.create)
+    stage = _awaited(ArtifactFiles.stage)
     commit = _awaited(ArtifactFiles.commit)
     discard = _awaited(ArtifactFiles.discard)
     status = _awaited(ArtifactFiles.status)

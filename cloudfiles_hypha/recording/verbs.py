@@ -28,8 +28,10 @@ class Verb(Protocol[P, Given]):
 class Recordable(Protocol[Owner, P, Given]):
     """A method that is a ``Verb``."""
 
-    def __get__(self, owner: Owner, kind: object) -> Verb[P, Given]:
-        """The verb of one object."""
+    @overload
+    def __get__(self, owner: None, kind: object) -> Callable[Concatenate[Owner, P], Given]: ...
+    @overload
+    def __get__(self, owner: Owner, kind: object) -> Verb[P, Given]: ...
 
 
 def recordable(method: Callable[Concatenate[S, P], T]) -> Recordable[S, P, T]:
