@@ -29,6 +29,7 @@ from .errors import (
     ObjectNotFound,
     PreconditionFailed,
     RangeNotSatisfiable,
+    RangesUnsupported,
     ReadOnly,
     ServerError,
     StagedWarning,
@@ -51,11 +52,12 @@ from .shortcuts import SyncPlan, SyncReport, dl, sync
 
 if TYPE_CHECKING:
     from .async_files import AsyncArtifactFiles
+    from .ranges import RangeCache, RangeFile
 
 __version__ = "0.2.0"
 
 # What is loaded when it is asked for: asyncio alone takes as long as all the rest.
-_LATER = {"AsyncArtifactFiles": "async_files"}
+_LATER = {"AsyncArtifactFiles": "async_files", "RangeCache": "ranges", "RangeFile": "ranges"}
 
 __all__ = [
     "AccessDenied",
@@ -87,8 +89,11 @@ __all__ = [
     "ObjectNotFound",
     "Observer",
     "PreconditionFailed",
+    "RangeCache",
+    "RangeFile",
     "RangeNotSatisfiable",
     "RateLimit",
+    "RangesUnsupported",
     "ReadOnly",
     "Result",
     "RetryPolicy",

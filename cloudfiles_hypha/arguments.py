@@ -29,7 +29,7 @@ Replace = Literal["always", "never"]
 Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
-_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into"})
+_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part"})
 _PUT_KEYS = frozenset(
     {
         "path",
@@ -103,7 +103,10 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
         return GetRequest(prefix + check_name(source), raw=options.raw, max_size=options.max_size)
     path = _path_in(source, "get", _GET_KEYS)
     start, end, into = source.get("start"), source.get("end"), source.get("into")
-    if start is not None:
+    part = source.get("part") or False
+    if part:
+        _check_part(path, part, start, end, into)
+    elif start is not None:
         _check_offset(path, "start", start)
     if end is not None:
         _check_offset(path, "end", end)
@@ -115,7 +118,31 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
         check_into(into, path)
     own = source.get("raw")
     raw = options.raw if own is None else reading(own, None).raw
-    return GetRequest(prefix + path, start, end, source.get("tags"), into, raw=raw, max_size=options.max_size)
+    pinned = source.get("if_match")
+    if pinned is not None:
+        _check_etag(path, pinned)
+    return GetRequest(
+        prefix + path, start, end, source.get("tags"), into, pinned, raw=raw, max_size=options.max_size, part=part
+    )
+
+
+def _check_part(path: str, part: object, start: object, end: object, into: object) -> None:
+    """A part is of the stored object, in memory, and may be counted from the end."""
+    if part is not True:
+        raise TypeError(f"{path!r}: part={part!r}: expected True or False")
+    if into is not None:
+        raise ValueError(f"{path!r}: part=True gives its bytes in the result, not to an into=")
+    if not isinstance(start, int) or isinstance(start, bool):
+        raise ValueError(f"{path!r}: start={start!r}: a part begins at a whole number of bytes")
+    from .content.sinks import PartSink  # noqa: F401 -- loaded here, and not first by a worker
+
+    if start < 0 and end is not None:
+        raise ValueError(f"{path!r}: start={start}: what is counted from the end goes to the end, without end={end!r}")
+
+
+def _check_etag(path: str, etag: object) -> None:
+    if not isinstance(etag, str) or not etag.isprintable() or not etag.isascii() or '"' in etag or not etag:
+        raise ValueError(f"{path!r}: if_match={etag!r}: expected an ETag, as results have it")
 
 
 def _check_offset(path: str, name: str, value: object) -> None:

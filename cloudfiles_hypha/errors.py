@@ -91,6 +91,25 @@ class RangeNotSatisfiable(TransferError, ValueError):
     """The requested bytes begin at or after the end of the object."""
 
 
+class RangesUnsupported(TransferError):
+    """Only all bytes of the object can be had, and not a range of them alone.
+
+    ``reason`` is "ignored" (the server sends everything, whatever is asked for) or "encoded" (what is stored has to be
+    decoded from its beginning).
+    """
+
+    reason = "ignored"
+    etag: str | None = None
+
+    @classmethod
+    def because(cls, reason: str, path: str = "", etag: str | None = None) -> RangesUnsupported:
+        """The error for one of the two reasons, of an object whose ETag may be known."""
+        why = "the object is encoded" if reason == "encoded" else "the server does not do ranges"
+        error = cls(f"no range of it can be read alone: {why}", path=path)
+        error.reason, error.etag = reason, etag
+        return error
+
+
 class ReadOnly(TransferError, PermissionError):
     """The backend can be read from only."""
 

@@ -310,7 +310,9 @@ class ArtifactFiles:
         of either gives a list of ``Result`` dicts in input order, or with ``return_dict`` a dict of path to
         content. ``total`` sizes the progress bar of a generator. A dict may name an ``into``: a writable buffer, which
         gets the bytes (``content`` is then a memoryview of those that were written), or an open binary file, which
-        gets them where it stands (``content`` is None); an error can leave part of them there.
+        gets them where it stands (``content`` is None); an error can leave part of them there. It may name an
+        ``if_match``, the ETag that the object must have (else ``PreconditionFailed``), and say ``part``: rather
+        ``RangesUnsupported`` than that more than the range is read; ``start`` may be negative then, without ``end``.
 
         In a list (a tuple, a set) the ranges of one object are fetched together where they overlap or lie close to
         each other; each gets its own bytes.
@@ -398,6 +400,24 @@ class ArtifactFiles:
         """Ask for one file's ``ObjectInfo`` in the background: it is the ``content`` of the future's result."""
         name = check_name(path)
         return self._submit(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
+
+    def address(self, path: str) -> str | None:
+        """The same text for the same file of the same store, whoever asks, and without any secret; None where no other
+        process could mean the same by it. Which version of the file, it does not say."""
+        if self._backend.can.in_process:
+            return f"{os.getpid()} {self._backend.place(self._location)!r} {check_name(path)!r}"
+        place, base = self._backend.place(self._location), self._backend.path_at(self._location, self._prefix)
+        return f"{self._backend.scheme} {place!r} {base + check_name(path)!r}"
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        """A file object: with "rb" a ``RangeFile``, a seekable binary file of which what is read is fetched.
+
+        ``options`` are those of ``RangeFile`` and, for text ("r", "rt"), ``encoding``, ``errors`` and ``newline``,
+        which mean what they mean to the builtin ``open``; without an encoding, text is UTF-8.
+        """
+        from .ranges.opening import open_file  # only here: few programs need it
+
+        return open_file(self, path, mode, **options)
 
     def _submit(self, task: Get | GetInto | Head, *, silent: bool, at_once: bool = False) -> Future[Result]:
         future: Future[Result] | None = None if at_once else self._batches.submit(task, silent=silent)

@@ -18,7 +18,9 @@ class GetRequest(NamedTuple):
     ``into`` is where the caller wants the bytes, if not in the result. ``pinned`` is the ETag that the object must
     still have (else ``PreconditionFailed``), ``known`` are ETags of what is here already (then ``NotModified``),
     ``since`` is the time (seconds since 1970) after which it must have changed. Bytes are those of the decoded object
-    for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones.
+    for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones. ``part`` says that
+    rather nothing is to be read than more than the range (``RangesUnsupported``); ``start`` may be negative then, with
+    ``end=None``: so many bytes at the end.
     """
 
     path: str
@@ -31,6 +33,7 @@ class GetRequest(NamedTuple):
     since: float | None = None
     raw: bool = False
     max_size: int | None = None
+    part: bool = False
 
     @property
     def whole(self) -> bool:

@@ -213,6 +213,8 @@ class Capabilities:
     """Its files are this process's own: no other one sees them."""
     one_by_one: bool = False
     """Removals are made one after the other, however many there are to make them."""
+    suffixes: bool = False
+    """``get`` may be asked for the last bytes of an object by a negative ``start``."""
     tells_uploads: bool = False
     """Uploads in parts that were not completed can be listed and aborted."""
     conditions: frozenset[str] = frozenset()

@@ -52,7 +52,7 @@ class HttpBackend(Backend):
     """Objects below a base URL, read with GET and HEAD; redirects are followed."""
 
     scheme = "http"
-    can = Capabilities(writable=False)
+    can = Capabilities(writable=False, suffixes=True)
 
     def __init__(self, base: str, transport: Transport) -> None:
         self._base = base

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from typing import IO, Any
 
-from ..errors import IntegrityError, PreconditionFailed, TransferError
+from ..errors import IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo
 from .digests import digest_in
 from .spool import Spool
@@ -141,6 +141,39 @@ class StoredSink:
     def close(self) -> None:
         """Let go of it."""
         self._spool.close()
+
+
+class PartSink:
+    """Gathers the bytes of a range; breaks off where more than those are about to come, or encoded ones."""
+
+    def __init__(self, request: GetRequest) -> None:
+        self._request = request
+        self._blocks: list[bytes] = []
+        self._length = 0
+
+    def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
+        """Bytes ``[start, end)`` are about to come."""
+        request = self._request
+        if info.compress is not None and not request.raw:
+            raise RangesUnsupported.because("encoded", info.path, info.etag)
+        wanted = request.start or 0
+        if wanted < 0:
+            wanted = max(0, wanted + (info.size or 0))
+        if start != wanted or end is None or (request.end is not None and end > request.end):
+            raise RangesUnsupported.because("ignored", info.path, info.etag)
+        self._blocks = []
+        self._length = end - start
+
+    def write(self, block: bytes) -> None:
+        """The next bytes."""
+        self._blocks.append(bytes(block))
+
+    def content(self) -> bytes:
+        """All of them."""
+        content = self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+        if len(content) != self._length:
+            raise IntegrityError(f"expected {self._length} bytes, got {len(content)}", status=206)
+        return content
 
 
 class BufferSink:

@@ -10,7 +10,7 @@ from ..backends.base import Backend, Ticket
 from ..content.codecs import MAX_SIZE, MAX_SIZE_ON_DISK, decompress_blocks, range_of
 from ..engine.outcomes import Done, More
 from ..engine.run import Run
-from ..errors import InvalidContent, RangeNotSatisfiable
+from ..errors import InvalidContent, InvalidRequest, PreconditionFailed, RangeNotSatisfiable, RangesUnsupported
 from ..models import Fetched, GetRequest
 from ..plan.ranges import Fetch, coalesce
 from ..progress import Item
@@ -48,7 +48,7 @@ class Get(Task[Result]):
         super().__init__(context, index, name, request.path)
         self.request = request
         self.decode = decode
-        self.heavy = False
+        self.heavy = request.part and (request.end or 0) - (request.start or 0) >= _HEAVY
         self.stored: Fetched | None = None  # what is still to be decoded
         if request.empty:
             self.unresolved = False
@@ -62,6 +62,8 @@ class Get(Task[Result]):
         if request.empty:
             return Done(((self.index, got(self.name, request, Fetched(b"", verified="length"), b"", 0)),))
         fetched = self.stored or self._fetch(run)
+        if request.pinned is not None and fetched.etag not in (None, request.pinned):  # a server that does not compare
+            raise PreconditionFailed("the object has changed", path=self.name)
         plain = fetched.content
         if fetched.compress is not None and not request.raw:
             if self._goes_elsewhere(fetched):
@@ -82,6 +84,8 @@ class Get(Task[Result]):
         Only an answer tells whether it is, and one that there are no such bytes does not.
         """
         request, get = self.request, self.context.backend.get
+        if request.part:
+            return self._fetch_part(run, request)
         if request.raw or request.whole:
             return self.attempt(run, partial(get, request, self.ticket))
         try:
@@ -97,6 +101,32 @@ class Get(Task[Result]):
 
             fetched = fetched._replace(content=slice_of(fetched.content, request.start or 0, request.end))
         return fetched
+
+    def _fetch_part(self, run: Run, request: GetRequest) -> Fetched:
+        """The bytes of a range, and no others. Where the end cannot be asked for it is looked up first."""
+        if (request.start or 0) >= 0:
+            return self.attempt(run, partial(self._part, request))
+        backend = self.context.backend
+        if backend.can.suffixes:
+            try:
+                return self.attempt(run, partial(self._part, request))
+            except (InvalidRequest, RangeNotSatisfiable):
+                pass  # it does not count from the end
+            except RangesUnsupported as error:
+                if error.reason != "ignored":
+                    raise
+        info = self.attempt(run, partial(backend.head, request.path, self.ticket))
+        if info.size is None:
+            raise RangesUnsupported.because("ignored", self.name)
+        start = max(0, info.size + (request.start or 0))
+        return self.attempt(run, partial(self._part, request._replace(start=start)))
+
+    def _part(self, request: GetRequest) -> Fetched:
+        from ..content.sinks import PartSink  # there already: ``arguments`` loads it when it sees a ``part``
+
+        sink = PartSink(request)
+        fetched = self.context.backend.get(request, self.ticket, sink)
+        return fetched._replace(content=sink.content())
 
     def _goes_elsewhere(self, fetched: Fetched) -> bool:
         """Whether this is to be decoded in a turn of its own, where that keeps nobody waiting."""
@@ -235,7 +265,7 @@ def _close_ranges(requests: Sequence[GetRequest]) -> dict[int, Fetch | None]:
     ranges: dict[tuple[str, bool, int | None], list[tuple[int, int, int]]] = {}
     for index, request in enumerate(requests):
         start, end = request.start or 0, request.end
-        if end is not None and end > start and request.into is None:
+        if end is not None and end > start and request.into is None and request.pinned is None and not request.part:
             ranges.setdefault((request.path, request.raw, request.max_size), []).append((start, end, index))
     instead: dict[int, Fetch | None] = {}
     for of_one in ranges.values():

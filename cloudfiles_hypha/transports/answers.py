@@ -81,8 +81,8 @@ def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
         return ()
     headers = []
     if not request.whole:
-        last = "" if request.end is None else request.end - 1
-        headers.append(("Range", f"bytes={request.start or 0}-{last}"))
+        start, last = request.start or 0, "" if request.end is None else request.end - 1
+        headers.append(("Range", f"bytes={start}-{last}" if start >= 0 else f"bytes={start}"))
     if request.pinned is not None:
         headers.append(("If-Match", f'"{request.pinned}"'))
     if request.known:
@@ -164,7 +164,7 @@ def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, 
         if start and end is not None and size == end - start:
             raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
         return info_of(request.path, response, size), 0, size
-    stop, size = _stretch(request, response)
+    start, stop, size = _stretch(request, response)
     return info_of(request.path, response, size), start, stop
 
 
@@ -189,12 +189,14 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
             if not start and size == end and by_length:
                 size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
     elif part:
-        stop, size = _stretch(request, response)
+        start, stop, size = _stretch(request, response)
         if len(content) != stop - start:
             raise IntegrityError(f"expected {stop - start} bytes, got {len(content)}", status=206)
         verified = "length"
     elif status == 416 and (match := _SIZE.fullmatch(response.header("content-range") or "")):
         size, verified = int(match[1]), "length"
+        if start < 0 < size:
+            raise error_of(response, request.path)  # it does not count from the end
         if start < size:
             raise IntegrityError(f"the server refuses bytes from {start} on, of {size} that it has", status=416)
         content = slice_of(b"", start, end, size)
@@ -204,16 +206,19 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
     return Fetched(content, size, etag_of(response), response.header("content-type"), verified, compress)
 
 
-def _stretch(request: GetRequest, response: HttpResponse) -> tuple[int, int | None]:
-    """Where the bytes of a 206 end, and the object's size if it is told; raises unless they are those asked for."""
+def _stretch(request: GetRequest, response: HttpResponse) -> tuple[int, int, int | None]:
+    """Where the bytes of a 206 begin and end, and the object's size if it is told; raises unless they are those asked
+    for."""
     first, last, size = _content_range(response)
     start, end = request.start or 0, request.end
+    if start < 0 and size is not None:
+        start = max(0, size + start)
     if size is None and end is None:
         raise IntegrityError("the server sent part of the object and does not say whether it is the rest", status=206)
     stop = min(number for number in (end, size) if number is not None)
     if (first, last + 1) != (start, stop):
         raise IntegrityError(f"asked for bytes [{start}, {stop}), got [{first}, {last + 1})", status=206)
-    return stop, size
+    return start, stop, size
 
 
 def _content_range(response: HttpResponse) -> tuple[int, int, int | None]:

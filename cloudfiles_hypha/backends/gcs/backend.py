@@ -113,6 +113,7 @@ class GcsBackend(Backend):
         path, pinned = request.path, request.pinned
         described: ObjectInfo | None = None
         in_parts = sink is not None and request.end is not None and not request.start and pinned is None
+        in_parts = in_parts and not request.part
         # answers to ranges tell no digest, which whoever puts the parts together wants to know from the first one on
         if request.known or request.since is not None or in_parts or not self._tells:
             described = self.head(path, None)

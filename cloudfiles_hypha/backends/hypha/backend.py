@@ -60,6 +60,7 @@ class HyphaBackend(Backend):
     can = Capabilities(
         batched=True,
         multipart=True,
+        suffixes=True,
         growing=_STREAMED_PARTS,
         versioned=True,
         s3_etags=True,

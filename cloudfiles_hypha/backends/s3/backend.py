@@ -64,6 +64,7 @@ class S3Backend(Backend):
     scheme = "s3"
     can = Capabilities(
         multipart=True,
+        suffixes=True,
         described_parts=True,
         growing=MOST_PARTS,
         deletes_many=True,

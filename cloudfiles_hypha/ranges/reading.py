@@ -1,0 +1,367 @@
+"""What is read of one object, in steps that do not wait: generators that yield futures, and go on when these are done.
+
+``Remote`` is an object as all cursors of a file share it: pinned to the version that it was opened with, so that what
+is read is never a mixture. Whoever drives the steps waits as it does, a thread (``drive``) or a coroutine.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
+
+from ..arguments import Source
+from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported
+from ..plan.ranges import coalesce
+from ..results import Result
+from .cache import Flight, Held, RangeCache
+from .whole import Whole
+
+T = TypeVar("T")
+Steps = Generator["Future[Any]", None, T]
+"""Yields what has to be done before it can go on; comes back with a value."""
+
+# The largest request: large enough to be fast, small enough to be kept and let go of in pieces.
+_PART = 8 * 1024 * 1024
+# How far a long read asks ahead of what it has been given.
+_WINDOW = 4 * _PART
+# As many attempts to read what others gave up while it was waited for. Each of them takes another one's giving up.
+_TAKEN_OVER = 100
+
+
+class Reader(Protocol):
+    """What bytes come by; an ``ArtifactFiles`` is one. Errors are those of the futures."""
+
+    def submit(self, source: Source) -> Future[Result]:
+        """The result of one read; see ``ArtifactFiles.submit``. ``cancel`` breaks it off."""
+
+    def submit_head(self, path: str) -> Future[Result]:
+        """A result whose content is an ``ObjectInfo``."""
+
+    def address(self, path: str) -> str | None:
+        """The same text for the same object, whoever asks; None where nobody can say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """How a file is read; see ``RangeFile``."""
+
+    minimum_range_request_bytes: int = 4096
+    prefetch_bytes: int = 4096
+    prefetch_direction: Literal["START", "END"] = "START"
+    read_ahead_bytes: int = _PART
+    raw: bool = False
+    without_ranges: Literal["download", "refuse"] = "download"
+    cache_dir: str | None = None
+    cache_dir_bytes: int = 10 * 1024**3
+
+    def __post_init__(self) -> None:
+        for name in ("minimum_range_request_bytes", "prefetch_bytes", "read_ahead_bytes", "cache_dir_bytes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name}={value!r}: expected a number of bytes")
+        if self.prefetch_direction not in ("START", "END"):
+            raise ValueError(f"prefetch_direction={self.prefetch_direction!r}: choose 'START' or 'END'")
+        if self.without_ranges not in ("download", "refuse"):
+            raise ValueError(f"without_ranges={self.without_ranges!r}: choose 'download' or 'refuse'")
+        if not isinstance(self.raw, bool):
+            raise TypeError(f"raw={self.raw!r}: expected True or False")
+
+
+class Remote:
+    """One version of one object, and what is here of it. Thread-safe once it is ``opened``."""
+
+    def __init__(self, reader: Reader, path: str, options: ReadOptions, cache: RangeCache) -> None:
+        self.reader = reader
+        self.path = path
+        self.options = options
+        self.cache = cache
+        self.size = 0
+        self.etag: str | None = None
+        self.whole_only = False  # no range of it can be had
+        self._compared = True  # the server compares ETags; one that has a weak one refuses every If-Match
+        self.entry = cache.entry(None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "entry"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._share()
+
+    def _share(self) -> None:
+        """From now on, what others have of this version is here, too. One that nothing tells apart is nobody else's."""
+        address = self.reader.address(self.path) if self.etag else None
+        self.entry = self.cache.entry(None if address is None else (address, self.etag, self.options.raw))
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def opened(self) -> Steps[None]:
+        """Find out the size and the version, with the first bytes that are wanted, if any; in one request."""
+        options = self.options
+        if not options.prefetch_bytes:
+            info = (yield from _result(self.reader.submit_head(self.path)))["content"]
+            self.etag = info.etag
+            if info.compress is not None and not options.raw:
+                return (yield from self._opened_whole(RangesUnsupported.because("encoded", self.path)))
+            if info.size is None:
+                return (yield from self._opened_whole(RangesUnsupported.because("ignored", self.path)))
+            self.size = info.size
+            return self._share()
+        at_end = options.prefetch_direction == "END"
+        wanted = options.prefetch_bytes
+        source = {"path": self.path, "part": True, "raw": options.raw}
+        source |= {"start": -wanted} if at_end else {"start": 0, "end": wanted}
+        try:
+            result = yield from _result(self.reader.submit(source))
+        except RangesUnsupported as error:
+            self.etag = error.etag
+            return (yield from self._opened_whole(error))
+        content, self.etag = result["content"], result["etag"]
+        if result["size"] is None:
+            return (yield from self._opened_whole(RangesUnsupported.because("ignored", self.path)))
+        self.size = result["size"]
+        self._share()
+        self.entry.put(self.size - len(content) if at_end else 0, content)
+
+    def _opened_whole(self, error: RangesUnsupported) -> Steps[None]:
+        self._share()
+        whole = yield from self._downloaded(error)
+        self.size = whole.size
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def read(self, start: int, end: int, ahead: int = 0, into: memoryview | None = None) -> Steps[bytes]:
+        """Bytes ``[start, end)``, which there have to be; with ``into`` they go there, and ``b""`` comes back.
+
+        What has to be asked for is asked for together with up to ``ahead`` bytes behind it.
+        """
+        if self.whole_only:
+            return _given((yield from self._downloaded()).read_at(start, end - start), into)
+        held = self.entry.held(start)
+        if held is not None and end <= held.start + len(held.content):
+            return _given(held.content[start - held.start : end - held.start], into)
+        return (yield from self._read(start, end, ahead, into))
+
+    def _read(self, start: int, end: int, ahead: int, into: memoryview | None) -> Steps[bytes]:
+        pieces: deque[Held | Flight] = deque()
+        found: list[bytes] = []
+        at = claimed = start
+        tries = 0
+        try:
+            while at < end:
+                stop = min(end, at + _WINDOW)
+                if claimed < stop:
+                    pieces += self._claimed(claimed, stop, stop + ahead if stop == end else stop)
+                    claimed = stop
+                piece = pieces[0]
+                if isinstance(piece, Flight):
+                    if not piece.landed.done():
+                        yield piece.landed
+                    if piece.error is not None:
+                        tries += 1
+                        again = yield from self._mended(piece, piece.error, tries)
+                        while pieces:
+                            self._leave(pieces.popleft())
+                        if not again:  # there are no ranges to be had
+                            rest = (yield from self._downloaded()).read_at(at, end - at)
+                            found.append(_given(rest, None if into is None else into[at - start :]))
+                            break
+                        claimed = at
+                        continue
+                content = piece.content
+                block = content[at - piece.start : end - piece.start] if len(content) > 0 else b""
+                if not block:
+                    raise IntegrityError(f"no bytes came for [{at}, {end})", path=self.path)
+                found.append(_given(block, None if into is None else into[at - start :]))
+                at += len(block)
+                self._leave(pieces.popleft())
+        finally:
+            for piece in pieces:
+                self._leave(piece)
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    def _leave(self, piece: Held | Flight) -> None:
+        if isinstance(piece, Flight):
+            self.entry.leave(piece, in_time=piece.landed.done())
+
+    def _claimed(self, start: int, end: int, reach: int) -> list[Held | Flight]:
+        least = self.options.minimum_range_request_bytes
+        pieces, new = self.entry.claim(start, end, min(reach, self.size), self.size, least, _PART)
+        for flight in new:
+            self._fly(flight)
+        return pieces
+
+    def _mended(self, flight: Flight, error: BaseException, tries: int) -> Steps[bool]:
+        """What to do about bytes that did not come: True to try again, False where no ranges can be had; or raises."""
+        if flight.abandoned and isinstance(error, Cancelled) and tries < _TAKEN_OVER:
+            return True  # by somebody else, who had begun it
+        if isinstance(error, RangesUnsupported):
+            yield from self._downloaded(error)
+            return False
+        if isinstance(error, PreconditionFailed) and error.status == 412 and self._compared:
+            info = (yield from _result(self.reader.submit_head(self.path)))["content"]
+            if info.etag == self.etag:
+                self._compared = False  # what comes is compared here
+                return True
+        raise error
+
+    def _fly(self, flight: Flight) -> None:
+        source = {
+            "path": self.path,
+            "start": flight.start,
+            "end": flight.end,
+            "part": True,
+            "raw": self.options.raw,
+            "if_match": self.etag if self._compared else None,
+        }
+        try:
+            future = self.reader.submit(source)
+        except BaseException as error:
+            flight.land(None, error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        flight.future = future
+        future.add_done_callback(partial(self._arrived, flight))
+        if flight.abandoned:
+            future.cancel()
+
+    def _arrived(self, flight: Flight, future: Future[Result]) -> None:
+        """In whichever thread it came."""
+        flight.future = None
+        error = future.exception()
+        content: bytes | None = None
+        if error is None:
+            result = future.result()
+            if (result["etag"] or self.etag) != self.etag or result["size"] not in (None, self.size):
+                error = self._changed()
+            elif len(result["content"]) != flight.end - flight.start:
+                error = IntegrityError(
+                    f"asked for bytes [{flight.start}, {flight.end}), got {len(result['content'])}", path=self.path
+                )
+            else:
+                content = result["content"]
+        flight.land(content, error)
+
+    def _changed(self) -> PreconditionFailed:
+        return PreconditionFailed("the object has changed since it was opened; open it again", path=self.path)
+
+    # -- before it is wanted ----------------------------------------------------------------------------------
+
+    def ahead(self, start: int, end: int) -> None:
+        """Ask for bytes that will be wanted; nobody waits for them. Not so much that it would push out what is kept."""
+        if self.whole_only:
+            return
+        end = min(end, self.size)
+        if self.entry.on_their_way() + (end - start) > self.cache.max_bytes // 2:
+            return
+        _, new = self.entry.claim(start, end, end, self.size, 0, _PART, ahead=True)
+        for flight in new:
+            self._fly(flight)
+
+    def prefetched(self, ranges: Iterable[tuple[int, int]]) -> Steps[int]:
+        """Have these bytes, ``(offset, length)`` each, asked for together; how many were newly asked for."""
+        wanted = [_checked(offset, length, self.size) for offset, length in ranges]
+        wanted = [(start, end) for start, end in wanted if start < end]
+        if self.whole_only:
+            return 0
+        gap = self.options.minimum_range_request_bytes
+        numbered = [(start, end, number) for number, (start, end) in enumerate(wanted)]
+        asked = 0
+        pieces: list[Held | Flight] = []
+        try:
+            for fetch in coalesce(numbered, gap=gap, largest=_PART):
+                some, new = self.entry.claim(fetch.start, fetch.end, fetch.end, self.size, 0, _PART)
+                pieces += some
+                for flight in new:
+                    asked += flight.end - flight.start
+                    self._fly(flight)
+            for piece in pieces:
+                if isinstance(piece, Flight) and not piece.landed.done():
+                    yield piece.landed
+        finally:
+            for piece in pieces:
+                self._leave(piece)
+        for piece in pieces:
+            if isinstance(piece, Flight) and piece.error is not None:
+                if not (yield from self._mended(piece, piece.error, 1)):
+                    break
+                yield from self._read(piece.start, piece.end, 0, None)
+        return asked
+
+    # -- without ranges ---------------------------------------------------------------------------------------
+
+    def _downloaded(self, error: RangesUnsupported | None = None) -> Steps[Whole]:
+        """All bytes, of which somebody has to bring each once; with ``error``, which says why, if that is wanted."""
+        if error is not None and self.options.without_ranges == "refuse":
+            raise error
+        self.whole_only = True
+        while True:
+            whole, mine = self.entry.all_of_it(Whole)
+            if mine:
+                yield from self._download(whole)
+            elif not whole.there.done():
+                yield whole.there
+            if whole.error is None:
+                return whole
+            if not whole.given_up:
+                raise whole.error
+
+    def _download(self, whole: Whole) -> Steps[None]:
+        try:
+            if_match = self.etag if self._compared else None
+            source = {"path": self.path, "into": whole, "raw": self.options.raw, "if_match": if_match}
+            result = yield from _result(self.reader.submit(source))
+            if self.etag is not None and result["etag"] not in (None, self.etag):
+                raise self._changed()
+        except BaseException as error:
+            self.entry.all_failed(whole)
+            whole.failed(error, given_up=not isinstance(error, Exception))
+            raise
+        whole.complete()
+
+
+def _checked(offset: int, length: int, size: int) -> tuple[int, int]:
+    if offset < 0 or length < 0:
+        raise ValueError(f"prefetch: ({offset}, {length}): expected an offset and a length")
+    return min(offset, size), min(offset + length, size)
+
+
+def _given(content: bytes, into: memoryview | None) -> bytes:
+    if into is None:
+        return content
+    into[: len(content)] = content
+    return b""
+
+
+def _result(future: Future[Result]) -> Steps[Result]:
+    """What comes of a future; to be closed breaks it off."""
+    try:
+        yield future
+    except BaseException:
+        future.cancel()
+        raise
+    return future.result()
+
+
+def wait_for(future: Future[Any]) -> None:
+    """Wait as a thread does; what comes of it is not looked at."""
+    future.exception()
+
+
+def drive(steps: Steps[T], wait: Callable[[Future[Any]], None] = wait_for) -> T:
+    """Take all steps in this thread. To be interrupted breaks off what only this one waits for."""
+    try:
+        future = next(steps)
+        while True:
+            wait(future)
+            future = steps.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    finally:
+        steps.close()
