@@ -53,11 +53,19 @@ from .shortcuts import SyncPlan, SyncReport, dl, sync
 if TYPE_CHECKING:
     from .async_files import AsyncArtifactFiles
     from .ranges import RangeCache, RangeFile
+    from .remote import AsyncHttpFile, AsyncRangeFile, HttpFile
 
 __version__ = "0.2.0"
 
 # What is loaded when it is asked for: asyncio alone takes as long as all the rest.
-_LATER = {"AsyncArtifactFiles": "async_files", "RangeCache": "ranges", "RangeFile": "ranges"}
+_LATER = {
+    "AsyncArtifactFiles": "async_files",
+    "AsyncHttpFile": "remote",
+    "AsyncRangeFile": "remote",
+    "HttpFile": "remote",
+    "RangeCache": "ranges",
+    "RangeFile": "ranges",
+}
 
 __all__ = [
     "AccessDenied",
@@ -66,6 +74,8 @@ __all__ = [
     "ArtifactFiles",
     "ArtifactNotFound",
     "AsyncArtifactFiles",
+    "AsyncHttpFile",
+    "AsyncRangeFile",
     "BatchError",
     "BucketNotFound",
     "Cancellation",
@@ -77,6 +87,7 @@ __all__ = [
     "CopyResult",
     "DecompressionError",
     "FileResult",
+    "HttpFile",
     "IntegrityError",
     "InvalidContent",
     "InvalidRequest",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .ranges.awaited import AsyncRangeFile
+
     P = ParamSpec("P")
 
 R = TypeVar("R")
@@ -162,6 +164,14 @@ class AsyncArtifactFiles:
     def recording(self, *, machine: bool = False) -> AbstractContextManager[Recording]:
         """``ArtifactFiles.recording``, in a plain ``with``."""
         return self.files.recording(machine=machine)
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> AsyncRangeFile:
+        """An object as a file whose reading is awaited: ``async with cf.open(path) as f``; see ``AsyncRangeFile``."""
+        from .ranges.awaited import AsyncRangeFile  # only here: few programs need it
+
+        if mode not in ("rb", "br"):
+            raise ValueError(f"mode={mode!r}: choose 'rb'")
+        return AsyncRangeFile(self.files, path, **options)
 
     @asynccontextmanager
     async def staged(self, comment: str | None = None, version: str | None = None) -> AsyncGenerator[Self, None]:

@@ -419,6 +419,15 @@ class ArtifactFiles:
 
         return open_file(self, path, mode, **options)
 
+    @property
+    def reads_in_caller(self) -> bool:
+        """Whether what is read is read in the thread (or greenlet) that wants it, and not in the background."""
+        return self._engine.inline or self._engine.green or self._settings.observer is not None
+
+    def wait_in_caller(self, future: Future[Any]) -> None:
+        """Wait until a future is done; a greenlet of gevent's lets the others go on."""
+        self._batches.wait(future)
+
     def _submit(self, task: Get | GetInto | Head, *, silent: bool, at_once: bool = False) -> Future[Result]:
         future: Future[Result] | None = None if at_once else self._batches.submit(task, silent=silent)
         if future is None:

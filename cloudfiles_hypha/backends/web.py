@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from ..errors import ObjectNotFound, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
@@ -26,9 +26,10 @@ from .base import Backend, Capabilities, Control, Ticket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebLocation(Location):
-    """A base URL, which ends in a slash."""
+    """A base URL, which ends in a slash. ``query`` goes with each request, and is for one file only."""
 
     base: str
+    query: str = field(default="", repr=False)
 
 
 def locate(text: str, rest: str) -> WebLocation:
@@ -45,7 +46,7 @@ def locate(text: str, rest: str) -> WebLocation:
 
 def open_backend(location: WebLocation, resources: Resources) -> HttpBackend:
     """The backend for a base URL."""
-    return HttpBackend(location.base, resources.transport())
+    return HttpBackend(location.base, resources.transport(), location.query)
 
 
 class HttpBackend(Backend):
@@ -54,20 +55,26 @@ class HttpBackend(Backend):
     scheme = "http"
     can = Capabilities(writable=False, suffixes=True)
 
-    def __init__(self, base: str, transport: Transport) -> None:
+    def __init__(self, base: str, transport: Transport, query: str = "") -> None:
         self._base = base
+        self._query = f"?{query}" if query else ""
         self._transport = transport
+
+    def place(self, location: Location) -> object:
+        """The base URL, and what of a query says which file is meant, and not who may read it until when."""
+        named = parse_qsl(self._query[1:], keep_blank_values=True)
+        return location.root, tuple(pair for pair in named if _SIGNING.match(pair[0]) is None)
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
-        url = self._base + quote_path(request.path)
+        url = self._base + quote_path(request.path) + self._query
         if sink is not None:
             return fetch_into(self._transport, url, request, sink)
         return fetch(self._transport, url, request, md5=False)
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it; asks for one byte where HEAD is not allowed."""
-        url = self._base + quote_path(path)
+        url = self._base + quote_path(path) + self._query
         response = self._transport.send(HttpRequest("HEAD", url, follow=True))
         if response.status in (403, 405, 501):
             return first_byte(url, path, self._transport)
@@ -136,6 +143,11 @@ class HttpBackend(Backend):
         self._transport.close()
 
 
+# Parameters of signed URLs: Amazon's, Google's, Azure's, CloudFront's, and what tokens are called.
+_SIGNING = re.compile(
+    r"(?i)(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|"
+    r"sig|se|sp|st|sv|sr|spr|sip|sk\w+|.*token.*)$"
+)
 # Folders within each other, beyond which there must be a link that leads back to one above.
 _DEEPEST = 200
 

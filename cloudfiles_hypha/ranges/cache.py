@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
 from ..results import Result
@@ -25,7 +25,15 @@ _OVERHEAD = 200
 # Blocks that touch are put together up to this size, so that many small reads in a row do not become many blocks.
 _JOINED = 64 * 1024
 
-_caches: WeakSet[RangeCache] = WeakSet()
+
+class Forked(Protocol):
+    """What has locks that another thread may have held when this process was forked."""
+
+    def forked(self) -> None:
+        """In the child: make them anew."""
+
+
+at_fork: WeakSet[Forked] = WeakSet()
 _numbers = count()
 
 
@@ -247,7 +255,7 @@ class RangeCache:
         self._order: OrderedDict[tuple[int, int], Entry] = OrderedDict()
         self._entries: WeakValueDictionary[Hashable, Entry] = WeakValueDictionary()
         self._all: WeakSet[Entry] = WeakSet()
-        _caches.add(self)
+        at_fork.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._size} of {self.max_bytes} bytes>"
@@ -307,8 +315,8 @@ class RangeCache:
 
 
 def _forget() -> None:
-    for cache in [*_caches]:
-        cache.forked()
+    for one in [*at_fork]:
+        one.forked()
 
 
 if hasattr(os, "register_at_fork"):

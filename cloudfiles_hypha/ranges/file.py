@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .cache import RangeCache, default_cache
+from .cache import RangeCache, at_fork, default_cache
 from .reading import Reader, ReadOptions, Remote, Steps, drive, wait_for
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # What a cursor keeps at hand, so that many small reads need not look into the cache: as much as Python's own files do.
-_AT_HAND = 8192
+AT_HAND = 8192
 
 
 class Cursor:
@@ -56,7 +56,9 @@ class Cursor:
         at = self.offset - self._hand_at
         if at < 0 or at + size > len(self._hand):
             return None
+        self._run = size + (self._run if self.offset == self._next else 0)
         self.offset += size
+        self._next = self.offset
         return self._hand[at : at + size]
 
     def next(self, size: int, into: memoryview | None = None) -> Steps[bytes]:
@@ -64,15 +66,19 @@ class Cursor:
         remote, start = self.remote, self.offset
         end = start + size
         ahead = self._wanted_ahead(start, end)
-        if into is None and size < _AT_HAND:
+        if into is None and size < AT_HAND:
             held = remote.entry.held(start)
             if held is not None and end <= held.start + len(held.content):
-                self._hand_at, self._hand = start, held.content[start - held.start : start - held.start + _AT_HAND]
+                self._hand_at, self._hand = start, held.content[start - held.start : start - held.start + AT_HAND]
                 self.offset = end
                 return self._hand[:size]
-        content = yield from remote.read(start, end, ahead, into)
-        self.offset = end
-        return content
+        self.offset = end  # at once, so that coroutines which read at the same time read one after the other
+        try:
+            return (yield from remote.read(start, end, ahead, into))
+        except BaseException:
+            if self.offset == end:
+                self.offset = start
+            raise
 
     def _wanted_ahead(self, start: int, end: int) -> int:
         """How many bytes behind these are to be asked for with them.
@@ -144,16 +150,23 @@ class RangeFile(io.BufferedIOBase):
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             cache_dir_bytes=cache_dir_bytes,
         )
-        remote = Remote(reader, path, options, default_cache() if cache is None else cache)
-        self._begin(Cursor(remote), owns=None)
-        self._drive(remote.opened())
+        self._begin(Cursor(Remote(reader, path, options, default_cache() if cache is None else cache)))
+        self._open()
 
-    def _begin(self, cursor: Cursor, owns: Callable[[], object] | None) -> None:
+    def _open(self) -> None:
+        """Find out what is there."""
+        self._drive(self._cursor.remote.opened())
+
+    def _begin(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._turn = threading.RLock()  # one thread reads at a time
-        self._owns = owns
+        self.forked()
+        at_fork.add(self)
         wait: Callable[[Future[Any]], None] = getattr(cursor.remote.reader, "wait", wait_for)
         self._wait = wait
+
+    def forked(self) -> None:
+        """In a child, where no other thread is at it."""
+        self._turn = threading.RLock()  # one thread reads at a time
 
     def _drive(self, steps: Steps[T]) -> T:
         return drive(steps, self._wait)
@@ -167,7 +180,7 @@ class RangeFile(io.BufferedIOBase):
         return {"remote": self._cursor.remote, "offset": self._cursor.offset}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._begin(Cursor(state["remote"], state["offset"]), owns=None)
+        self._begin(Cursor(state["remote"], state["offset"]))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (type(self),), self.__getstate__()
@@ -179,7 +192,7 @@ class RangeFile(io.BufferedIOBase):
         """Another cursor, at the same place, that shares all but the place; close each."""
         self._check()
         other = type(self).__new__(type(self))
-        other._begin(Cursor(self._cursor.remote, self._cursor.offset), owns=None)
+        other._begin(Cursor(self._cursor.remote, self._cursor.offset))
         return other
 
     # -- what it is -------------------------------------------------------------------------------------------
@@ -221,11 +234,7 @@ class RangeFile(io.BufferedIOBase):
 
     def close(self) -> None:
         """Let go of it; other cursors stay open. What was read stays in the cache."""
-        if self.closed:
-            return
         super().close()
-        if self._owns is not None:
-            self._owns()
 
     def _check(self) -> None:
         if self.closed:
@@ -257,7 +266,7 @@ class RangeFile(io.BufferedIOBase):
 
     def read1(self, size: int = -1, /) -> bytes:
         """What there is, up to ``size`` bytes (8 KiB if left out), with at most one request."""
-        return self.read(_AT_HAND if size < 0 else size)
+        return self.read(AT_HAND if size < 0 else size)
 
     def readinto(self, buffer: Buffer, /) -> int:
         """Fill a buffer; how many bytes went there, fewer than it has only at the end."""
@@ -282,7 +291,7 @@ class RangeFile(io.BufferedIOBase):
         with self._turn:
             offset = self._cursor.offset
             try:
-                return self.read(max(1, min(size or _AT_HAND, _AT_HAND)))
+                return self.read(max(1, min(size or AT_HAND, AT_HAND)))
             finally:
                 self._cursor.offset = offset
 
@@ -292,7 +301,7 @@ class RangeFile(io.BufferedIOBase):
         most = -1 if size is None else size
         found: list[bytes] = []
         with self._turn:
-            while most and (block := self.read(_AT_HAND if most < 0 else min(most, _AT_HAND))):
+            while most and (block := self.read(AT_HAND if most < 0 else min(most, AT_HAND))):
                 end = block.find(b"\n") + 1
                 if end:
                     self._cursor.offset -= len(block) - end

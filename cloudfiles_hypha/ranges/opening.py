@@ -4,36 +4,82 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
+from ..arguments import Source
+from ..results import Result
 from .file import RangeFile
 from .reading import Reader
 
 _TEXT = ("encoding", "errors", "newline")
 
 
-def open_file(reader: Reader, path: str, mode: str = "rb", **options: Any) -> Any:
+class InCaller:
+    """Reads where it is waited for, for those who want that: callers without workers, greenlets, and observers."""
+
+    def __init__(self, files: Any) -> None:
+        self.files = files
+
+    def submit(self, source: Source) -> Future[Result]:
+        """The result, which is there."""
+        return self._done(lambda: self.files.get([source], raise_errors=False)[0])
+
+    def submit_head(self, path: str) -> Future[Result]:
+        """Likewise."""
+        return self._done(lambda: {"content": self.files.head(path), "error": None})
+
+    def _done(self, read: Callable[[], Any]) -> Future[Result]:
+        future: Future[Result] = Future()
+        try:
+            result = read()
+            error = result["error"]
+        except Exception as raised:  # noqa: BLE001 -- raised where the future is waited for
+            error = raised
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+        return future
+
+    def address(self, path: str) -> str | None:
+        """That of what it reads by."""
+        address: str | None = self.files.address(path)
+        return address
+
+    def wait(self, future: Future[Any]) -> None:
+        """Wait for what another thread or greenlet is at."""
+        self.files.wait_in_caller(future)
+
+
+def reader_of(files: Any) -> Reader:
+    """What a file of these is read by, in threads."""
+    reader: Reader = InCaller(files) if files.reads_in_caller else files
+    return reader
+
+
+def open_file(files: Any, path: str, mode: str = "rb", **options: Any) -> Any:
     """The file object for a mode."""
     opener = MODES.get(mode)
     if opener is None:
         raise ValueError(f"mode={mode!r}: choose one of {', '.join(map(repr, sorted(MODES)))}")
-    return opener(reader, path, **options)
+    return opener(files, path, **options)
 
 
-def _text(reader: Reader, path: str, **options: Any) -> io.TextIOWrapper:
+def _text(files: Any, path: str, **options: Any) -> io.TextIOWrapper:
     text = {name: options.pop(name) for name in _TEXT if name in options}
     text["encoding"] = text.get("encoding") or "utf-8"
     if text.get("newline") not in (None, "", "\n", "\r", "\r\n"):
         raise ValueError(f"newline={text['newline']!r}: expected None, '', '\\n', '\\r' or '\\r\\n'")
-    file = RangeFile(reader, path, **options)
+    file = RangeFile(reader_of(files), path, **options)
     return io.TextIOWrapper(file, **text)
 
 
-def _binary(reader: Reader, path: str, **options: Any) -> RangeFile:
+def _binary(files: Any, path: str, **options: Any) -> RangeFile:
     for name in _TEXT:
         if options.get(name) is not None:
             raise ValueError(f"{name}={options[name]!r}: binary files have none; open it with mode='r'")
-    return RangeFile(reader, path, **{name: value for name, value in options.items() if name not in _TEXT})
+    return RangeFile(reader_of(files), path, **{name: value for name, value in options.items() if name not in _TEXT})
 
 
 MODES: dict[str, Callable[..., Any]] = {"r": _text, "rt": _text, "rb": _binary, "br": _binary}

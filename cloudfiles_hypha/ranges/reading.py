@@ -6,6 +6,7 @@ is read is never a mixture. Whoever drives the steps waits as it does, a thread 
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
@@ -14,10 +15,12 @@ from functools import partial
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..arguments import Source
-from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported
+from ..engine.run import GIVEN_UP
+from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
 from ..plan.ranges import coalesce
 from ..results import Result
 from .cache import Flight, Held, RangeCache
+from .kept import Kept, Stretch, shelf
 from .whole import Whole
 
 T = TypeVar("T")
@@ -84,9 +87,10 @@ class Remote:
         self.whole_only = False  # no range of it can be had
         self._compared = True  # the server compares ETags; one that has a weak one refuses every If-Match
         self.entry = cache.entry(None)
+        self.kept: Kept | None = None  # on disk, too
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "entry"}
+        return {name: value for name, value in vars(self).items() if name not in ("entry", "kept")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -95,7 +99,13 @@ class Remote:
     def _share(self) -> None:
         """From now on, what others have of this version is here, too. One that nothing tells apart is nobody else's."""
         address = self.reader.address(self.path) if self.etag else None
-        self.entry = self.cache.entry(None if address is None else (address, self.etag, self.options.raw))
+        if address is None:
+            self.entry = self.cache.entry(None)
+            return
+        version = (address, self.etag, self.options.raw)
+        self.entry = self.cache.entry(version)
+        if self.options.cache_dir is not None:
+            self.kept = Kept(shelf(self.options.cache_dir, self.options.cache_dir_bytes), repr(version))
 
     # -- opening ----------------------------------------------------------------------------------------------
 
@@ -125,7 +135,10 @@ class Remote:
             return (yield from self._opened_whole(RangesUnsupported.because("ignored", self.path)))
         self.size = result["size"]
         self._share()
-        self.entry.put(self.size - len(content) if at_end else 0, content)
+        at = self.size - len(content) if at_end else 0
+        self.entry.put(at, content)
+        if self.kept is not None and content:
+            self.kept.save(at, content)
 
     def _opened_whole(self, error: RangesUnsupported) -> Steps[None]:
         self._share()
@@ -155,7 +168,7 @@ class Remote:
             while at < end:
                 stop = min(end, at + _WINDOW)
                 if claimed < stop:
-                    pieces += self._claimed(claimed, stop, stop + ahead if stop == end else stop)
+                    pieces += self._claimed(claimed, stop, stop + ahead if stop == end else stop)[0]
                     claimed = stop
                 piece = pieces[0]
                 if isinstance(piece, Flight):
@@ -187,13 +200,35 @@ class Remote:
     def _leave(self, piece: Held | Flight) -> None:
         if isinstance(piece, Flight):
             self.entry.leave(piece, in_time=piece.landed.done())
+            if self.kept is not None and piece.content and not piece.saved:
+                piece.saved = True
+                self.kept.save(piece.start, piece.content)
 
-    def _claimed(self, start: int, end: int, reach: int) -> list[Held | Flight]:
-        least = self.options.minimum_range_request_bytes
-        pieces, new = self.entry.claim(start, end, min(reach, self.size), self.size, least, _PART)
-        for flight in new:
+    def _claimed(
+        self, start: int, end: int, reach: int, least: int | None = None, *, ahead: bool = False
+    ) -> tuple[list[Held | Flight], list[Flight]]:
+        """The pieces that bytes ``[start, end)`` are in, and which of them have been asked for now."""
+        least = self.options.minimum_range_request_bytes if least is None else least
+        if self.kept is None:
+            stretches = [Stretch(start, end, self.size, False)]
+        else:
+            stretches = self.kept.stretches(start, end, self.size)
+        pieces: list[Held | Flight] = []
+        asked: list[Flight] = []
+        for first, last, limit, there in stretches:
+            beyond = reach if last == end and not there else last
+            some, new = self.entry.claim(first, last, beyond, limit, 0 if there else least, _PART, ahead=ahead)
+            pieces += some
+            for flight in new:
+                content = self.kept.read(flight.start, flight.end) if there and self.kept is not None else None
+                if content is None:
+                    asked.append(flight)
+                else:
+                    flight.saved = True
+                    flight.land(content, None)
+        for flight in asked:
             self._fly(flight)
-        return pieces
+        return pieces, asked
 
     def _mended(self, flight: Flight, error: BaseException, tries: int) -> Steps[bool]:
         """What to do about bytes that did not come: True to try again, False where no ranges can be had; or raises."""
@@ -207,6 +242,10 @@ class Remote:
             if info.etag == self.etag:
                 self._compared = False  # what comes is compared here
                 return True
+        if isinstance(error, PreconditionFailed):
+            raise self._changed() from error
+        if isinstance(error, TransferError):  # as each of those who wait has its own traceback
+            raise copy.copy(error) from error.__cause__
         raise error
 
     def _fly(self, flight: Flight) -> None:
@@ -220,11 +259,13 @@ class Remote:
         }
         try:
             future = self.reader.submit(source)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 -- raised where it is waited for
             flight.land(None, error)
-            if not isinstance(error, Exception):
-                raise
             return
+        except BaseException:  # Ctrl-C in what reads here; others who wait do it themselves
+            flight.abandoned = True
+            flight.land(None, Cancelled(GIVEN_UP))
+            raise
         flight.future = future
         future.add_done_callback(partial(self._arrived, flight))
         if flight.abandoned:
@@ -259,9 +300,7 @@ class Remote:
         end = min(end, self.size)
         if self.entry.on_their_way() + (end - start) > self.cache.max_bytes // 2:
             return
-        _, new = self.entry.claim(start, end, end, self.size, 0, _PART, ahead=True)
-        for flight in new:
-            self._fly(flight)
+        self._claimed(start, end, end, 0, ahead=True)
 
     def prefetched(self, ranges: Iterable[tuple[int, int]]) -> Steps[int]:
         """Have these bytes, ``(offset, length)`` each, asked for together; how many were newly asked for."""
@@ -275,11 +314,9 @@ class Remote:
         pieces: list[Held | Flight] = []
         try:
             for fetch in coalesce(numbered, gap=gap, largest=_PART):
-                some, new = self.entry.claim(fetch.start, fetch.end, fetch.end, self.size, 0, _PART)
+                some, new = self._claimed(fetch.start, fetch.end, fetch.end, 0)
                 pieces += some
-                for flight in new:
-                    asked += flight.end - flight.start
-                    self._fly(flight)
+                asked += sum(flight.end - flight.start for flight in new)
             for piece in pieces:
                 if isinstance(piece, Flight) and not piece.landed.done():
                     yield piece.landed

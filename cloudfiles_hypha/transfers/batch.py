@@ -171,6 +171,13 @@ class Batches:
             return None
         return self._service(silent).submit(task)
 
+    def wait(self, future: Future[Any]) -> None:
+        """Wait, as workers of this kind do, until a future is done."""
+        if not future.done():
+            gate = self.inline.kit(_raise, blocking=True).gate()
+            future.add_done_callback(gate.open)
+            gate.wait()
+
     def _service(self, silent: bool) -> Service[Result]:
         home = self.engine.home
         with self._lock:

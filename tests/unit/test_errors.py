@@ -32,6 +32,7 @@ BUILTIN = {
     "NotModified": OSError,
     "PreconditionFailed": OSError,
     "RangeNotSatisfiable": ValueError,
+    "RangesUnsupported": OSError,
     "ReadOnly": PermissionError,
     "IntegrityError": OSError,
     "ConnectionFailed": ConnectionError,
