@@ -61,9 +61,13 @@ class HttpBackend(Backend):
         self._transport = transport
 
     def place(self, location: Location) -> object:
-        """The base URL, and what of a query says which file is meant, and not who may read it until when."""
+        """The host, and what of a query says which file is meant, and not who may read it until when."""
         named = parse_qsl(self._query[1:], keep_blank_values=True)
-        return location.root, tuple(pair for pair in named if _SIGNING.match(pair[0]) is None)
+        return _parted(location.root)[0], tuple(pair for pair in named if _SIGNING.match(pair[0]) is None)
+
+    def path_at(self, location: Location, prefix: str) -> str:
+        """The path on the host."""
+        return _parted(location.root)[1] + prefix
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
@@ -141,6 +145,13 @@ class HttpBackend(Backend):
     def close(self) -> None:
         """Let go of connections."""
         self._transport.close()
+
+
+def _parted(root: str) -> tuple[str, str]:
+    """The host of a base URL, and its path as names are; one that no name can stand for stays with the host."""
+    scheme, _, rest = root.partition("://")
+    host, _, path = rest.partition("/")
+    return (root, "") if "%2f" in path.lower() else (f"{scheme}://{host}", unquote(path))
 
 
 # Parameters of signed URLs: Amazon's, Google's, Azure's, CloudFront's, and what tokens are called.

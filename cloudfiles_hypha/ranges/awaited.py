@@ -74,7 +74,7 @@ class AsyncRangeFile:
         if self._closed:
             raise ValueError(f"{self.name!r}: the file is closed")
         if not self._opened:
-            await _driven(self._cursor.remote.opened())
+            await self._drive(self._cursor.remote.opened())
             self._opened = True
         return self
 
@@ -134,6 +134,9 @@ class AsyncRangeFile:
         """No."""
         return False
 
+    async def _drive(self, steps: Steps[T]) -> T:
+        return await _driven(steps)
+
     def _check(self) -> None:
         if self._closed:
             raise ValueError(f"{self.name!r}: I/O operation on closed file")
@@ -158,7 +161,7 @@ class AsyncRangeFile:
         if not wanted:
             return b""
         content = self._cursor.at_hand(wanted)
-        return await _driven(self._cursor.next(wanted)) if content is None else content
+        return await self._drive(self._cursor.next(wanted)) if content is None else content
 
     async def readinto(self, buffer: Any) -> int:
         """Fill a buffer; how many bytes went there, fewer than it has only at the end."""
@@ -199,7 +202,7 @@ class AsyncRangeFile:
     async def prefetch(self, ranges: Iterable[tuple[int, int]]) -> int:
         """``RangeFile.prefetch``."""
         self._check()
-        return await _driven(self._cursor.remote.prefetched(ranges))
+        return await self._drive(self._cursor.remote.prefetched(ranges))
 
 
 async def _driven(steps: Steps[T]) -> T:

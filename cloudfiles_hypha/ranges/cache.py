@@ -22,7 +22,8 @@ from .whole import Whole
 DEFAULT_BYTES = 128 * 1024 * 1024
 # What a block costs besides its bytes, about.
 _OVERHEAD = 200
-# Blocks that touch are put together up to this size, so that many small reads in a row do not become many blocks.
+# Blocks that touch are put together up to this size, so that many small reads in a row do not become many blocks;
+# in a small cache less, since what goes is a block.
 _JOINED = 64 * 1024
 
 
@@ -203,7 +204,7 @@ class Entry:
         if before >= 0:
             first = self.starts[before]
             joined = self.blocks[first]
-            if first + len(joined) == start and len(joined) + len(content) <= _JOINED:
+            if first + len(joined) == start and len(joined) + len(content) <= self.cache.joined:
                 self.drop(first)
                 start, content = first, joined + content
         self.starts.insert(bisect_left(self.starts, start), start)
@@ -249,6 +250,7 @@ class RangeCache:
         if not isinstance(max_bytes, int) or isinstance(max_bytes, bool) or max_bytes < 0:
             raise ValueError(f"max_bytes={max_bytes!r}: expected a number of bytes")
         self.max_bytes = max_bytes
+        self.joined = min(_JOINED, max_bytes // 8)
         # Guards all of it, and all entries. The collector may close a reader wherever this is held.
         self.lock = threading.RLock()
         self._size = 0

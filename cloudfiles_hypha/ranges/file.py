@@ -95,14 +95,15 @@ class Cursor:
             return 0
         ahead = min(self._run, most)
         self._run += end - start
-        if ahead and self._ahead - end < ahead // 2 and self._ahead > end:
-            # before the reader gets there
-            beyond = self._ahead
-            self._ahead = min(self.remote.size, end + ahead)
+        if not ahead:
+            return 0
+        if self._ahead < end:  # it has to be waited for, and more comes with it
+            self._ahead = end + ahead
+            return ahead
+        if self._ahead - end < ahead // 2 or self._ahead == end:  # before the reader gets there
+            beyond, self._ahead = self._ahead, end + ahead
             self.remote.ahead(beyond, self._ahead)
-        elif ahead and self._ahead <= end:
-            self._ahead = min(self.remote.size, end + ahead)
-        return ahead
+        return 0
 
 
 class RangeFile(io.BufferedIOBase):

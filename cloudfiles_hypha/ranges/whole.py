@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from concurrent.futures import Future
 from typing import IO
 
@@ -28,7 +29,8 @@ class Whole:
         if self._file is None and self.size + len(block) > _IN_MEMORY:
             import tempfile  # only here: it loads every compression there is
 
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- closed with this object
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this object
+            weakref.finalize(self, self._file.close)
             self._file.write(self._bytes)
             self._bytes = bytearray()
         if self._file is None:

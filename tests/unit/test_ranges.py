@@ -1,0 +1,1025 @@
+"""``RangeFile``: what it asks for, what it keeps, and that it is a file like any other."""
+
+from __future__ import annotations
+
+import csv
+import gc
+import gzip
+import io
+import os
+import pickle
+import random
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cloudfiles_hypha import (
+    ArtifactFiles,
+    ObjectNotFound,
+    Observer,
+    PreconditionFailed,
+    RangeCache,
+    RangeFile,
+    RangesUnsupported,
+    RetryPolicy,
+    ServerError,
+    TransferError,
+)
+from cloudfiles_hypha.ranges import kept
+from tests.support.object_server import (
+    Always,
+    Chunked,
+    Drop,
+    Gzip,
+    IgnoreRange,
+    NoAnswer,
+    ObjectServer,
+    ShortBody,
+    Status,
+)
+from tests.support.readers import ScriptedReader
+
+TEXT = b"".join(b"%05d\n" % number for number in range(20_000))  # 120,000 bytes
+
+
+@pytest.fixture
+def cf(object_server: ObjectServer, quick: RetryPolicy) -> Iterator[ArtifactFiles]:
+    object_server.put("d/a.bin", TEXT)
+    with ArtifactFiles(f"{object_server.url}/d", retry=quick) as files:
+        yield files
+
+
+def opened(reader: Any, **options: Any) -> RangeFile:
+    """A file with a cache of its own."""
+    options = {"cache": RangeCache(), "prefetch_bytes": 0, "minimum_range_request_bytes": 0, **options}
+    return RangeFile(reader, "a.bin", **options)
+
+
+def seen(server: ObjectServer) -> list[str | None]:
+    """The ranges of all requests so far."""
+    return [record.range if record.method == "GET" else record.method for record in server.requests]
+
+
+# -- a file like any other
+
+
+OPERATIONS = st.one_of(
+    st.tuples(st.just("read"), st.integers(-1, 300)),
+    st.tuples(st.just("read1"), st.integers(0, 300)),
+    st.tuples(st.just("readline"), st.integers(-1, 100)),
+    st.tuples(st.just("readinto"), st.integers(0, 300)),
+    st.tuples(st.just("seek"), st.integers(0, 1100)),
+    st.tuples(st.just("from here"), st.integers(-200, 200)),
+    st.tuples(st.just("from the end"), st.integers(-1100, 100)),
+    st.tuples(st.just("readlines"), st.integers(0, 200)),
+    st.tuples(st.just("next"), st.just(0)),
+    st.tuples(st.just("tell"), st.just(0)),
+)
+
+
+def carried_out(file: Any, verb: str, number: int) -> object:
+    """What becomes of an operation; of an error, its kind."""
+    try:
+        if verb == "seek":
+            return file.seek(number)
+        if verb == "from here":
+            return file.seek(number, 1)
+        if verb == "from the end":
+            return file.seek(number, 2)
+        if verb == "readinto":
+            buffer = bytearray(number)
+            return file.readinto(buffer), bytes(buffer)
+        if verb == "next":
+            return next(file, None)
+        if verb == "tell":
+            return file.tell()
+        return getattr(file, verb)(number)
+    except ValueError as error:
+        return type(error)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    content=st.lists(st.sampled_from([b"a", b"\n", b"xyz", b"0123456789"]), max_size=120).map(b"".join),
+    operations=st.lists(OPERATIONS, max_size=30),
+    least=st.sampled_from([0, 1, 64, 5000]),
+    before=st.sampled_from([0, 1, 50, 5000]),
+    side=st.sampled_from(["START", "END"]),
+    ahead=st.sampled_from([0, 16, 1 << 20]),
+    bound=st.sampled_from([0, 400, 1 << 20]),
+)
+def test_any_reading_gives_what_it_gives_of_bytes_in_memory(
+    content: bytes,
+    operations: list[tuple[str, int]],
+    least: int,
+    before: int,
+    side: Any,
+    ahead: int,
+    bound: int,
+) -> None:
+    model = io.BytesIO(content)
+    file = opened(
+        ScriptedReader(content),
+        minimum_range_request_bytes=least,
+        prefetch_bytes=before,
+        prefetch_direction=side,
+        read_ahead_bytes=ahead,
+        cache=RangeCache(bound),
+    )
+    for verb, number in operations:
+        if verb == "from here" and model.tell() + number < 0:
+            continue  # BytesIO goes to the beginning, and files do not
+        if verb == "from the end" and len(content) + number < 0:
+            continue
+        assert carried_out(file, verb, number) == carried_out(model, verb, number), (verb, number)
+        assert file.tell() == model.tell()
+
+
+def test_it_is_a_buffered_file_for_those_who_ask() -> None:
+    file = opened(ScriptedReader(TEXT))
+    assert isinstance(file, io.BufferedIOBase)
+    assert (file.readable(), file.seekable(), file.writable(), file.isatty()) == (True, True, False, False)
+    assert (file.name, file.mode, file.size, file.closed) == ("a.bin", "rb", len(TEXT), False)
+    with pytest.raises(io.UnsupportedOperation):
+        file.write(b"x")
+    with pytest.raises(io.UnsupportedOperation):
+        file.fileno()
+    with pytest.raises(OSError, match="truncate"):
+        file.truncate(0)
+    with pytest.raises(ValueError, match="before the beginning"):
+        file.seek(-1)
+    with pytest.raises(ValueError, match="whence"):
+        file.seek(0, 7)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda f: f.read(1),
+        lambda f: f.read(0),
+        lambda f: f.seek(0),
+        lambda f: f.tell(),
+        lambda f: f.readinto(bytearray(1)),
+        lambda f: f.peek(),
+        lambda f: f.readline(),
+        lambda f: next(f),
+        lambda f: f.clone(),
+        lambda f: f.readable(),
+        lambda f: f.prefetch([]),
+        lambda f: f.__enter__(),
+        lambda f: pickle.dumps(f),
+    ],
+)
+def test_a_closed_file_can_not_be_used(use: Callable[[RangeFile], object]) -> None:
+    with opened(ScriptedReader(TEXT)) as file:
+        other = file.clone()
+    assert file.closed
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        use(file)
+    assert other.read(3) == TEXT[:3]
+
+
+def test_peek_goes_nowhere_and_costs_once() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    assert file.peek(5)[:5] == TEXT[:5]
+    assert (file.tell(), file.read(5), reader.asked) == (0, TEXT[:5], [(0, 5)])
+    file.seek(0, 2)
+    assert file.peek(5) == b""
+
+
+def test_text_csv_and_lines(cf: ArtifactFiles) -> None:
+    with cf.open("a.bin", "r", newline="") as text:
+        assert list(csv.reader(text))[:2] == [["00000"], ["00001"]]
+    with cf.open("a.bin") as file:
+        assert sum(1 for line in file if line.endswith(b"\n")) == 20_000
+        file.seek(0)
+        wrapped = io.TextIOWrapper(file, encoding="ascii")
+        wrapped.seek(6)
+        assert wrapped.readline() == "00001\n"
+        wrapped.detach()
+        assert not file.closed
+
+
+def test_pandas_reads_it(cf: ArtifactFiles) -> None:
+    pandas = pytest.importorskip("pandas")
+    with cf.open("a.bin") as file:
+        assert pandas.read_csv(file, header=None)[0].tolist() == list(range(20_000))
+
+
+def test_open_refuses_what_makes_no_sense(cf: ArtifactFiles) -> None:
+    for mode in ("q", "rw", "", "bb"):
+        with pytest.raises(ValueError, match="mode="):
+            cf.open("a.bin", mode)
+    with pytest.raises(ValueError, match="encoding="):
+        cf.open("a.bin", "rb", encoding="utf-8")
+    with pytest.raises(ValueError, match="newline="):
+        cf.open("a.bin", "r", newline="x")
+    for name in ("minimum_range_request_bytes", "prefetch_bytes", "read_ahead_bytes", "cache_dir_bytes"):
+        with pytest.raises(ValueError, match=name):
+            cf.open("a.bin", **{name: -1})
+    with pytest.raises(ValueError, match="prefetch_direction"):
+        cf.open("a.bin", prefetch_direction="MIDDLE")
+    with pytest.raises(TypeError):
+        cf.open("a.bin", no_such_option=1)
+    with pytest.raises(FileNotFoundError):
+        cf.open("missing")
+
+
+# -- what it asks for
+
+
+def test_opening_is_one_request_which_tells_the_size(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    for options, request in (
+        ({}, "bytes=0-4095"),
+        ({"prefetch_bytes": 100, "prefetch_direction": "END"}, "bytes=-100"),
+        ({"prefetch_bytes": 0}, "HEAD"),
+    ):
+        before = len(object_server.requests)
+        with cf.open("a.bin", cache=RangeCache(), **options) as file:
+            assert file.size == len(TEXT)
+        assert seen(object_server)[before:] == [request]
+
+
+@pytest.mark.parametrize("options", [{}, {"prefetch_direction": "END"}, {"prefetch_bytes": 0}])
+def test_an_empty_file_is_one(cf: ArtifactFiles, object_server: ObjectServer, options: dict[str, Any]) -> None:
+    object_server.put("d/empty", b"")
+    with cf.open("empty", cache=RangeCache(), **options) as file:
+        assert (file.size, file.read(), file.read(10), file.readline()) == (0, b"", b"", b"")
+
+
+def test_more_is_fetched_at_opening_than_there_is(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    object_server.put("d/small", b"0123456789")
+    for side in ("START", "END"):
+        with cf.open("small", cache=RangeCache(), prefetch_bytes=1000, prefetch_direction=side) as file:
+            before = len(object_server.requests)
+            assert file.read() == b"0123456789"
+            assert len(object_server.requests) == before
+
+
+def test_ten_bytes_are_ten_bytes_if_that_is_asked_for(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    with cf.open("a.bin", cache=RangeCache(), prefetch_bytes=0, minimum_range_request_bytes=0) as file:
+        file.seek(50_000)
+        assert file.read(10) == TEXT[50_000:50_010]
+    assert seen(object_server) == ["HEAD", "bytes=50000-50009"]
+
+
+def test_small_gaps_are_filled_exactly_and_others_with_as_much_as_was_said() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader, minimum_range_request_bytes=1000, read_ahead_bytes=0)
+    for offset in (0, 1500, 5000):
+        file.seek(offset)
+        file.read(10)
+    file.seek(900)
+    assert file.read(700) == TEXT[900:1600]
+    file.seek(119_990)
+    file.read(100)
+    assert reader.asked == [(0, 1000), (1500, 2500), (5000, 6000), (1000, 1500), (119_990, 120_000)]
+
+
+def test_reading_across_what_is_here_asks_for_the_gaps_only_and_at_once() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader, read_ahead_bytes=0)
+    assert file.prefetch([(100, 100), (1000, 100), (100, 50)]) == 200
+    assert file.prefetch([(100, 100), (150, 100)]) == 50
+    reader.asked.clear()
+    reader.holding = True
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(file.read, 1200)
+        reader.wait_for(3)
+        for _ in range(3):
+            reader.answer()
+        assert read.result() == TEXT[:1200]
+    assert reader.asked == [(0, 100), (250, 1000), (1100, 1200)]
+
+
+def test_prefetch_puts_close_ranges_together() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader, minimum_range_request_bytes=100)
+    assert file.prefetch([(0, 10), (60, 10), (500, 10), (119_995, 100), (200_000, 5), (7, 0)]) == 70 + 10 + 5
+    assert reader.asked == [(0, 70), (500, 510), (119_995, 120_000)]
+    with pytest.raises(ValueError, match="prefetch"):
+        file.prefetch([(-1, 5)])
+
+
+def test_one_after_the_other_is_fetched_ahead_and_ever_more() -> None:
+    reader = ScriptedReader(bytes(10_000_000))
+    file = opened(reader, read_ahead_bytes=1_000_000)
+    moved = 0
+    while file.read(10_000):
+        moved += 10_000
+        assert sum(end - start for start, end in reader.asked) <= max(2 * moved, moved + 2_000_000)
+    assert len(reader.asked) <= 32
+    assert sorted(reader.asked) == reader.asked
+    assert sum(end - start for start, end in reader.asked) == 10_000_000
+
+
+def test_small_reads_one_after_the_other_from_what_is_at_hand_count_too() -> None:
+    reader = ScriptedReader(bytes(1_000_000))
+    file = opened(reader, minimum_range_request_bytes=4096)
+    while file.read(100):
+        pass
+    assert len(reader.asked) <= 20
+
+
+def test_what_is_read_here_and_there_is_not_fetched_ahead() -> None:
+    reader = ScriptedReader(bytes(10_000_000))
+    file = opened(reader)
+    for offset in random.Random(1).sample(range(0, 9_000_000, 4096), 200):
+        file.seek(offset)
+        file.read(4096)
+    assert {end - start for start, end in reader.asked} == {4096}
+
+
+def test_reading_ahead_does_not_push_out_what_is_kept() -> None:
+    reader = ScriptedReader(bytes(1_000_000))
+    cache = RangeCache(40_000)
+    file = opened(reader, cache=cache)
+    while file.read(1000):
+        assert cache.size <= 40_000
+    assert sum(end - start for start, end in reader.asked) == 1_000_000
+
+
+def test_a_long_read_is_made_of_requests_of_a_bounded_size() -> None:
+    content = bytes(range(256)) * (40 * 4096)  # 40 MiB
+    reader = ScriptedReader(content)
+    file = opened(reader, cache=RangeCache(0))
+    assert file.read() == content
+    assert len(reader.asked) == 5
+    buffer = bytearray(len(content))
+    file.seek(0)
+    assert file.readinto(buffer) == len(content)
+    assert buffer == content
+
+
+# -- what is shared
+
+
+def test_cursors_share_what_they_read_and_nothing_else() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader, read_ahead_bytes=0)
+    file.seek(100)
+    other = file.clone()
+    assert (other.tell(), other.read(50), file.tell()) == (100, TEXT[100:150], 100)
+    assert file.read(50) == TEXT[100:150]
+    assert len(reader.asked) == 1
+
+
+def test_files_of_the_same_version_share_and_one_of_another_does_not(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    cache = RangeCache()
+    with cf.open("a.bin", cache=cache) as one, ArtifactFiles(object_server.url) as above:
+        one.read()
+        with above.open("d/a.bin", cache=cache, prefetch_bytes=0) as same:
+            before = len(object_server.requests)
+            assert same.read() == TEXT
+            assert len(object_server.requests) == before
+        object_server.put("d/a.bin", TEXT[::-1])
+        with cf.open("a.bin", cache=cache) as other:
+            assert other.read() == TEXT[::-1]
+
+
+def test_what_has_no_etag_is_nobody_elses() -> None:
+    reader = ScriptedReader(TEXT, etag=None)
+    cache = RangeCache()
+    opened(reader, cache=cache).read()
+    assert opened(reader, cache=cache).read() == TEXT
+    assert len(reader.asked) == 2
+
+
+def test_two_threads_that_need_the_same_bytes_make_one_request() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    reader.holding = True
+    cursors = [file.clone() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        reads = [pool.submit(cursor.read, 100) for cursor in cursors]
+        reader.wait_for(1)
+        waiting = file._cursor.remote.entry.flights[0]
+        while waiting.waiting < 8:
+            threading.Event().wait(0.001)
+        reader.answer()
+        assert {read.result() for read in reads} == {TEXT[:100]}
+    assert reader.asked == [(0, 100)]
+
+
+def test_the_error_of_a_shared_request_is_each_readers_own() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    reader.holding = True
+    with ThreadPoolExecutor(2) as pool:
+        reads = [pool.submit(file.clone().read, 100) for _ in range(2)]
+        reader.wait_for(1)
+        while file._cursor.remote.entry.flights[0].waiting < 2:
+            threading.Event().wait(0.001)
+        reader.answer(error=ServerError("no", path="a.bin"))
+        first, second = (read.exception() for read in reads)
+    assert isinstance(first, ServerError)
+    assert isinstance(second, ServerError)
+    assert first is not second
+    reader.holding = False
+    assert file.read(100) == TEXT[:100]
+
+
+def test_who_is_interrupted_breaks_off_what_nobody_else_waits_for() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    reader.holding = True
+    steps = file._cursor.next(100)
+    next(steps)
+    steps.close()  # as Ctrl-C does
+    (asked,) = reader.held
+    assert asked.cancelled_by_reader
+    assert file.tell() == 0
+    assert not file._cursor.remote.entry.flights
+
+
+def test_who_is_interrupted_leaves_it_to_others_who_wait() -> None:
+    reader = ScriptedReader(TEXT)
+    file, other = (cursor := opened(reader)), cursor.clone()
+    reader.holding = True
+    first, second = file._cursor.next(100), other._cursor.next(100)
+    next(first)
+    next(second)
+    first.close()
+    assert not reader.held[0].cancelled_by_reader
+    reader.answer()
+    with pytest.raises(StopIteration) as end:
+        second.send(None)
+    assert end.value.value == TEXT[:100]
+    assert reader.asked == [(0, 100)]
+
+
+def test_who_comes_when_it_was_just_given_up_asks_again() -> None:
+    reader = ScriptedReader(TEXT)
+    file, other = (cursor := opened(reader)), cursor.clone()
+    reader.holding = True
+    first, second = file._cursor.next(100), other._cursor.next(100)
+    next(first)
+    (flight,) = file._cursor.remote.entry.flights
+    flight.future = None  # it is not broken off at once
+    first.close()
+    next(second)  # joins what was given up
+    assert reader.asked == [(0, 100)]
+    reader.held[0].cancel()
+    second.send(None)
+    assert reader.asked == [(0, 100), (0, 100)]
+    reader.answer(1)
+    with pytest.raises(StopIteration) as end:
+        second.send(None)
+    assert end.value.value == TEXT[:100]
+
+
+def test_what_was_asked_for_ahead_and_failed_is_asked_for_when_it_is_needed() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    remote = file._cursor.remote
+    reader.holding = True
+    remote.ahead(0, 100)
+    reader.answer(error=ServerError("no", path="a.bin"))
+    reader.holding = False
+    assert file.read(50) == TEXT[:50]
+    assert reader.asked == [(0, 100), (0, 50)]
+
+
+# -- within a bound
+
+
+def test_the_least_recently_used_goes_first() -> None:
+    reader = ScriptedReader(TEXT)
+    cache = RangeCache(3 * 1000 + 3 * 200)
+    file = opened(reader, cache=cache, read_ahead_bytes=0)
+    for offset in (0, 10_000, 20_000, 0, 30_000, 0, 10_000):
+        file.seek(offset)
+        file.read(1000)
+    assert [start for start, _ in reader.asked] == [0, 10_000, 20_000, 30_000, 10_000]
+    assert cache.size <= cache.max_bytes
+    cache.clear()
+    assert cache.size == 0
+
+
+def test_many_small_blocks_in_a_row_become_one() -> None:
+    file = opened(ScriptedReader(TEXT), read_ahead_bytes=0)
+    for _ in range(1000):
+        file.read(10)
+    assert len(file._cursor.remote.entry.starts) == 1
+    small = opened(ScriptedReader(TEXT), read_ahead_bytes=0, cache=RangeCache(8000))
+    for _ in range(1000):
+        small.read(10)
+    assert len(small._cursor.remote.entry.starts) > 4  # so that not all of it goes at once
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    reads=st.lists(st.tuples(st.integers(0, 1999), st.integers(1, 400)), max_size=60),
+    bound=st.integers(0, 3000),
+    least=st.integers(0, 300),
+)
+def test_blocks_never_overlap_and_their_sizes_add_up(reads: list[tuple[int, int]], bound: int, least: int) -> None:
+    content = random.Random(1).randbytes(2000)
+    cache = RangeCache(bound)
+    file = opened(ScriptedReader(content), cache=cache, minimum_range_request_bytes=least)
+    entry = file._cursor.remote.entry
+    for offset, size in reads:
+        file.seek(offset)
+        assert file.read(size) == content[offset : offset + size]
+        assert entry.starts == sorted(entry.blocks)
+        ends = [0, *(start + len(entry.blocks[start]) for start in entry.starts)]
+        assert all(end <= start for end, start in zip(ends, entry.starts, strict=False))
+        assert cache.size == sum(200 + len(block) for block in entry.blocks.values()) <= bound
+
+
+def test_64_threads_read_what_is_there_within_the_bound_whatever_goes_wrong(
+    object_server: ObjectServer, quick: RetryPolicy
+) -> None:
+    content = random.Random(2).randbytes(3_000_000)
+    faults = [Drop(after_bytes=100), Status(503), NoAnswer(), ShortBody(by=3), Drop(rst=True)] * 12
+    cache = RangeCache(300_000)
+    largest: list[int] = []
+    with ArtifactFiles(object_server.url, retry=RetryPolicy(attempts=20, first=0.001, longest=0.01)) as cf:
+        object_server.put("big", content)
+        with cf.open("big", cache=cache) as file:
+            object_server.fault("big", *faults)
+
+            def read(number: int) -> None:
+                chance = random.Random(number)
+                with file.clone() as cursor:
+                    for _ in range(12):
+                        offset = chance.randrange(len(content))
+                        size = chance.choice([1, 100, 5000, 40_000])
+                        cursor.seek(offset)
+                        for _ in range(chance.choice([1, 1, 4])):
+                            assert cursor.read(size) == content[offset : offset + size]
+                            offset = cursor.tell()
+                        largest.append(cache.size)
+
+            with ThreadPoolExecutor(64) as pool:
+                for done in [pool.submit(read, number) for number in range(64)]:
+                    done.result()
+    assert max(largest) <= 300_000
+
+
+# -- what changes, and what cannot be had
+
+
+def test_a_changed_object_is_an_error_and_never_a_mixture(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    with cf.open("a.bin", cache=RangeCache()) as file:
+        assert file.read(10) == TEXT[:10]
+        object_server.put("d/a.bin", TEXT[::-1])
+        assert file.read(10) == TEXT[10:20]  # which is here
+        file.seek(50_000)
+        with pytest.raises(PreconditionFailed, match="changed since it was opened"):
+            file.read(10)
+        assert file.tell() == 50_000
+        assert pickle.loads(pickle.dumps(file)).tell() == 50_000
+        with pytest.raises(PreconditionFailed):
+            pickle.loads(pickle.dumps(file)).read(10)
+
+
+def test_a_server_that_does_not_compare_is_compared_with() -> None:
+    reader = ScriptedReader(TEXT)
+    reader.compares = False
+    file = opened(reader)
+    reader.etag = "2"
+    with pytest.raises(PreconditionFailed):
+        file.read(10)
+
+
+def test_without_an_etag_another_size_is_a_change() -> None:
+    reader = ScriptedReader(TEXT, etag=None)
+    file = opened(reader)
+    reader.content += b"more"
+    with pytest.raises(PreconditionFailed):
+        file.read(10)
+
+
+def test_a_server_whose_etags_are_weak_refuses_in_vain(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    with cf.open("a.bin", cache=RangeCache()) as file:
+        object_server.fault("d/a.bin", Status(412))
+        file.seek(50_000)
+        assert file.read(10) == TEXT[50_000:50_010]
+        file.seek(70_000)
+        assert file.read(10) == TEXT[70_000:70_010]
+        assert "if-match" not in object_server.requests[-1].headers
+
+
+def test_an_object_that_is_removed_is_not_found(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    with cf.open("a.bin", cache=RangeCache()) as file:
+        del object_server.objects["d/a.bin"]
+        file.seek(50_000)
+        with pytest.raises(ObjectNotFound):
+            file.read(1)
+
+
+@pytest.mark.parametrize("fault", [IgnoreRange(), Gzip(), Chunked()], ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("options", [{}, {"prefetch_direction": "END"}, {"prefetch_bytes": 0}], ids=str)
+def test_where_no_ranges_can_be_had_all_of_it_is_downloaded_once(
+    cf: ArtifactFiles, object_server: ObjectServer, fault: Any, options: dict[str, Any]
+) -> None:
+    object_server.put("d/whole", TEXT, faults=[Always(fault)])
+    if isinstance(fault, Chunked):
+        object_server.fault("d/whole", Always(IgnoreRange()))
+    with cf.open("whole", cache=RangeCache(), **options) as file:
+        assert file.size == len(TEXT)
+        file.seek(-5, 2)
+        assert file.read() == TEXT[-5:]
+        file.seek(0)
+        assert file.read() == TEXT
+        before = len(object_server.requests)
+        with ThreadPoolExecutor(4) as pool:
+            assert {*pool.map(lambda cursor: cursor.read(), [file.clone() for _ in range(4)])} <= {b""}
+        file.seek(100)
+        assert file.clone().read(9) == TEXT[100:109]
+        assert file.prefetch([(0, 10)]) == 0
+        assert len(object_server.requests) == before
+
+
+def test_what_is_stored_encoded_is_read_decoded_or_raw(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    encoded = gzip.compress(TEXT)
+    object_server.put("d/a.gz", encoded, headers={"content-encoding": "gzip"})
+    cache = RangeCache()
+    with cf.open("a.gz", cache=cache) as file, cf.open("a.gz", cache=cache, raw=True) as raw:
+        assert (file.size, raw.size) == (len(TEXT), len(encoded))
+        file.seek(60_000)
+        assert (file.read(10), raw.read()) == (TEXT[60_000:60_010], encoded)
+        before = object_server.bytes_sent
+        with cf.open("a.gz", cache=cache) as another:
+            assert another.read() == TEXT
+        assert object_server.bytes_sent - before < len(encoded)
+
+
+def test_a_large_download_goes_to_a_file_and_is_made_once(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    content = random.Random(3).randbytes(10_000_000)
+    object_server.put("d/large", content, faults=[Always(IgnoreRange())])
+    with cf.open("large", cache=RangeCache()) as file:
+        whole = file._cursor.remote.entry.whole
+        assert whole is not None
+        assert whole._file is not None
+        with ThreadPoolExecutor(8) as pool:
+            offsets = range(0, 10_000_000, 999_983)
+            cursors = [file.clone() for _ in offsets]
+            for cursor, offset in zip(cursors, offsets, strict=True):
+                cursor.seek(offset)
+            found = pool.map(lambda cursor: cursor.read(100), cursors)
+            assert [*found] == [content[offset : offset + 100] for offset in offsets]
+    assert object_server.bytes_sent < 2 * len(content)
+
+
+def test_who_wants_no_download_is_told_why(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    object_server.put("d/whole", TEXT, faults=[Always(IgnoreRange())])
+    object_server.put("d/a.gz", gzip.compress(TEXT), headers={"content-encoding": "gzip"})
+    with pytest.raises(RangesUnsupported) as told:
+        cf.open("whole", without_ranges="refuse")
+    assert told.value.reason == "ignored"
+    for before in (0, 100):
+        with pytest.raises(RangesUnsupported) as told:
+            cf.open("a.gz", without_ranges="refuse", prefetch_bytes=before)
+        assert told.value.reason == "encoded"
+        assert pickle.loads(pickle.dumps(told.value)).reason == "encoded"
+    with cf.open("whole", without_ranges="refuse", prefetch_bytes=0) as file, pytest.raises(RangesUnsupported):
+        file.read(10)
+
+
+def test_a_download_that_fails_can_be_tried_again(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    object_server.put("d/whole", TEXT, faults=[Always(IgnoreRange())])
+    with cf.open("whole", cache=RangeCache(), prefetch_bytes=0) as file:
+        kept_object = object_server.objects.pop("d/whole")
+        with pytest.raises(ObjectNotFound):
+            file.read(10)
+        object_server.objects["d/whole"] = kept_object
+        assert file.read(10) == TEXT[:10]
+
+
+# -- parts, as one may ask for them oneself
+
+
+def test_a_part_may_be_counted_from_the_end(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    mem = ArtifactFiles("mem://parts")
+    mem.put("a.bin", TEXT)
+    for files in (cf, mem):
+        results = files.get([{"path": "a.bin", "start": start, "part": True} for start in (-5, -200_000, 119_000)])
+        assert [result["content"] for result in results] == [TEXT[-5:], TEXT, TEXT[119_000:]]
+        assert {result["size"] for result in results} == {len(TEXT)}
+
+
+def test_a_server_that_does_not_count_from_the_end_is_asked_for_the_size(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    for fault in (Status(400), Status(416), IgnoreRange()):
+        before = len(object_server.requests)
+        object_server.fault("d/a.bin", fault)
+        content = cf.get({"path": "a.bin", "start": -5, "part": True})
+        assert content == TEXT[-5:]
+        assert seen(object_server)[before:] == ["bytes=-5", "HEAD", "bytes=119995-"]
+
+
+def test_a_read_may_be_pinned_to_an_etag(cf: ArtifactFiles) -> None:
+    etag = cf.head("a.bin").etag
+    assert cf.get({"path": "a.bin", "start": 0, "end": 5, "if_match": etag}) == TEXT[:5]
+    assert cf.submit({"path": "a.bin", "if_match": etag}).result()["content"] == TEXT
+    results = cf.get(
+        [{"path": "a.bin", "start": n, "end": n + 5, "if_match": tag} for n, tag in ((0, etag), (5, "another"))],
+        raise_errors=False,
+    )
+    assert results[0]["content"] == TEXT[:5]
+    assert isinstance(results[1]["error"], PreconditionFailed)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"part": 1, "start": 0},
+        {"part": True},
+        {"part": True, "start": -5, "end": 3},
+        {"part": True, "start": 0, "end": 5, "into": bytearray(5)},
+        {"start": -5},
+        {"if_match": ""},
+        {"if_match": 'a"b'},
+        {"if_match": 5},
+    ],
+)
+def test_parts_and_conditions_that_make_no_sense_are_refused(cf: ArtifactFiles, wrong: dict[str, Any]) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        cf.get({"path": "a.bin", **wrong})
+
+
+# -- archives
+
+
+def test_a_member_of_a_large_archive_is_read_cheaply(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as writing:
+        for number in range(50):
+            writing.writestr(f"member-{number}", random.Random(number).randbytes(60_000))
+    object_server.put("d/big.zip", archive.getvalue())
+    with zipfile.ZipFile(cf.open("big.zip", cache=RangeCache(), prefetch_direction="END")) as reading:
+        assert len(object_server.requests) <= 2
+        before = object_server.bytes_sent
+        assert reading.read("member-17") == random.Random(17).randbytes(60_000)
+        assert len(object_server.requests) <= 5
+        assert object_server.bytes_sent - before < 1.2 * 60_000
+
+
+# -- who reads, and where
+
+
+class _Counts(Observer):
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def started(self, item: Any) -> None:
+        self.threads.add(threading.get_ident())
+
+
+def test_observers_are_called_in_the_thread_that_reads(object_server: ObjectServer) -> None:
+    object_server.put("a.bin", TEXT)
+    counts = _Counts()
+    with ArtifactFiles(object_server.url, observer=counts) as cf, cf.open("a.bin", cache=RangeCache()) as file:
+        assert file.read() == TEXT
+    assert counts.threads == {threading.get_ident()}
+
+
+def test_without_workers_it_reads_in_the_caller(object_server: ObjectServer) -> None:
+    object_server.put("a.bin", TEXT)
+    with ArtifactFiles(object_server.url, num_threads=0) as cf, cf.open("a.bin", cache=RangeCache()) as file:
+        before = {*threading.enumerate()}
+        assert file.read() == TEXT
+        assert {thread for thread in {*threading.enumerate()} - before if "fake-server" not in thread.name} == set()
+        with pytest.raises(FileNotFoundError):
+            cf.open("missing")
+
+
+def test_greenlets_let_each_other_read(object_server: ObjectServer) -> None:
+    gevent = pytest.importorskip("gevent")
+    object_server.put("a.bin", TEXT)
+    with ArtifactFiles(object_server.url, green=True) as cf, cf.open("a.bin", cache=RangeCache()) as file:
+        cursors = [file.clone() for _ in range(20)]
+        for number, cursor in enumerate(cursors):
+            cursor.seek(number // 2 * 10_000)
+        before = len(object_server.requests)
+        found = [greenlet.get() for greenlet in [gevent.spawn(cursor.read, 5000) for cursor in cursors]]
+        assert found == [TEXT[number // 2 * 10_000 :][:5000] for number in range(20)]
+        assert len(object_server.requests) - before == 10
+
+
+@pytest.mark.parametrize("scheme", ["mem", "file"])
+def test_any_store_can_be_read_so(scheme: str, tmp_path: Path) -> None:
+    cf = ArtifactFiles("mem://ranges" if scheme == "mem" else f"file://{tmp_path}")
+    cf.put("a.bin", TEXT)
+    cf.put("a.gz", TEXT, compress="gzip")
+    for options in ({}, {"prefetch_direction": "END"}, {"prefetch_bytes": 0}):
+        with cf.open("a.bin", **options) as file, cf.open("a.gz", **options) as decoded:
+            file.seek(-5, 2)
+            assert (file.read(), decoded.read()) == (TEXT[-5:], TEXT)
+    with cf.open("a.bin") as file:
+        file.read(10)
+        cf.put("a.bin", TEXT[::-1])
+        file.seek(50_000)
+        with pytest.raises(PreconditionFailed):
+            file.read(10)
+
+
+def test_a_pickled_file_reads_on_at_its_place_without_asking_again(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    with cf.open("a.bin", minimum_range_request_bytes=0) as file:
+        file.seek(60_000)
+        before = len(object_server.requests)
+        other = pickle.loads(pickle.dumps(file))
+        assert (other.tell(), other.size, len(object_server.requests)) == (60_000, len(TEXT), before)
+        assert other.read(10) == TEXT[60_000:60_010]
+        assert object_server.requests[-1].range == "bytes=60000-60009"
+        other._cursor.remote.reader.close()
+
+
+def test_a_file_that_is_dropped_leaves_nothing_and_takes_no_lock() -> None:
+    reader = ScriptedReader(TEXT)
+    cache = RangeCache()
+    file = opened(reader, cache=cache)
+    file.read(100)
+    with cache.lock:  # as where the collector finds it
+        del file
+        gc.collect()
+    assert len(cache._all) == 1  # of which bytes are kept
+    cache.clear()
+    gc.collect()
+    assert len(cache._all) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_forked_child_reads_on_whatever_another_thread_was_at() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    file.read(100)
+    reader.holding = True
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(file.read, 100)
+        reader.wait_for(1)
+        with file._cursor.remote.cache.lock:
+            child = os.fork()
+            if not child:
+                reader.holding = False
+                cursor = file.clone()
+                cursor.seek(0)
+                os._exit(0 if cursor.read(200) == TEXT[:200] and cursor.seek(5) == 5 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        reader.answer()
+        assert read.result() == TEXT[100:200]
+
+
+# -- on disk
+
+
+class Addressed(ScriptedReader):
+    """One whose object others know."""
+
+    def address(self, path: str) -> str | None:
+        return f"somewhere {path}"
+
+
+def on_disk(reader: ScriptedReader, folder: Path, **options: Any) -> RangeFile:
+    return opened(reader, cache_dir=folder, **{"cache": RangeCache(0), **options})
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_was_read_is_on_disk_for_the_next_one(tmp_path: Path) -> None:
+    first, second = Addressed(TEXT), Addressed(TEXT)
+    file = on_disk(first, tmp_path)
+    for offset in (0, 500, 5000):
+        file.seek(offset)
+        assert file.read(1000) == TEXT[offset : offset + 1000]
+    other = on_disk(second, tmp_path)
+    assert other.read(7000) == TEXT[:7000]
+    assert second.asked == [(1500, 5000), (6000, 7000)]
+    changed = Addressed(TEXT[::-1], etag="2")
+    assert on_disk(changed, tmp_path).read(100) == TEXT[::-1][:100]
+    assert {path.stat().st_mode & 0o777 for path in files_in(tmp_path)} == {0o600}
+
+
+@settings(max_examples=60, deadline=None)
+@given(reads=st.lists(st.tuples(st.booleans(), st.integers(0, 1999), st.integers(1, 400)), max_size=40))
+def test_two_that_share_a_folder_read_what_is_there(
+    tmp_path_factory: pytest.TempPathFactory, reads: list[tuple[bool, int, int]]
+) -> None:
+    content = random.Random(1).randbytes(2000)
+    folder = tmp_path_factory.mktemp("cache")
+    files = [on_disk(Addressed(content), folder, cache=RangeCache(n)) for n in (0, 1000)]
+    for which, offset, size in reads:
+        files[which].seek(offset)
+        assert files[which].read(size) == content[offset : offset + size]
+
+
+@pytest.mark.parametrize("spoil", [lambda b: b[:-1], lambda b: b[:10] + b"X" + b[11:], lambda b: b""])
+def test_a_torn_file_is_asked_for_again(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
+    on_disk(Addressed(TEXT), tmp_path).read(1000)
+    (path,) = files_in(tmp_path)
+    path.write_bytes(spoil(path.read_bytes()))
+    reader = Addressed(TEXT)
+    assert on_disk(reader, tmp_path).read(1000) == TEXT[:1000]
+    assert reader.asked == [(0, 1000)]
+    assert on_disk(Addressed(b"?" * len(TEXT)), tmp_path).read(1000) == TEXT[:1000]  # mended
+
+
+def test_what_another_process_removes_is_asked_for_again(tmp_path: Path) -> None:
+    reader = Addressed(TEXT)
+    file = on_disk(reader, tmp_path)
+    file.read(1000)
+    for path in files_in(tmp_path):
+        path.unlink()
+    file.seek(0)
+    assert file.read(1000) == TEXT[:1000]
+    assert reader.asked == [(0, 1000), (0, 1000)]
+
+
+def test_a_full_disk_is_warned_of_once_and_fails_no_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = on_disk(Addressed(TEXT), tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.os, "replace", full)
+        with pytest.warns(RuntimeWarning, match="No space left"):
+            assert file.read(1000) == TEXT[:1000]
+    assert files_in(tmp_path) == []
+    assert file.read(1000) == TEXT[1000:2000]
+
+
+def test_a_folder_stays_within_its_bound(tmp_path: Path) -> None:
+    file = on_disk(Addressed(bytes(1_000_000)), tmp_path, cache_dir_bytes=50_000, read_ahead_bytes=0)
+    for offset in range(0, 1_000_000, 10_000):
+        file.seek(offset)
+        file.read(1000)
+        assert sum(path.stat().st_size for path in files_in(tmp_path)) <= 50_000
+    assert sum(path.stat().st_size for path in files_in(tmp_path)) > 40_000
+
+
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    on_disk(Addressed(TEXT), tmp_path).read(100)
+    (path,) = files_in(tmp_path)
+    draft = path.with_name(".123-0-5")
+    draft.write_bytes(b"torn")
+    kept.Shelf(str(tmp_path), 1000).trim()
+    assert draft.exists()
+    os.utime(draft, (1, 1))
+    kept.Shelf(str(tmp_path), 1000).trim()
+    assert not draft.exists()
+    assert path.exists()
+
+
+_OTHER_PROCESS = """
+import sys
+from cloudfiles_hypha import ArtifactFiles, RangeCache
+with ArtifactFiles(sys.argv[1]) as cf, cf.open("a.bin", cache_dir=sys.argv[2], prefetch_bytes=0) as file:
+    for offset in range(0, 120_000, 1000):
+        file.seek(offset if int(sys.argv[3]) else 119_000 - offset)
+        here = file.tell()
+        assert file.read(1000) == b"".join(b"%05d\\n" % n for n in range(20_000))[here : here + 1000]
+"""
+
+
+def test_several_processes_read_by_one_folder(object_server: ObjectServer, tmp_path: Path) -> None:
+    object_server.put("a.bin", TEXT)
+    command = [sys.executable, "-c", _OTHER_PROCESS, object_server.url, str(tmp_path)]
+    both = [subprocess.Popen([*command, number]) for number in "01"]
+    assert [process.wait(50) for process in both] == [0, 0]
+    before = object_server.bytes_sent
+    assert subprocess.run([*command, "0"], check=False, timeout=50).returncode == 0
+    assert object_server.bytes_sent == before
+
+
+# -- whose it is
+
+
+def test_addresses_tell_objects_apart_and_no_secrets(tmp_path: Path) -> None:
+    one, other = ArtifactFiles("https://user:pass@host/d"), ArtifactFiles("https://host")
+    assert one.address("a") == other.address("d/a") != other.address("a")
+    assert "pass" not in str(one.address("a"))
+    assert ArtifactFiles("s3://bucket/p").address("a") != ArtifactFiles("s3://other/p").address("a")
+    assert ArtifactFiles(f"file://{tmp_path}").address("a") is not None
+    assert one.address("a/b") != other.address("d/a b")
+    with pytest.raises(ValueError, match="path"):
+        one.address("")
+
+
+def test_an_error_of_the_store_is_the_readers(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    with cf.open("a.bin", cache=RangeCache()) as file:
+        object_server.fault("d/a.bin", Status(403, times=5))
+        file.seek(50_000)
+        with pytest.raises(PermissionError) as error:
+            file.read(10)
+        assert isinstance(error.value, TransferError)
+        assert error.value.path == "a.bin"
