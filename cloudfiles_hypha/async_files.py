@@ -212,6 +212,7 @@ class AsyncArtifactFiles:
     list = _iterated(ArtifactFiles.list)
     scan = _iterated(ArtifactFiles.scan)
     link = _awaited(ArtifactFiles.link)
+    urls = _awaited(ArtifactFiles.urls)
     isdir = _awaited(ArtifactFiles.isdir)
     create = _awaited(ArtifactFiles.create)
     stage = _awaited(ArtifactFiles.stage)

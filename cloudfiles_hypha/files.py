@@ -42,7 +42,7 @@ from .content.sources import Content, Stream
 from .engine.calls import Raising, in_thread
 from .engine.kits import sockets_are_patched
 from .engine.pool import AMBIENT, Cancellation, Engine
-from .errors import BatchError, InvalidContent, ObjectExists, ObjectNotFound, TransferError
+from .errors import BatchError, InvalidContent, InvalidRequest, ObjectExists, ObjectNotFound, TransferError
 from .limit import RateLimit, rate_limit
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
@@ -91,6 +91,8 @@ _CONDITIONS = {"new": "overwrite='never'", "pinned": "if_match"}
 LONGEST_LINK = 7 * 86_400
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
+# Seconds that a URL may live, where it is signed by version 4 of Amazon's scheme.
+_LONGEST_URL = 7 * 86_400
 
 
 class ArtifactFiles:
@@ -1523,6 +1525,53 @@ class ArtifactFiles:
             sizes = self.size(unknown) if unknown else {}
             for name, known in several:
                 yield name, sizes.get(name, known)
+
+    def urls(self, paths: str | Iterable[str], expires_in: int = 3600, *, return_dict: bool = False) -> Any:
+        """URLs by which anybody can read these files, for ``expires_in`` seconds (at most seven days).
+
+        A path gives its URL; an iterable a list of them in order, or with ``return_dict`` a dict by path. They are
+        signed in bulk, and on Hypha are all of one version; that is not counted as a download. On Hypha, what is not
+        there is an ``ObjectNotFound``, of several a ``BatchError`` whose results have the URLs of the others as
+        ``content``; a bucket signs any name without looking. Of an ``http(s)://`` place they are just where the files
+        are. A store that has no such URLs (a folder, memory) is an ``InvalidRequest``, which is a ``ValueError``.
+
+        They are as good as a password for these files until they expire: keep them out of logs.
+        """
+        if not isinstance(expires_in, int) or not 1 <= expires_in <= _LONGEST_URL:
+            raise ValueError(f"expires_in={expires_in!r}: expected seconds, from 1 to {_LONGEST_URL} (seven days)")
+        scalar = is_scalar(paths)
+        names = [check_name(path) for path in ([cast(str, paths)] if scalar else paths)]
+        full = dict.fromkeys(self._prefix + name for name in names)
+        found = dict(zip(full, self._backend.links([*full], expires_in, self._control()), strict=True)) if full else {}
+        results: Results = []
+        for name in names:
+            request, url = GetRequest(self._prefix + name), found[self._prefix + name]
+            if isinstance(url, Exception):
+                results.append(failed(name, request, url, max(1, attempts_of(url))))
+            else:
+                results.append({**got(name, request, Fetched(b""), None, 1), "content": url})
+        if scalar:
+            if results[0]["error"] is not None:
+                raise results[0]["error"]
+            return results[0]["content"]
+        for result in results:
+            if isinstance(result["error"], InvalidRequest):
+                raise result["error"]  # of the store, and so of all of them
+        raise_failures("urls", results)
+        if return_dict:
+            return {result["path"]: result["content"] for result in results}
+        return [result["content"] for result in results]
+
+    def _infos(self, prefix: str, *, flat: bool = False) -> Iterator[ObjectInfo]:
+        """Like ``list``, with all that is known of each file, and its size in any case; folders end in a slash."""
+        look = self._backend.level if flat else self._backend.scan
+        found = look(self._prefix + prefix, control=self._control())
+        while several := [*islice(found, _ASKED_TOGETHER)]:
+            named = [replace(info, path=info.path[len(self._prefix) :]) for info in several]
+            unknown = [info.path for info in named if info.size is None and not info.path.endswith("/")]
+            known = self.head(unknown) if unknown else {}
+            for info in named:
+                yield known.get(info.path, info)
 
     def isdir(self, prefix: str = "") -> bool:
         """Whether anything is in the folder ``prefix``."""

@@ -274,6 +274,10 @@ class AzureBackend(Backend):
         """Like ``list``, with all that a listing tells."""
         return self._pages(prefix, flat=False, control=control)
 
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        return self._pages(prefix, flat=True, control=control)
+
     def _pages(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
         query = {"restype": "container", "comp": "list", "prefix": prefix, "maxresults": str(_PAGE)}
         if flat:

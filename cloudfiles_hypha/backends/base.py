@@ -263,6 +263,16 @@ class Backend:
         """A URL by which anybody can read the object for so many seconds. Whether it is there may not be looked at."""
         raise InvalidRequest(f"{self.scheme}:// gives no URLs that others can read by", path=path)
 
+    def links(self, paths: Sequence[str], lifetime: int, control: Control) -> list[str | Exception]:
+        """``link`` for each path, in order; an exception in its place where that path cannot be had."""
+        found: list[str | Exception] = []
+        for path in paths:
+            try:
+                found.append(self.link(path, lifetime, control))
+            except TransferError as error:
+                found.append(error)
+        return found
+
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there, if that can be found out better than by asking for each; else None."""
         return None
@@ -274,6 +284,11 @@ class Backend:
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
         """Like ``list``, with what else a listing tells of each file."""
         for path in self.list(prefix, flat=False, control=control):
+            yield ObjectInfo(path)
+
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """``list`` with ``flat``, with what else a listing tells of each file; folders have a slash at their end."""
+        for path in self.list(prefix, flat=True, control=control):
             yield ObjectInfo(path)
 
     def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo] | None:

@@ -87,6 +87,10 @@ class HttpBackend(Backend):
         length = response.headers.get("content-length")
         return info_of(path, response, int(length) if length is not None and length.isdigit() else None)
 
+    def link(self, path: str, lifetime: int, control: Control) -> str:
+        """Where the file is; nothing is asked, and nothing is signed."""
+        return self._base + quote_path(path)
+
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order, folder by folder; where the server has pages that tell them."""
         for info in self._walk(prefix, flat=flat, control=control):
@@ -96,6 +100,10 @@ class HttpBackend(Backend):
         """Like ``list``, with sizes and times where the server tells them exactly: nginx in JSON, rclone
         (sizes)."""
         return self._walk(prefix, flat=False, control=control)
+
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        return self._walk(prefix, flat=True, control=control)
 
     def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
         base, slash, start = prefix.rpartition("/")

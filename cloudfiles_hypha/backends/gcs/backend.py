@@ -176,6 +176,11 @@ class GcsBackend(Backend):
         for name, item in self._pages(prefix, flat=False, control=control):
             yield _info(item, name)
 
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        for name, item in self._pages(prefix, flat=True, control=control):
+            yield _info(item, name) if item else ObjectInfo(name)
+
     def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo]:
         """Like ``scan``, from a name on."""
         for found, item in self._pages(prefix, flat=False, control=control, start=name):

@@ -147,6 +147,17 @@ class HyphaBackend(Backend):
             raise found
         return str(found)
 
+    def links(self, paths: Sequence[str], lifetime: int, control: Control) -> list[str | Exception]:
+        """Like ``link``, many in a call, and all of one version."""
+        reads = self._reads.batch(silent=True, lifetime=lifetime)
+        sizes = reads.sizes()
+        found: list[str | Exception] = []
+        while len(found) < len(paths):
+            batch = paths[len(found) : len(found) + sizes.next(len(paths) - len(found))]
+            tickets = reads.resolve(batch, control, sizes)
+            found += [ticket if isinstance(ticket, Exception) else str(ticket) for ticket in tickets]
+        return found
+
     def exists(self, paths: Sequence[str], control: Control) -> dict[str, bool] | None:
         """Whether each path is there: by listing their folders where that takes fewer calls than signing."""
         found: dict[str, bool] = {}
@@ -174,6 +185,10 @@ class HyphaBackend(Backend):
     def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
         """Like ``list``, with sizes and times; a listing tells no ETags."""
         return self._listing.scan(prefix, self.version, control=control)
+
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        return self._listing.scan(prefix, self.version, flat=True, control=control)
 
     def as_written(self, control: Control) -> HyphaBackend:
         """This artifact's files as the next write finds them: at "stage", if it is staged."""

@@ -95,9 +95,14 @@ class Listing:
         """Names that begin with ``prefix``, in order; with ``flat``, folders are named, not entered."""
         return (name for name, _ in self._walk(prefix, version, flat=flat, control=control))
 
-    def scan(self, prefix: str, version: str | int | None, *, control: Control) -> Iterator[ObjectInfo]:
-        """Files whose names begin with ``prefix``, in order, with their sizes and times."""
-        for name, entry in self._walk(prefix, version, flat=False, control=control):
+    def scan(
+        self, prefix: str, version: str | int | None, *, flat: bool = False, control: Control
+    ) -> Iterator[ObjectInfo]:
+        """Like ``walk``, with the sizes and times of files."""
+        for name, entry in self._walk(prefix, version, flat=flat, control=control):
+            if _is_folder(entry):
+                yield ObjectInfo(name)
+                continue
             size, modified = entry.get("size"), entry.get("last_modified")
             yield ObjectInfo(
                 name,

@@ -112,9 +112,10 @@ class ReadSigner:
         self._expired: set[str] = set()
         self._lock = Lock()  # guards the three above; never held during a call
 
-    def batch(self, *, silent: bool = False) -> ReadBatch:
-        """What signs the URLs of one batch. A ``silent`` one is not counted as downloads, and kept out of this."""
-        return ReadBatch(self, silent=silent)
+    def batch(self, *, silent: bool = False, lifetime: int = _LIFETIME) -> ReadBatch:
+        """What signs the URLs of one batch. A ``silent`` one is not counted as downloads, and kept out of this, as one
+        must be whose URLs have another ``lifetime`` than ours."""
+        return ReadBatch(self, silent=silent, lifetime=lifetime)
 
     def expired(self, path: str, url: str) -> None:
         """This URL is not accepted any more; the next one for ``path`` is not another download to count."""
@@ -186,9 +187,10 @@ class ReadBatch:
     edition than was asked for is an error of its items: the artifact was replaced, or what was staged is not any more.
     """
 
-    def __init__(self, signer: ReadSigner, *, silent: bool) -> None:
+    def __init__(self, signer: ReadSigner, *, silent: bool, lifetime: int = _LIFETIME) -> None:
         self._signer = signer
         self._silent = silent
+        self._lifetime = lifetime
         self._edition: Edition | None = signer.pinned
         self._asking: Flag | None = None  # set once the first look for the latest edition has ended
         self._calls = 0 if signer.pinned is None else 1  # the look for what is pinned was not made just now
@@ -366,7 +368,7 @@ class ReadBatch:
 
     def _call_once(self, batch: list[str], control: Control, sizes: BatchSizes, *, silent: bool) -> dict[str, Ticket]:
         signer, version = self._signer, self._version
-        arguments: dict[str, Any] = {"artifact_id": signer.artifact, "file_path": batch, "expires_in": _LIFETIME}
+        arguments: dict[str, Any] = {"artifact_id": signer.artifact, "file_path": batch, "expires_in": self._lifetime}
         if version is not None:
             arguments["version"] = version
         if silent:

@@ -112,6 +112,11 @@ class S3Backend(Backend):
             if isinstance(entry, ObjectInfo):
                 yield entry
 
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        for entry in self._entries(prefix, flat=True, control=control):
+            yield ObjectInfo(entry) if isinstance(entry, str) else entry
+
     def scan_after(self, prefix: str, name: str, *, control: Control) -> Iterator[ObjectInfo] | None:
         """Like ``scan``, from behind a name on. Only Amazon's store is sure to go by the order of names: SeaweedFS has
         ``a/x`` before ``a-b``, and leaves it out behind that."""
