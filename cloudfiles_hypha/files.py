@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from . import backends
 from .arguments import (
@@ -36,7 +37,7 @@ from .arguments import (
     write_requests,
 )
 from .backends import Resources
-from .backends.base import Control, WriteSession
+from .backends.base import Backend, Control, WriteSession
 from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
 from .engine.calls import Raising, in_thread
@@ -73,6 +74,7 @@ from .transfers.task import Context, attempts_of
 if TYPE_CHECKING:
     import requests
 
+    from .backends.hypha.backend import HyphaBackend
     from .backends.hypha.staging import Staging
     from .disk.tree import Symlinks
     from .parallel import Named
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from .transfers.sync import Sync, SyncOptions
     from .transfers.tree import PathLike, Trees
     from .transports import Transport
+    from .writing import TextWriter, Unpublished
 
 Results = list[Result]
 _Names = list[str]
@@ -248,6 +251,22 @@ class ArtifactFiles:
 
     def _control(self) -> Control:
         return self._batches.control()
+
+    def _like(
+        self, *, observer: Observer | None, part_size: int | None = None, threshold: int | None = None
+    ) -> ArtifactFiles:
+        """This object, with its connections and staging, and with other options; for a call or two."""
+        like = ArtifactFiles.__new__(ArtifactFiles)
+        like.__dict__.update(self.__dict__)
+        settings = self._settings
+        like._settings = replace(
+            settings,
+            part_size=part_size or settings.part_size,
+            multipart_threshold=settings.multipart_threshold if threshold is None else threshold,
+        )
+        like._batches = copy(self._batches)
+        like._batches.observer = observer
+        return like
 
     def _bar(
         self, option: ProgressOption, verb: str, total: int | None = None, total_bytes: int | None = None
@@ -416,7 +435,18 @@ class ArtifactFiles:
 
         ``options`` are those of ``RangeFile`` and, for text ("r", "rt"), ``encoding``, ``errors`` and ``newline``,
         which mean what they mean to the builtin ``open``; without an encoding, text is UTF-8.
+
+        "wb" writes a file, "xb" one that must not be there yet, "ab" at the end of one, "r+b" changes it in places (as
+        do "w+b", "x+b" and "a+b"); without the b, text. It is stored, and on Hypha committed together with what else
+        this process writes at that moment, when it is closed: ``flush`` publishes nothing, nor does a ``with`` block
+        that raises, nor a file that is forgotten (a ``ResourceWarning``). More than 8 MiB go out while they are
+        written, in bounded memory; what others write to the same artifact meanwhile is published with it, at the
+        latest (see ``docs/file-system.md``). ``options`` are those for text, ``content_type`` and ``cache_control``.
+        What "a" and "+" fetch and change is stored as a whole, and only if nobody else has changed it meanwhile (else
+        ``PreconditionFailed``). A store that cannot look in the moment of a write (Hypha) is asked directly before it.
         """
+        if not mode.isalpha() or any(letter in mode for letter in "wxa"):
+            return self._open_to_write(path, mode, **options)
         from .ranges.opening import open_file  # only here: few programs need it
 
         return open_file(self, path, mode, **options)
@@ -824,6 +854,49 @@ class ArtifactFiles:
         raise_failures("touch", [result for result in made if (result["path"], b"") not in blind])
         if blind:  # on a file system without hard links, where nobody can look in the moment of a write
             self.puts(blind)
+
+    def _open_to_write(
+        self,
+        path: str,
+        mode: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> Unpublished | TextWriter:
+        from .writing import Place, open_to_write  # loads what few programs need
+
+        name = check_name(path)
+
+        def put(content: Content, asked: Mapping[str, Any]) -> None:
+            self.put(name, content, content_type, cache_control, **asked)
+
+        def head() -> str | None:
+            backend = self._as_written()
+            task = Head(self._batches.context(backend=backend), 0, name, self._prefix + name)
+            return self._now(task, backend)["etag"]
+
+        def fetch(file: IO[bytes]) -> str | None:
+            backend = self._as_written()
+            request = read_request({"path": name, "into": file}, self._prefix, reading(False, None))
+            return self._now(get_task(self._batches.context(backend=backend), 0, name, request, None), backend)["etag"]
+
+        can = self._backend.can
+        streams = not (self._engine.green or self._engine.inline) and bool(can.growing or can.flows)
+        place = Place(put, head, fetch, can.conditions, streams)
+        return open_to_write(place, name, mode, encoding, errors, newline)
+
+    def _as_written(self) -> Backend:
+        """What the next write finds."""
+        return self._backend.as_written(self._control()) if self._backend.can.versioned else self._backend
+
+    def _now(self, task: Get | GetInto | Head, backend: Backend) -> Result:
+        resolver = backend.reading(silent=isinstance(task, Head)) if backend.can.batched else None
+        (result,) = self._batches.collect([task], resolver)
+        if result["error"] is not None:
+            raise result["error"]
+        return result
 
     # -- by several processes ---------------------------------------------------------------------------------
 
@@ -1678,6 +1751,11 @@ class ArtifactFiles:
         """``artifact``, ``versions`` (names, oldest first), ``staged``, ``new_version``, and the ``files`` and
         ``removed`` that are staged; and who is known to own that, ``owner``."""
         return dict(self._staging("status").status(self._control()))
+
+    def _manage(self, method: str, **arguments: Any) -> Any:
+        """What a method of the artifact manager says that is about the artifact, and not about its files."""
+        self._staging(method)
+        return cast("HyphaBackend", self._backend).manage(method, arguments, self._control())
 
     def _staging(self, verb: str) -> Staging:
         staging: Staging | None = getattr(self._backend, "staging", None)

@@ -52,6 +52,9 @@ class Control(Protocol):
     """The verb that this was made for has ended: what it has not given back is nobody's. A plain attribute, set where
     nothing can come between, since Ctrl-C may keep any function from being called."""
 
+    lingers: Callable[[], bool]
+    """Whether the verb waits for somebody who has a file open for writing, so that nobody may wait for its end."""
+
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the caller's policy."""
 

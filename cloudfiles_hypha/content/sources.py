@@ -220,6 +220,12 @@ class Foreign(Body):
         return spool
 
 
+class Fed:
+    """An iterator of blocks that somebody else feeds, who holds a file open for that; nobody can tell for how long."""
+
+    open = True
+
+
 class Stream(Body):
     """A user's blocks of bytes, as many as there will be: code that only its owner's thread may call, and only once.
 
@@ -232,6 +238,11 @@ class Stream(Body):
         self._error: Exception | None = None
         self._copy: Spool | None = None
         self.size = 0  # bytes that it has given so far
+
+    @property
+    def fed(self) -> Fed | None:
+        """What it comes from, if that is a file that somebody has open for writing."""
+        return self._blocks if isinstance(self._blocks, Fed) else None
 
     def read(self) -> bytes:
         """The next bytes: a block, or many small ones; nothing at the end. Never again after an error."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -246,6 +247,9 @@ class Batches:
             for task in tasks(session):
                 if isinstance(task, Put) and isinstance(task.request.body, Stream):
                     streams[task.index] = task.request.body
+                    fed = task.request.body.fed
+                    if fed is not None:
+                        control.lingers = partial(getattr, fed, "open")
                 if isinstance(task, Put) and task.tells_bar:
                     moved[task.index] = 0  # it is told of them as they move
                 elif isinstance(task, PutEncoded):

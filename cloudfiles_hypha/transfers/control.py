@@ -17,6 +17,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def _never() -> bool:
+    return False
+
+
 class RunControl:
     """The policy's retries, the run's pauses, the engine's locks; given up with the run, or with all of ``tasks``."""
 
@@ -25,6 +29,7 @@ class RunControl:
         self._run = run
         self._tasks = tasks
         self.over = False
+        self.lingers: Callable[[], bool] = _never
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make an attempt until it succeeds, within the policy."""

@@ -55,6 +55,10 @@ class Client:
 
     over = False
 
+    def lingers(self) -> bool:
+        """Nobody has a file open."""
+        return False
+
     def retry(self, attempt: Callable[[], T]) -> T:
         """A few attempts, without a pause but for others' turns."""
         for left in reversed(range(ATTEMPTS)):

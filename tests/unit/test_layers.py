@@ -34,7 +34,7 @@ LAYERS = (
     ("transfers",),
     ("arguments",),
     ("parallel",),
-    ("ranges",),
+    ("ranges", "writing"),
     ("files",),
     ("async_files",),
     ("shortcuts",),
@@ -210,6 +210,7 @@ HEAVY = {
     *(f"{NAME}.{each}" for each in ("parallel", "backends.gcs", "backends.s3", "credentials", "cli")),
     *(f"{NAME}.{each}" for each in ("transports", "content.digests", "content.sinks", "content.spool", "disk")),
     *(f"{NAME}.{each}" for each in ("engine.carriers", "transfers.tree", "transfers.save", "transfers.download")),
+    f"{NAME}.writing",
 }
 
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_of
@@ -213,6 +214,22 @@ class HyphaBackend(Backend):
                 UntypedWarning,
                 stacklevel=2,
             )
+
+    def manage(self, method: str, arguments: Mapping[str, Any], control: Control) -> Any:
+        """What a method of the artifact manager says that is about the artifact, and not about its files.
+
+        None is called a second time unless that does no harm: where the answer to a ``create`` or a ``delete`` is lost,
+        that is an error.
+        """
+        if method == "create":
+            # the workspace goes with the alias: the server's HTTP route drops the argument of that name
+            named = {"alias": self.artifact}
+        else:
+            named = {"parent_id" if method == "list" else "artifact_id": self.artifact}
+        call = partial(self._manager.call, method, **named, **arguments)
+        answer = call() if method in ("create", "delete") else control.retry(call)
+        self._reads.forget()
+        return answer
 
     def take_up(self, control: Control) -> bool:
         """Commit what a batch of this user has left staged when it was killed; whether there was any."""

@@ -124,6 +124,7 @@ class Once:
         self.flag = control.flag
         self.map = control.map
         self.over = False
+        self.lingers = control.lingers
 
     def retry(self, attempt: Callable[[], T]) -> T:
         """Make the attempt."""

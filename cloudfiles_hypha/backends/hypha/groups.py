@@ -32,6 +32,7 @@ _ADMITTING = 2.0
 # Seconds after which a writer who waits for others looks whether its own batch is given up, or theirs are over.
 _PULSE = 1.0
 _INTERRUPTED = "interrupted before the commit; what was uploaded stays staged"
+_OPEN = "a large file is open for writing, and part of it is on its way"
 
 
 class Asked:
@@ -101,7 +102,13 @@ class Group:
 
     def admits(self) -> bool:
         """Whether another writer may join."""
-        return self.state == "open" and (self.kind != "batch" or time.monotonic() - self.began < _ADMITTING)
+        steady = self.kind == "batch" and time.monotonic() - self.began >= _ADMITTING
+        return self.state == "open" and (not steady or self.lingers)
+
+    @property
+    def lingers(self) -> bool:
+        """Whether a file that is open for writing is part of it: whoever has it open may be the one that would wait."""
+        return any(control.lingers() for control in self.writing)
 
     @property
     def is_here(self) -> bool:
@@ -181,11 +188,14 @@ class Book:
                 if self.current is None:
                     self.current = Group(control, "block", version)
                     return self.current
+                if self.current.lingers:
+                    raise InvalidRequest(f"{_OPEN}; close it before staged()", path=artifact)
                 flag = self.current.flag
             _wait(flag, control)
 
     def leave(self, group: Group, control: Control, finish: Callable[[], None], *, finished: bool) -> None:
-        """Give up a place. Whoever has ``finished`` waits for the group's end, or brings it about by ``finish``."""
+        """Give up a place. Whoever has ``finished`` waits for the group's end, or brings it about by ``finish``; but
+        for a file that somebody has open nobody waits."""
         if not group.is_here:
             return
         with self.lock:
@@ -208,7 +218,8 @@ class Book:
         while True:
             with self.lock:
                 self._recover(group)
-                if group.state == "ended":
+                # whoever ends last publishes it for all; it may be this very thread that is to close the open file
+                if group.state == "ended" or group.lingers:
                     return
                 idle = group.state == "open" and not group.writing
                 if idle:
@@ -249,9 +260,11 @@ class Book:
         while True:
             with self.lock:
                 self._recover(group)
-                flag, left = group.flag, group.writing
+                flag, left, lingers = group.flag, group.writing, group.lingers
             if not left:
                 break
+            if lingers:
+                raise InvalidRequest(f"{_OPEN}; close it before the end of staged()")
             _wait(flag, control)
         self.close(group, control, finish)
 

@@ -101,6 +101,7 @@ class Staging:
         self._place = f"{manager.server} {artifact}"
         self._who = (who, None if version in WRITABLE else version)
         self._block: Group | None = None  # our own ``staged()``
+        self.announced = False  # whoever writes has staged it before, and knows that a commit is still to come
 
     def _book(self, control: Control, joined: str | None = None) -> Book:
         # the lock is another for each kind of worker
@@ -157,10 +158,18 @@ class Staging:
                     StagedWarning,
                     stacklevel=2,
                 )
+        elif group.state != "ended":
+            warnings.warn(
+                f"{self._artifact}: not published before the large file is closed that is open for writing",
+                StagedWarning,
+                stacklevel=2,
+            )
         elif not group.ours and group.kind != "guest":
             self._warn_staged()
 
     def _warn_staged(self) -> None:
+        if self.announced:
+            return
         warnings.warn(
             f"{self._artifact} was already staged: what was written is not published before commit()",
             StagedWarning,
@@ -586,6 +595,7 @@ class Staging:
 
     def _settled(self, control: Control) -> None:
         """Nothing is staged any more."""
+        self.announced = False
         self._reads.forget()
         group = self._book(control).now()
         if group is not None and group.opened:

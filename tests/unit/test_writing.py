@@ -1,0 +1,332 @@
+"""Files that are open for writing: what goes out when, what is published, and what never is."""
+
+from __future__ import annotations
+
+import gc
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import (
+    ArtifactFiles,
+    InvalidRequest,
+    ObjectExists,
+    ObjectNotFound,
+    PreconditionFailed,
+    StagedWarning,
+    TransferError,
+    writing,
+)
+from cloudfiles_hypha.backends.memory import clear_memory
+from tests.support.clients import connect
+from tests.support.fake_hypha import FakeHypha
+from tests.support.object_server import Always, Status
+
+MIB = 1024 * 1024
+STORES = ["hypha", "mem", "file"]
+IN_PARTS: dict[str, Any] = {"multipart_threshold": 5 * MIB, "part_size": 5 * MIB}
+
+
+@pytest.fixture
+def hypha() -> Iterator[FakeHypha]:
+    with FakeHypha() as server:
+        server.add_artifact("ws/a", {"there.txt": b"there"})
+        yield server
+
+
+@pytest.fixture(params=STORES)
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ArtifactFiles]:
+    """A place with ``there.txt`` in it, on every kind of store."""
+    if request.param == "hypha":
+        with connect(request.getfixturevalue("hypha")) as opened:
+            yield opened
+        return
+    clear_memory()
+    place = f"{tmp_path}/data" if request.param == "file" else "mem://writing"
+    with ArtifactFiles(place) as opened:
+        opened.put("there.txt", b"there")
+        yield opened
+    clear_memory()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is more than 100 KB is a stream."""
+    monkeypatch.setattr(writing, "_SMALL", 100_000)
+    monkeypatch.setattr(writing, "_AHEAD", 100_000)
+    monkeypatch.setattr(writing, "BLOCK", 10_000)
+
+
+def test_what_is_written_is_stored_when_the_file_is_closed(files: ArtifactFiles) -> None:
+    with files.open("new.txt", "w") as file:
+        assert file.write("grün\n") == 5
+        file.flush()
+        assert not files.exists("new.txt")
+    assert files.get("new.txt") == "grün\n".encode()
+    with files.open("new.bin", "wb") as binary:
+        binary.write(b"abc")
+        binary.write(memoryview(b"defg")[1:])
+        assert binary.tell() == 6
+    assert files.get("new.bin") == b"abcefg"
+
+
+def test_a_body_that_raises_publishes_nothing(files: ArtifactFiles, small: None) -> None:
+    for size in (10, 500_000):  # kept here, and under way
+        with pytest.raises(ZeroDivisionError), files.open("there.txt", "wb") as file:  # noqa: PT012
+            file.write(bytes(size))
+            1 / 0
+        assert file.closed
+        assert files.get("there.txt") == b"there"
+    with pytest.raises(ZeroDivisionError), files.open("text", "w") as text:  # noqa: PT012
+        text.write("text" * 100_000)
+        1 / 0
+    assert not files.exists("text")
+    assert sorted(files) == ["there.txt"]
+
+
+def test_a_body_that_raises_leaves_nothing_staged(hypha: FakeHypha, small: None) -> None:
+    with connect(hypha) as files:
+        with pytest.raises(ZeroDivisionError), files.open("x", "wb") as file:  # noqa: PT012
+            file.write(bytes(500_000))
+            1 / 0
+        assert not files.status()["staged"]
+
+
+def test_what_is_forgotten_is_not_published_by_the_collector(files: ArtifactFiles, small: None) -> None:
+    for mode, data in (("wb", b"x" * 10), ("wb", b"x" * 500_000), ("w", "x" * 10), ("w", "x" * 500_000), ("ab", b"x")):
+        with pytest.warns(ResourceWarning, match="was not closed"):  # noqa: PT031
+            files.open("there.txt", mode).write(data)
+            gc.collect()
+        assert files.get("there.txt") == b"there"
+
+
+def test_a_long_stream_goes_out_while_it_is_written_in_bounded_memory(
+    hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_SMALL", MIB)
+    held: list[int] = []
+    pushed = writing._Pipe.push
+
+    def push(pipe: writing._Pipe, block: bytes) -> None:
+        pushed(pipe, block)
+        held.append(pipe._size)
+
+    monkeypatch.setattr(writing._Pipe, "push", push)
+    with connect(hypha, **IN_PARTS) as files:
+        block = bytes(MIB)
+        with files.open("big", "wb") as file:
+            for number in range(32):
+                file.write(number.to_bytes(1, "big") + block)
+            sent_before = sum(r.method == "PUT" for r in hypha.store.requests)
+            assert sent_before >= 1  # a first part is stored, and the file is not closed
+            assert not files.exists("big")
+        assert max(held) <= writing._AHEAD + MIB
+        assert files.get("big") == b"".join(number.to_bytes(1, "big") + block for number in range(32))
+
+
+def test_writers_that_close_together_share_one_commit(hypha: FakeHypha) -> None:
+    hypha.slow("put_file", per_call=0.1)
+    with connect(hypha) as files, ThreadPoolExecutor(5) as pool:
+        opened = [files.open(f"file_{n}", "w") for n in range(5)]
+        for n, file in enumerate(opened):
+            file.write(f"Content {n}")
+        hypha.forget_requests()
+        list(pool.map(lambda file: file.close(), opened))
+        assert hypha.count("commit") == 1
+        assert {n: files.get(f"file_{n}") for n in range(5)} == {n: f"Content {n}".encode() for n in range(5)}
+
+
+def test_a_large_file_that_is_open_holds_nobody_up(hypha: FakeHypha, small: None) -> None:
+    """Whoever writes beside it may be who has it open, in this thread or in one that it waits for."""
+    with connect(hypha) as files:
+        first, second = files.open("first", "wb"), files.open("second", "wb")
+        first.write(bytes(500_000))
+        with pytest.warns(StagedWarning, match="before the large file is closed"):
+            files.put("beside", b"beside")
+        second.write(bytes(400_000))
+        with pytest.warns(StagedWarning, match="before the large file is closed"):
+            first.close()
+        with pytest.raises(InvalidRequest, match="open for writing"), files.staged():
+            pass
+        assert not hypha.count("commit")
+        second.close()
+        assert hypha.count("commit") == 1
+        assert files.size(["first", "second", "beside"]) == {"first": 500_000, "second": 400_000, "beside": 6}
+
+
+def test_writers_go_on_joining_while_a_large_file_is_open(
+    hypha: FakeHypha, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(hypha) as files, files.open("big", "wb") as big:
+        big.write(bytes(500_000))
+        monkeypatch.setattr("cloudfiles_hypha.backends.hypha.groups._ADMITTING", 0.0)
+        for name in ("one", "two"):
+            with pytest.warns(StagedWarning, match="before the large file"):
+                files.put(name, b"")
+    assert sorted(hypha.files("ws/a")) == ["big", "one", "there.txt", "two"]
+
+
+def test_a_staged_block_ends_with_an_error_where_a_large_file_is_still_open(hypha: FakeHypha, small: None) -> None:
+    with connect(hypha) as files:
+        with pytest.raises(InvalidRequest, match="close it before the end"), files.staged():  # noqa: PT012
+            file = files.open("big", "wb")
+            file.write(bytes(500_000))
+        with pytest.warns(StagedWarning):
+            file.close()
+        files.commit()
+        assert files.size("big") == 500_000
+
+
+def test_mode_x_makes_new_files_only(files: ArtifactFiles, small: None) -> None:
+    with pytest.raises(FileExistsError, match=r"there\.txt"):
+        files.open("there.txt", "x")
+    for name, size in (("small", 5), ("large", 500_000)):
+        file = files.open(name, "xb")
+        file.write(b"mine" * size)
+        if size == 5:
+            files.put(name, b"somebody else's")
+            with pytest.raises(FileExistsError):
+                file.close()
+            assert file.closed
+            assert files.get(name) == b"somebody else's"
+        else:
+            file.close()
+            assert files.size(name) == 4 * size
+    assert issubclass(ObjectExists, FileExistsError)
+
+
+def test_mode_a_adds_to_what_is_there(files: ArtifactFiles) -> None:
+    for n in range(2):
+        with files.open("log", "a") as file:
+            file.write(f"line {n}\n")
+    with files.open("log", "ab") as binary:
+        binary.seek(0)
+        binary.write(b"end")
+    assert files.get("log") == b"line 0\nline 1\nend"
+
+
+def test_mode_r_plus_changes_places(files: ArtifactFiles) -> None:
+    with files.open("there.txt", "r+b") as file:
+        assert file.read(2) == b"th"
+        file.write(b"OSE")
+        file.truncate()
+        file.seek(0)
+        assert file.read() == b"thOSE"
+    assert files.get("there.txt") == b"thOSE"
+    with files.open("there.txt", "r+") as text:
+        assert text.read() == "thOSE"
+    with files.open("there.txt", "w+") as text:
+        text.write("new")
+        text.seek(0)
+        assert text.read() == "new"
+    assert files.get("there.txt") == b"new"
+    with pytest.raises(ObjectNotFound):
+        files.open("missing", "r+")
+
+
+def test_what_was_not_changed_is_not_written(hypha: FakeHypha) -> None:
+    with connect(hypha) as files, files.open("there.txt", "r+b") as file:
+        assert file.read() == b"there"
+    assert not hypha.count("put_file")
+
+
+def test_two_who_change_one_file_do_not_lose_what_the_other_wrote(files: ArtifactFiles) -> None:
+    one, two = files.open("there.txt", "a"), files.open("there.txt", "a")
+    one.write(" one")
+    two.write(" two")
+    one.close()
+    with pytest.raises(PreconditionFailed):
+        two.close()
+    assert files.get("there.txt") == b"there one"
+
+
+def test_two_who_begin_one_file_by_appending_do_not_lose_what_the_other_wrote(files: ArtifactFiles) -> None:
+    one, two = files.open("log", "a"), files.open("log", "a")
+    one.write("one")
+    two.write("two")
+    one.close()
+    with pytest.raises(FileExistsError):
+        two.close()
+    assert files.get("log") == b"one"
+
+
+def test_what_is_staged_is_what_is_added_to(hypha: FakeHypha) -> None:
+    with connect(hypha) as files:
+        with files.staged(version="new"):
+            for word in ("one", " two"):
+                with files.open("log", "a") as file:
+                    file.write(word)
+        assert files.get("log") == b"one two"
+
+
+def test_a_store_that_fails_on_the_way_is_an_error_of_the_next_write_and_of_closing(
+    hypha: FakeHypha, small: None
+) -> None:
+    hypha.fault("put_file_start_multipart", Always(Status(500)))
+    hypha.fault("put_file", Always(Status(500)))
+    with connect(hypha, multipart_threshold=200_000) as files:
+        file = files.open("big", "wb")
+        with pytest.raises(TransferError):  # noqa: PT012 -- whichever write finds out first
+            for _ in range(1000):
+                file.write(bytes(50_000))
+        with pytest.raises(TransferError, match="earlier write"):
+            file.write(b"more")
+        with pytest.raises(TransferError, match="earlier write"):
+            file.close()
+        assert file.closed
+
+
+def test_it_is_a_file_like_any_other(files: ArtifactFiles) -> None:
+    with files.open("a.zip", "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("member", "content")
+    assert zipfile.ZipFile(io.BytesIO(files.get("a.zip"))).read("member") == b"content"
+    with files.open("b.txt", "wb") as file, io.TextIOWrapper(file, "utf-16") as text:
+        print("grün", file=text)
+    assert files.get("b.txt").decode("utf-16") == "grün\n"
+    with files.open("c.txt", "w", encoding="latin-1", newline="\r\n") as lines:
+        lines.writelines(["ü\n", "b\n"])
+        assert (lines.encoding, lines.name, lines.mode) == ("latin-1", "c.txt", "w")
+        assert (lines.readable(), lines.writable(), lines.seekable()) == (False, True, False)
+    assert files.get("c.txt") == b"\xfc\r\nb\r\n"
+    with pytest.raises(ValueError, match="closed"):
+        file.write(b"")
+    with files.open("d", "wb") as file:
+        with pytest.raises(TypeError, match="not text"):
+            file.write("text")  # type: ignore[arg-type]
+        with pytest.raises(io.UnsupportedOperation):
+            file.read()
+        with pytest.raises(io.UnsupportedOperation):
+            file.seek(0)
+
+
+@pytest.mark.parametrize("mode", ["", "wr", "ww", "wbt", "q", "rw+", "+"])
+def test_a_mode_that_there_is_not_is_refused(mode: str) -> None:
+    with pytest.raises(ValueError, match="mode"):
+        ArtifactFiles("mem://writing").open("x", mode)
+
+
+def test_bytes_have_no_encoding() -> None:
+    with pytest.raises(ValueError, match="no encoding"):
+        ArtifactFiles("mem://writing").open("x", "wb", encoding="utf-8")
+
+
+def test_where_no_thread_can_send_it_is_gathered_on_disk(hypha: FakeHypha, small: None) -> None:
+    with connect(hypha, num_threads=0) as files:
+        before = threading.active_count()
+        with files.open("big", "wb") as file:
+            file.write(bytes(500_000))
+            assert threading.active_count() == before
+        assert files.size("big") == 500_000
+
+
+def test_content_type_goes_with_it(hypha: FakeHypha) -> None:
+    with connect(hypha) as files:
+        with files.open("page", "w", content_type="text/html") as file:
+            file.write("<p>")
+        assert files.head("page").content_type == "text/html"
