@@ -52,6 +52,8 @@ from .shortcuts import SyncPlan, SyncReport, dl, sync
 
 if TYPE_CHECKING:
     from .async_files import AsyncArtifactFiles
+    from .filesystem.artifact import HyphaArtifact
+    from .filesystem.async_artifact import AsyncHyphaArtifact
     from .ranges import RangeCache, RangeFile
     from .remote import AsyncHttpFile, AsyncRangeFile, HttpFile
 
@@ -63,6 +65,8 @@ _LATER = {
     "AsyncHttpFile": "remote",
     "AsyncRangeFile": "remote",
     "HttpFile": "remote",
+    "AsyncHyphaArtifact": "filesystem.async_artifact",
+    "HyphaArtifact": "filesystem.artifact",
     "RangeCache": "ranges",
     "RangeFile": "ranges",
 }
@@ -76,6 +80,7 @@ __all__ = [
     "AsyncArtifactFiles",
     "AsyncHttpFile",
     "AsyncRangeFile",
+    "AsyncHyphaArtifact",
     "BatchError",
     "BucketNotFound",
     "Cancellation",
@@ -88,6 +93,7 @@ __all__ = [
     "DecompressionError",
     "FileResult",
     "HttpFile",
+    "HyphaArtifact",
     "IntegrityError",
     "InvalidContent",
     "InvalidRequest",

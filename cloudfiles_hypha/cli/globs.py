@@ -17,11 +17,11 @@ from ..errors import ObjectNotFound
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..paths import check_name, join_names
+from ..plan.globs import compiled
 from .places import Clients, Place, file_names, locate, passes
 from .report import Report, UsageError
 
 _MAGIC = re.compile(r"[*?[]")
-_STARS = re.compile(r"\*+")
 _NOT_LISTED = ("http", "https")
 
 
@@ -93,28 +93,7 @@ def full_name(place: Place, name: str) -> str:
 
 def pattern(glob: str, more: str = "") -> re.Pattern[str]:
     """A glob as a regular expression, and what may follow."""
-    made, at = "", 0
-    while at < len(glob):
-        character = glob[at]
-        if stars := _STARS.match(glob, at):
-            begins, at = at == 0 or glob[at - 1] == "/", stars.end()
-            if len(stars[0]) == 1:
-                made += "[^/]*"
-            elif begins and glob.startswith("/", at):
-                made, at = made + "(?:.*/)?", at + 1
-            else:
-                made += ".*"
-        elif character == "[" and (end := glob.find("]", at + 3 if glob[at + 1 : at + 2] == "!" else at + 2)) > 0:
-            negated, members = glob[at + 1] == "!", glob[at + 1 : end]
-            made += f"(?!/)[{'^' if negated else ''}{_members(members[negated:])}]"
-            at = end + 1
-        else:
-            made, at = made + ("[^/]" if character == "?" else re.escape(character)), at + 1
     try:
-        return re.compile(made + more, re.DOTALL)
-    except re.error:
-        raise UsageError(f"{glob}: this is no glob: what is between [ and ] makes no sense") from None
-
-
-def _members(text: str) -> str:
-    return re.sub(r"([\\\[\]^&|~])", r"\\\1", text)
+        return compiled(glob, more)
+    except ValueError as error:
+        raise UsageError(str(error)) from None

@@ -1,7 +1,7 @@
 """A Hypha artifact manager in this process, with an object store behind it, which fails exactly as it is told to.
 
 It answers ``POST /public/services/artifact-manager/METHOD`` as Hypha 0.21.137 does for artifacts that are not kept in
-git, quirks included: what it says, what it stores, and what it forgets. It knows no collections, users or search.
+git, quirks included: what it says, what it stores, and what it forgets. It knows no users, and hardly any search.
 Costs are not modelled unless ``slow`` says so. For anything but faults, a real server is the better witness.
 """
 
@@ -240,6 +240,7 @@ class Artifact:
     manifest: dict[str, Any]
     config: dict[str, Any]
     type: str = "generic"
+    parent: str | None = None
     versions: list[dict[str, Any]] = field(default_factory=list)
     staging: dict[str, Any] | None = None
     modified: int = field(default_factory=lambda: int(time.time()))  # by anything but the registering of files
@@ -581,6 +582,7 @@ class FakeHypha(HttpServer):
         config: dict[str, Any] | None = None,
         version: str | None = None,
         comment: str | None = None,
+        parent_id: str | None = None,
         overwrite: bool = False,
         stage: bool = False,
     ) -> dict[str, Any]:
@@ -593,7 +595,7 @@ class FakeHypha(HttpServer):
         if not manifest:
             raise Refused("AssertionError", "Manifest must be provided.")
         artifact = self._make(full_id, manifest, config or {})
-        artifact.type = type
+        artifact.type, artifact.parent = type, parent_id
         if old is not None:
             artifact.folder = old.folder  # and so the files of the old one show up in the new one
         if stage:
@@ -601,6 +603,23 @@ class FakeHypha(HttpServer):
         else:
             self._new_version(artifact, "v0" if version in (None, "new", "stage") else version, comment)
         return artifact.as_json(staged=True)
+
+    def _do_list(
+        self,
+        *,
+        parent_id: str,
+        keywords: list[str] | None = None,
+        mode: str = "AND",
+        offset: int = 0,
+        limit: int = 100,
+        silent: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Children whose manifests have the keywords in them; no filters, and no order but that of their making."""
+        self._find(parent_id)
+        enough = {"AND": all, "OR": any}[mode]
+        found = [artifact for artifact in self.artifacts.values() if artifact.parent == parent_id]
+        found = [each for each in found if enough(word in str(each.manifest) for word in keywords or [""])]
+        return [artifact.as_json(staged=False) for artifact in found[offset : offset + limit]]
 
     def _do_read(
         self, *, artifact_id: str, silent: bool = False, version: str | None = None, stage: bool = False

@@ -29,7 +29,7 @@ LAYERS = (
     ("content", "disk"),
     ("transports",),
     ("engine",),
-    ("bridge",),
+    ("bridge", "awaited"),
     ("backends",),
     ("transfers",),
     ("arguments",),
