@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from .awaited import AsyncFile
     from .ranges.awaited import AsyncRangeFile
 
     P = ParamSpec("P")
@@ -165,12 +166,15 @@ class AsyncArtifactFiles:
         """``ArtifactFiles.recording``, in a plain ``with``."""
         return self.files.recording(machine=machine)
 
-    def open(self, path: str, mode: str = "rb", **options: Any) -> AsyncRangeFile:
-        """An object as a file whose reading is awaited: ``async with cf.open(path) as f``; see ``AsyncRangeFile``."""
+    def open(self, path: str, mode: str = "rb", **options: Any) -> AsyncRangeFile | AsyncFile:
+        """``ArtifactFiles.open``, in an ``async with``: with "rb" an ``AsyncRangeFile``, else a file whose ``read`` and
+        ``write`` are awaited, and which is published as it is there."""
+        if mode not in ("rb", "br"):
+            from .awaited import AsyncFile
+
+            return AsyncFile(path, mode, partial(self.files.open, path, mode, **options))
         from .ranges.awaited import AsyncRangeFile  # only here: few programs need it
 
-        if mode not in ("rb", "br"):
-            raise ValueError(f"mode={mode!r}: choose 'rb'")
         return AsyncRangeFile(self.files, path, **options)
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from ..awaited import AsyncFile
 from ..bridge import call, iterate, wait
 from ..engine.pool import Cancellation
 from ..files import ArtifactFiles
+from ..ranges.awaited import AsyncRangeFile
 from .artifact import HyphaArtifact, _name, text_of
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ class AsyncHyphaArtifact:
 
     @_as(HyphaArtifact.open)
     def open(self, urlpath: str, mode: str = "r", version: str | None = None, **options: Any) -> Any:
+        if mode in ("rb", "br") and not options:
+            return AsyncRangeFile(self.artifact._at(version), _name(urlpath))
         return AsyncFile(urlpath, mode, partial(self.artifact.open, urlpath, mode, version, **options))
 
     @_as(HyphaArtifact.cat)

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import ArtifactExists, BatchError, InvalidContent, PreconditionFailed, TransferError
+from cloudfiles_hypha import (
+    ArtifactExists,
+    AsyncArtifactFiles,
+    BatchError,
+    InvalidContent,
+    PreconditionFailed,
+    TransferError,
+)
 from cloudfiles_hypha.compat import hypha_artifact
 from cloudfiles_hypha.filesystem.artifact import HyphaArtifact
 from cloudfiles_hypha.filesystem.async_artifact import AsyncHyphaArtifact
@@ -579,3 +586,18 @@ def test_green_cannot_be_awaited() -> None:
     with pytest.raises(ValueError, match="gevent"):
         AsyncHyphaArtifact("ws/a", green=True)
     assert issubclass(TransferError, OSError)
+
+
+def test_the_batch_api_opens_files_for_asynchronous_writing_too(hypha: FakeHypha) -> None:
+    async def work(artifact: AsyncHyphaArtifact) -> None:
+        async with AsyncArtifactFiles(artifact.files) as cf:
+            async with cf.open("new", "wb") as file:
+                await file.write(b"one")
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012
+                async with cf.open("new", "r+b") as file:
+                    await file.write(b"never")
+                    1 / 0
+            async with cf.open("new", "r") as file:
+                assert await file.read() == "one"
+
+    in_loop(hypha, work)
