@@ -45,6 +45,7 @@ from cloudfiles_hypha import (
     ArtifactNotFound,
     BatchError,
     CommitError,
+    HyphaArtifact,
     InvalidContent,
     InvalidRequest,
     NotStaged,
@@ -69,6 +70,7 @@ from cloudfiles_hypha.transfers.upload import Upload
 from cloudfiles_hypha.transports import HttpRequest, HttpResponse
 from cloudfiles_hypha.transports.curl.handle import CurlHandle
 from cloudfiles_hypha.transports.curl.transport import CurlTransport
+from tests.support.artifact_examples import EXAMPLES, FILES, run_example
 from tests.support.gcs_emulator import gcs_emulator
 from tests.support.object_server import ObjectServer
 from tests.support.proxies import CuttingProxy, Proxy, ResettingProxy
@@ -2142,6 +2144,94 @@ def test_an_artifact_in_git_is_read_and_its_writes_are_refused_before_anything_i
             with pytest.raises(InvalidRequest, match=f"{artifact}.*kept in git.*with git, at http"):
                 write()
     assert not {"edit", "put_file", "remove_file", "commit"} & set(recorder.counts)
+
+
+# -- file objects and the file system --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def documented(site: Site) -> ArtifactFiles:
+    """An artifact for the examples of hypha-artifact's documentation."""
+    return site.create()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_an_example_of_hypha_artifact_runs_with_only_the_import_changed(
+    site: Site, documented: ArtifactFiles, title: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the first makes the artifact
+    there = documented.exists([*FILES])
+    documented.puts([(name, content) for name, content in FILES.items() if not there[name]])
+    workspace, _, alias = documented.cloudpath.partition("/")
+    run_example(title, alias, workspace, site.server.token, site.server.server_url, monkeypatch)
+    if title == "Removing a File":
+        assert not documented.exists("path/to/file.txt")
+
+
+@pytest.mark.timeout(120)
+def test_an_artifact_lives_and_dies_as_a_file_system(site: Site) -> None:
+    options: dict[str, Any] = {"token": site.server.token, "server_url": site.server.server_url}
+    with HyphaArtifact(site.fresh(), **options) as parent, HyphaArtifact(site.fresh(), **options) as artifact:
+        parent.create({"name": "parent"}, type="collection")
+        artifact.create({"name": "child"}, parent_id=parent.files.cloudpath)
+        with pytest.raises(FileExistsError):
+            artifact.create()
+        assert [child["manifest"]["name"] for child in parent.list_children(keywords=["child"])] == ["child"]
+        artifact.edit(stage=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with artifact.open("kept", "w") as file:
+                file.write("kept")
+            artifact.touch("not-kept")
+            artifact.rm("not-kept")
+        artifact.commit(comment="two files, one of them removed again")
+        assert artifact.ls(detail=False) == ["kept"]
+        info = artifact.info("kept")
+        assert info["last_modified"] is not None
+        assert abs(info["last_modified"] - time.time()) < 3600
+        artifact.edit(version="new", stage=True)
+        artifact.put(__file__, "test.py")
+        artifact.commit()
+        assert (artifact.versions(), artifact.ls(detail=False)) == (["v0", "v1"], ["test.py"])
+        assert artifact.cat("kept", version="v0") == "kept"
+        artifact.delete_artifact(delete_files=True)
+        with pytest.raises(KeyError):
+            artifact.ls()
+        with pytest.raises(KeyError):
+            artifact.cat("test.py")
+        parent.delete_artifact(recursive=True)
+
+
+@pytest.mark.timeout(120)
+def test_a_large_file_goes_out_while_it_is_written_and_holds_nobody_up(site: Site, recorder: Recorder) -> None:
+    with site.create(multipart_threshold=5 * 2**20, part_size=5 * 2**20) as files:
+        files.put("there", b"there")
+        recorder.forget()
+        block = bytes(range(256)) * 4096
+        with files.open("large", "wb") as file:
+            for _ in range(20):
+                file.write(block)
+            while not recorder.counts["put_file_start_multipart"]:
+                time.sleep(0.01)
+            with pytest.warns(StagedWarning, match="before the large file is closed"):
+                files.put("beside", b"beside")
+            assert not recorder.counts["commit"]
+        assert recorder.counts["commit"] == 1
+        assert (files.get("large"), files.get("beside")) == (block * 20, b"beside")
+        with pytest.raises(ZeroDivisionError), files.open("large", "wb") as file:  # noqa: PT012
+            for _ in range(20):
+                file.write(block[::-1])
+            1 / 0
+        assert files.get("large") == block * 20
+        assert not files.status()["staged"]
+        first, second = files.open("there", "a"), files.open("there", "a")
+        first.write(", first")
+        second.write(", second")
+        first.close()
+        with pytest.raises(PreconditionFailed):
+            second.close()
+        assert files.get("there") == b"there, first"
 
 
 README = Path(__file__).with_name("README.md")

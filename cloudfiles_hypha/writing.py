@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import tempfile
 import threading
 import warnings
@@ -21,6 +22,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 
 from .content.sources import BLOCK, Content, Fed
 from .engine.calls import in_thread
+from .engine.kits import exiting
 from .engine.pool import AMBIENT
 from .errors import Cancelled, ObjectExists, ObjectNotFound, PreconditionFailed, TransferError
 
@@ -65,10 +67,14 @@ def open_to_write(
     if kind[0] == "x":
         condition.must_be_new()
     binary = Writer(place, name, condition) if plain else Draft(place, name, kind, condition)
-    # the same bytes on every system, unless it is said otherwise
-    return (
-        binary if "b" in mode else TextWriter(binary, encoding or "utf-8", errors, "" if newline is None else newline)
-    )
+    if "b" in mode:
+        return binary
+    try:
+        # the same bytes on every system, unless it is said otherwise
+        return TextWriter(binary, encoding or "utf-8", errors, "" if newline is None else newline)
+    except BaseException:
+        binary.abort()
+        raise
 
 
 class _Condition:
@@ -286,7 +292,7 @@ class Writer(Unpublished):
         try:
             for start in range(0, len(view), BLOCK):
                 self._pending += view[start : start + BLOCK]
-                if len(self._pending) >= (_SMALL if self._pipe is None else BLOCK):
+                if len(self._pending) >= (self._at_once() if self._pipe is None else BLOCK):
                     self._send()
         except BaseException as error:
             self._failed = error  # part of it may be lost
@@ -297,7 +303,7 @@ class Writer(Unpublished):
     def has_room(self, size: int) -> bool:
         """Whether so many bytes can be written without waiting for a server."""
         if self._pipe is None:
-            return len(self._pending) + size < _SMALL
+            return len(self._pending) + size < self._at_once()
         return self._pipe.has_room(len(self._pending) + size)
 
     def tell(self) -> int:
@@ -310,6 +316,11 @@ class Writer(Unpublished):
             raise TransferError(
                 f"an earlier write has failed ({self._failed}), so it cannot go on", path=self.name
             ) from self._failed
+
+    @staticmethod
+    def _at_once() -> float:
+        """Bytes up to which all of it is one request; where no thread can be started (WebAssembly), any number."""
+        return math.inf if exiting.is_set() else _SMALL
 
     def _send(self) -> None:
         if self._pipe is None or self._sent is None:

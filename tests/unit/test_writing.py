@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import threading
+import warnings
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from cloudfiles_hypha import (
     writing,
 )
 from cloudfiles_hypha.backends.memory import clear_memory
+from cloudfiles_hypha.engine import calls
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import Always, Status
@@ -323,6 +325,24 @@ def test_where_no_thread_can_send_it_is_gathered_on_disk(hypha: FakeHypha, small
             file.write(bytes(500_000))
             assert threading.active_count() == before
         assert files.size("big") == 500_000
+
+
+def test_where_no_thread_can_be_started_it_is_sent_when_it_is_closed(
+    hypha: FakeHypha, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls.exiting, "is_set", lambda: True)
+    with connect(hypha, num_threads=0) as quiet, connect(hypha) as files:
+        with files.open("big", "wb") as file:
+            file.write(bytes(500_000))
+        assert quiet.size("big") == 500_000
+
+
+def test_an_encoding_that_there_is_not_leaves_nothing_open() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(LookupError, match="utf-9"):
+            ArtifactFiles("mem://writing").open("x", "w", encoding="utf-9")
+        gc.collect()
 
 
 def test_content_type_goes_with_it(hypha: FakeHypha) -> None:
