@@ -16,6 +16,19 @@ GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 KEYRING = ["keyring>=24"]
 PLOT = ["matplotlib>=3.8"]
+FSSPEC = ["fsspec>=2024.12"]
+ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
+# What reads and writes through us in the tests.
+READERS = [
+    "anyio",  # runs zarr's suite for stores
+    "dask[dataframe,distributed]",
+    "duckdb",
+    "pillow",
+    "polars",
+    "pyarrow",
+    "universal_pathlib>=0.2",
+    "xarray",
+]
 BENCH = [
     *COMPRESSION,
     *GCS,
@@ -33,8 +46,11 @@ DEV = [
     *COMPRESSION,
     *GCS,
     *KEYRING,
+    *FSSPEC,
     *PLOT,
+    *READERS,
     *S3,
+    *ZARR,
     "cryptography>=42",
     "gcp-storage-emulator>=2024.8",
     "gevent",
@@ -79,12 +95,19 @@ setup(
         "server": SERVER,
         "keyring": KEYRING,
         "plot": PLOT,
+        "fsspec": FSSPEC,
+        "zarr": ZARR,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,
     },
     entry_points={
-        "console_scripts": [f"{name}=cloudfiles_hypha.cli.main:main" for name in ("cloudfiles-hypha", "cfh")]
+        "console_scripts": [f"{name}=cloudfiles_hypha.cli.main:main" for name in ("cloudfiles-hypha", "cfh")],
+        "fsspec.specs": [
+            "cloudfiles=cloudfiles_hypha.filesystem.fsspec:ArtifactFileSystem",
+            "hypha=cloudfiles_hypha.filesystem.fsspec:HyphaFileSystem",
+        ],
+        "universal_pathlib.implementations": ["hypha=cloudfiles_hypha.filesystem.upath:HyphaPath"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -39,6 +39,8 @@ LAYERS = (
     ("async_files",),
     ("shortcuts",),
     ("one",),
+    ("filesystem",),
+    ("zarr",),
     ("remote", "filesystem"),
     ("compat",),
     ("cli", "devserver", "__init__", "__main__"),
