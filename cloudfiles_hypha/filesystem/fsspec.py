@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
 
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback, NoOpCallback
+from fsspec.compression import compr
+from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem, make_instance
 from fsspec.transaction import Transaction
 from fsspec.utils import isfilelike, tokenize
@@ -29,7 +31,7 @@ from ..bridge import call, wait
 from ..errors import ArtifactNotFound, BucketNotFound, ObjectNotFound, RangeNotSatisfiable, StagedWarning
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
-from .streams import AsyncReading, AsyncWriting, Reading, TextWriting, Writing
+from .streams import AsyncReading, AsyncWriting, CachedReading, CompressedWriting, Reading, TextWriting, Writing
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -433,7 +435,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         return self._as_folder(place) if entry is None else entry
 
     def _as_folder(self, place: Place) -> Entry:
-        if place.name and not self._holds_files(place):
+        if not self._holds_files(place) and place.name:  # of all of a place it is looked whether it is there
             raise _missing(place.path)
         return _folder(place.path)
 
@@ -698,18 +700,29 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> Any:
         if mode == "rb":
-            return Reading(self, path, self._file(path), block_size, cache_options, **options)
+            if options.get("cache_type") is None and not cache_options:
+                options = {name: value for name, value in options.items() if name not in ("cache_type", "size")}
+                return Reading(self, path, self._file(path), **options)
+            return CachedReading(self, path, self._file(path), block_size, cache_options, **options)
         place = self._to_write(path)
         if mode == "xb" and self.exists(path):
             raise FileExistsError(errno.EEXIST, "it is there already", path)
         return Writing(self, path, place, mode, block_size, defer=not autocommit and not is_staged(place), **options)
 
     def open(self, path: Any, mode: str = "rb", **options: Any) -> Any:
-        """A file to read, or to write (w, x, a); when a ``with`` block of writing raises, nothing is stored."""
-        if "b" in mode or "r" in mode or options.get("compression") is not None:
+        """A file to read, or to write (w, x, a); when a ``with`` block of writing raises, nothing is stored.
+
+        One to read is a ``RangeFile``, whose ``options`` it takes; with ``cache_type`` it is read through that cache of
+        fsspec's. ``block_size`` means something for these only, and for how much a writer sends at once.
+        """
+        if "r" in mode:
             return super().open(path, mode, **options)
         text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}
-        return TextWriting(super().open(path, mode.replace("t", "") + "b", **options), **text)
+        codec = get_compression(path, options.pop("compression", None))
+        file = super().open(path, mode if "b" in mode else mode.replace("t", "") + "b", **options)
+        if codec is not None:
+            file = CompressedWriting(file, compr[codec])
+        return file if "b" in mode else TextWriting(file, **text)
 
     # -- writing
 

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
@@ -21,6 +21,7 @@ from fsspec.spec import AbstractBufferedFile
 from ..bridge import call
 from ..engine.calls import in_thread
 from ..errors import PreconditionFailed, RangeNotSatisfiable
+from ..ranges.file import RangeFile
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -33,8 +34,44 @@ _BLOCK = 8 * 1024 * 1024
 _AHEAD = 2
 
 
-class Reading(AbstractBufferedFile):  # type: ignore[misc]
-    """A file that is read range by range, all of one version: if it changes meanwhile, that is an error.
+class Reading(RangeFile):
+    """A ``RangeFile`` that knows its file system, as files of fsspec do."""
+
+    def __init__(self, fs: ArtifactFileSystem, path: str, place: Place, **options: Any) -> None:
+        self.fs, self.path = fs, path
+        super().__init__(place.files, place.name, **options)
+
+    @property
+    def full_name(self) -> str:
+        """Its path with the protocol."""
+        return cast(str, self.fs.unstrip_protocol(self.path))
+
+    @property
+    def details(self) -> Entry:
+        """What ``info`` tells."""
+        return self.fs.info(self.path)
+
+    def info(self) -> Entry:
+        """What ``info`` of the file system tells."""
+        return self.details
+
+    def clone(self) -> Self:
+        """Another cursor at the same place."""
+        other = super().clone()
+        other.fs, other.path = self.fs, self.path
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "fs": self.fs, "path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.fs, self.path = state["fs"], state["path"]
+        super().__setstate__(state)
+
+
+class CachedReading(AbstractBufferedFile):  # type: ignore[misc]
+    """A file that is read through one of fsspec's own caches, where one was asked for (``cache_type``); all of one
+    version, too: if it changes meanwhile, that is an error.
 
     What is stored with a Content-Encoding is read whole when it is opened, since its ranges are of decoded bytes.
     """
@@ -216,10 +253,51 @@ class Writing(AbstractBufferedFile):  # type: ignore[misc]
             warnings.warn(f"{self.path} was not closed, and so not stored", ResourceWarning, stacklevel=2)
 
 
+class CompressedWriting(io.BufferedIOBase):
+    """Bytes that are compressed and stored when it is closed; when its ``with`` block raises, nothing is stored."""
+
+    def __init__(self, file: Writing, codec: Callable[..., Any]) -> None:
+        self._file = file
+        self._packed = codec(file, mode="wb")
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Compress these bytes, too."""
+        self._packed.write(data)
+        return memoryview(data).nbytes
+
+    def close(self) -> None:
+        """Store it."""
+        if not self.closed:
+            try:
+                if not self._file.closed:
+                    self._packed.close()
+                    self._file.close()
+            finally:
+                super().close()
+
+    def discard(self) -> None:
+        """Store nothing of it."""
+        self._file.discard()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.discard()
+        self.close()
+
+    def __del__(self) -> None:
+        """Nothing: what was not closed is not stored."""
+
+
 class TextWriting(io.TextIOWrapper):
     """Text that is stored when it is closed; when its ``with`` block raises, nothing is stored."""
 
-    def __init__(self, file: Writing, **options: Any) -> None:
+    def __init__(self, file: Writing | CompressedWriting, **options: Any) -> None:
         super().__init__(cast(Any, file), **{"encoding": "utf-8", **options})
         self._file = file
 

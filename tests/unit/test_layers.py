@@ -33,6 +33,7 @@ LAYERS = (
     ("backends",),
     ("transfers",),
     ("arguments",),
+    ("ranges",),
     ("parallel",),
     ("ranges", "writing"),
     ("files",),
