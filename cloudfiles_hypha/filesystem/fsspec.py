@@ -31,7 +31,8 @@ from ..bridge import call, wait
 from ..errors import ArtifactNotFound, BucketNotFound, ObjectNotFound, RangeNotSatisfiable, StagedWarning
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
-from .streams import AsyncReading, AsyncWriting, CachedReading, CompressedWriting, Reading, TextWriting, Writing
+from ..ranges.awaited import AsyncRangeFile
+from .streams import AsyncWriting, CachedReading, CompressedWriting, Deferred, Reading, TextWriting, Writing
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -196,12 +197,14 @@ def _is_there(place: Place) -> bool:
     return True
 
 
-def _store_deferred(fs: ArtifactFileSystem, files: Iterable[Writing]) -> None:
-    ready = {file.path: file for file in files if file.deferred is not None}  # of several of one name the last counts
+def _store_deferred(fs: ArtifactFileSystem, files: Iterable[Writing | Deferred]) -> None:
+    ready = {file.path: file for file in files if isinstance(file, Deferred) and file.is_written}  # the last of a name
     for indices, places in fs._grouped([*ready]):
-        writers = [[*ready.values()][index] for index in indices]
-        items = [(place.name, writer.deferred) for place, writer in zip(places, writers, strict=True)]
-        _raise_first(places[0].files.puts(cast(Any, items), raise_errors=False))
+        waiting = [[*ready.values()][index] for index in indices]
+        for file in waiting:
+            file.content.seek(0)
+        items = [(place.name, cast(BinaryIO, file.content)) for place, file in zip(places, waiting, strict=True)]
+        _raise_first(places[0].files.puts(items, raise_errors=False))
 
 
 def _end_block(
@@ -705,15 +708,17 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
                 return Reading(self, path, self._file(path), **options)
             return CachedReading(self, path, self._file(path), block_size, cache_options, **options)
         place = self._to_write(path)
-        if mode == "xb" and self.exists(path):
-            raise FileExistsError(errno.EEXIST, "it is there already", path)
-        return Writing(self, path, place, mode, block_size, defer=not autocommit and not is_staged(place), **options)
+        if autocommit or is_staged(place):
+            return Writing(self, path, place, mode, **options)
+        if mode != "wb" or options:
+            raise ValueError(f"mode={mode!r}: here a transaction takes files that are written anew ('wb') and plain")
+        return Deferred(path)
 
     def open(self, path: Any, mode: str = "rb", **options: Any) -> Any:
         """A file to read, or to write (w, x, a); when a ``with`` block of writing raises, nothing is stored.
 
         One to read is a ``RangeFile``, whose ``options`` it takes; with ``cache_type`` it is read through that cache of
-        fsspec's. ``block_size`` means something for these only, and for how much a writer sends at once.
+        fsspec's, for which alone ``block_size`` means something. One to write is that of ``ArtifactFiles.open``.
         """
         if "r" in mode:
             return super().open(path, mode, **options)
@@ -982,8 +987,9 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
             raise ValueError(f"mode={mode!r}: files that are awaited are binary, and not compressed")
         path = self._strip_protocol(path)
         if mode == "rb":
-            return AsyncReading(self, path, await self._info(path), **options)
-        return AsyncWriting(self, path, mode, await call(partial(self._open, path, mode, **options)))
+            place = self._file(path)
+            return await AsyncRangeFile(place.files, place.name, **options)
+        return AsyncWriting(await call(partial(self._open, path, mode, autocommit=not self._intrans, **options)))
 
 
 def _from_end(start: int | None, end: int | None) -> bool:

@@ -1,37 +1,29 @@
-"""File objects of ``filesystem.fsspec``: one that reads ranges, one that sends what is written as it comes."""
+"""File objects of ``filesystem.fsspec``: those of ``ArtifactFiles.open``, as fsspec wants them."""
 
 from __future__ import annotations
 
-import errno
 import io
 import tempfile
-import threading
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from fsspec.asyn import AbstractAsyncStreamedFile
 from fsspec.spec import AbstractBufferedFile
 
 from ..bridge import call
-from ..engine.calls import in_thread
 from ..errors import PreconditionFailed, RangeNotSatisfiable
 from ..ranges.file import RangeFile
+from ..ranges.opening import reader_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from ..writing import Unpublished
     from .fsspec import ArtifactFileSystem, Entry, Place
 
-# Bytes that are written before anything is sent, and the size of the blocks that are.
-_BLOCK = 8 * 1024 * 1024
-# Blocks that a writer may be ahead of what is sent.
-_AHEAD = 2
+# Bytes of a file that waits for its transaction to end which are kept in memory.
+_SMALL = 8 * 1024 * 1024
 
 
 class Reading(RangeFile):
@@ -39,7 +31,7 @@ class Reading(RangeFile):
 
     def __init__(self, fs: ArtifactFileSystem, path: str, place: Place, **options: Any) -> None:
         self.fs, self.path = fs, path
-        super().__init__(place.files, place.name, **options)
+        super().__init__(reader_of(place.files), place.name, **options)
 
     @property
     def full_name(self) -> str:
@@ -111,133 +103,38 @@ class CachedReading(AbstractBufferedFile):  # type: ignore[misc]
         return cast(bytes, result["content"])
 
 
-class _Blocks:
-    """What a writer hands over to the call that sends it."""
+class Writing(io.BufferedIOBase):
+    """A file that is written as ``ArtifactFiles.open`` has it, and that tells its file system when it is stored."""
 
-    def __init__(self) -> None:
-        self._blocks: deque[bytes] = deque()
-        self._ended = self._gone = False
-        self._error: BaseException | None = None
-        self._changed = threading.Condition()  # guards the four above
+    def __init__(self, fs: ArtifactFileSystem, path: str, place: Place, mode: str, **options: Any) -> None:
+        self._file: Unpublished = place.files.open(place.name, mode, **options)
+        self.fs, self.path, self.mode = fs, path, mode
 
-    def add(self, block: bytes) -> None:
-        """One more, as soon as there is room."""
-        with self._changed:
-            while len(self._blocks) >= _AHEAD and not self._gone:
-                self._changed.wait()
-            self._blocks.append(block)
-            self._changed.notify_all()
+    def writable(self) -> bool:
+        """Yes."""
+        return True
 
-    def end(self, error: BaseException | None = None) -> None:
-        """No more; with an error nothing is to be stored."""
-        with self._changed:
-            self._ended, self._error = True, error
-            self._changed.notify_all()
+    def write(self, data: Any, /) -> int:
+        """Add bytes."""
+        return self._file.write(data)
 
-    def gone(self, ended: object) -> None:
-        """Nobody takes any more."""
-        with self._changed:
-            self._gone = True
-            self._changed.notify_all()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            with self._changed:
-                while not self._blocks and not self._ended:
-                    self._changed.wait()
-                if self._error is not None:
-                    raise self._error
-                if not self._blocks:
-                    return
-                block = self._blocks.popleft()
-                self._changed.notify_all()
-            yield block
-
-
-class _Abandoned(Exception):
-    """The writer was given up."""
-
-
-class Writing(AbstractBufferedFile):  # type: ignore[misc]
-    """A file that is stored when it is closed. What is longer than a block is sent while it is written.
-
-    When its ``with`` block raises, nothing is stored. ``deferred`` is all of it, where a transaction stores it later.
-    """
-
-    DEFAULT_BLOCK_SIZE = _BLOCK
-
-    def __init__(
-        self,
-        fs: ArtifactFileSystem,
-        path: str,
-        place: Place,
-        mode: str,
-        block_size: int | None,
-        *,
-        defer: bool,
-        **options: Any,
-    ) -> None:
-        super().__init__(fs, path, mode, block_size, autocommit=not defer)
-        self._place = place
-        self._options = {**options, **(fs._if_new(place) if mode == "xb" else {})}
-        self._sending: tuple[_Blocks, Future[None]] | None = None
-        self.closed: bool
-        self.deferred: Any = None
-        if defer:
-            self._spool = tempfile.SpooledTemporaryFile(_BLOCK)  # noqa: SIM115 -- closed by discard
-        if mode == "ab":
-            with suppress(FileNotFoundError):  # it begins with nothing
-                self.write(place.files.get(place.name))
-
-    def _upload_chunk(self, final: bool = False) -> None:
-        block = self.buffer.getvalue()
-        if not self.autocommit:
-            self._spool.write(block)
-            if final:
-                self._spool.seek(0)
-                self.deferred = self._spool
-            return
-        if self._sending is None:
-            if final:
-                self._put(block)
-                return
-            begun = _Blocks()
-            self._sending = begun, in_thread(partial(self._put, iter(begun)))
-            self._sending[1].add_done_callback(begun.gone)
-        blocks, sent = self._sending
-        if block:
-            blocks.add(block)
-        if final:
-            blocks.end()
-        if final or sent.done():
-            sent.result()
-
-    def _put(self, content: bytes | Iterator[bytes]) -> None:
-        self._place.files.put(self._place.name, content, **self._options)
-
-    def discard(self) -> None:
-        """Store nothing of it."""
-        if not self.closed:
-            self.closed = True
-            if self._sending is not None:
-                blocks, sent = self._sending
-                blocks.end(_Abandoned())
-                sent.exception()
-        if not self.autocommit:
-            self._spool.close()
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._file.tell()
 
     def close(self) -> None:
         """Store it; what goes wrong is raised here, and then nothing was stored."""
-        if self.closed:
-            return
-        try:
-            if not self.forced:
-                self.flush(force=True)
-        except BaseException:
-            self.discard()
-            raise
-        self.closed = True
-        self.fs.invalidate_cache(self.path)
+        if not self.closed:
+            try:
+                self._file.close()
+            finally:
+                super().close()
+                self.fs.invalidate_cache(self.path)
+
+    def discard(self) -> None:
+        """Close it, and store nothing; of one that is closed, nothing happens."""
+        self._file.abort()
+        super().close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -248,15 +145,58 @@ class Writing(AbstractBufferedFile):  # type: ignore[misc]
             self.discard()
 
     def __del__(self) -> None:
+        """Nothing: the file below says that it was not closed."""
+
+
+class Deferred(io.BufferedIOBase):
+    """A file that is stored when the transaction ends in which it was written and closed."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.content = tempfile.SpooledTemporaryFile(_SMALL)  # noqa: SIM115 -- closed by discard
+        self.is_written = False
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Add bytes."""
+        self.content.write(data)
+        return memoryview(data).nbytes
+
+    def tell(self) -> int:
+        """Bytes that were written."""
+        return self.content.tell()
+
+    def close(self) -> None:
+        """No more is written."""
         if not self.closed:
+            self.is_written = True
+            super().close()
+
+    def discard(self) -> None:
+        """Let go of what was written."""
+        super().close()
+        self.is_written = False
+        self.content.close()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
             self.discard()
-            warnings.warn(f"{self.path} was not closed, and so not stored", ResourceWarning, stacklevel=2)
+
+    def __del__(self) -> None:
+        """Nothing: what was not closed is not stored."""
 
 
 class CompressedWriting(io.BufferedIOBase):
     """Bytes that are compressed and stored when it is closed; when its ``with`` block raises, nothing is stored."""
 
-    def __init__(self, file: Writing, codec: Callable[..., Any]) -> None:
+    def __init__(self, file: Writing | Deferred, codec: Callable[..., Any]) -> None:
         self._file = file
         self._packed = codec(file, mode="wb")
 
@@ -297,7 +237,7 @@ class CompressedWriting(io.BufferedIOBase):
 class TextWriting(io.TextIOWrapper):
     """Text that is stored when it is closed; when its ``with`` block raises, nothing is stored."""
 
-    def __init__(self, file: Writing | CompressedWriting, **options: Any) -> None:
+    def __init__(self, file: Writing | Deferred | CompressedWriting, **options: Any) -> None:
         super().__init__(cast(Any, file), **{"encoding": "utf-8", **options})
         self._file = file
 
@@ -309,39 +249,34 @@ class TextWriting(io.TextIOWrapper):
         else:
             self.close()
 
-
-class AsyncReading(AbstractAsyncStreamedFile):  # type: ignore[misc]
-    """A file whose ``read`` is awaited."""
-
-    def __init__(self, fs: ArtifactFileSystem, path: str, entry: Entry, **options: Any) -> None:
-        if entry["type"] != "file":
-            raise IsADirectoryError(errno.EISDIR, "a folder, not a file", path)
-        self._details = entry
-        super().__init__(fs, path, "rb", size=entry["size"], **options)
-
-    async def _fetch_range(self, start: int, end: int) -> bytes:
-        return cast(bytes, await self.fs._cat_file(self.path, start, min(end, self.size)))
+    def __del__(self) -> None:
+        """Nothing: what was not closed is not stored."""
 
 
-class AsyncWriting(AbstractAsyncStreamedFile):  # type: ignore[misc]
+class AsyncWriting:
     """A file whose ``write`` and ``close`` are awaited; stored as ``Writing`` stores it."""
 
-    def __init__(self, fs: ArtifactFileSystem, path: str, mode: str, writer: Writing) -> None:
-        super().__init__(fs, path, mode)
+    def __init__(self, writer: Writing | Deferred) -> None:
         self._writer = writer
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._writer.closed
+
+    def tell(self) -> int:
+        """Bytes that were written."""
+        return self._writer.tell()
 
     async def write(self, data: bytes) -> int:
         """Add bytes; waits while too many of them have not been sent."""
-        written = cast(int, await call(partial(self._writer.write, data)))
-        self.loc += written
-        return written
+        return await call(partial(self._writer.write, data))
 
-    async def flush(self, force: bool = False) -> None:
-        """Nothing: it is sent as it comes."""
+    async def flush(self) -> None:
+        """Nothing: it is sent as it comes, and is there for others when it is closed."""
 
     async def close(self) -> None:
         """Store it."""
-        self.closed = True
         await call(self._writer.close)
 
     async def __aenter__(self) -> Self:
@@ -350,8 +285,4 @@ class AsyncWriting(AbstractAsyncStreamedFile):  # type: ignore[misc]
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if kind is None:
-            await self.close()
-        else:
-            self.closed = True
-            await call(self._writer.discard)
+        await call(self._writer.close if kind is None else self._writer.discard)

@@ -327,26 +327,33 @@ def test_a_writer_that_raises_stores_nothing(hypha: FakeHypha, fs: HyphaFileSyst
         with pytest.raises(KeyError), fs.open("ws/data/new", mode) as file:  # noqa: PT012
             file.write(content)
             raise KeyError
-    with pytest.raises(KeyError), fs.open("ws/data/new", "wb", block_size=100) as file:  # noqa: PT012
-        file.write(bytes(1000))
+    with pytest.raises(KeyError), fs.open("ws/data/new", "wb") as file:  # noqa: PT012
+        file.write(bytes(10_000_000))
         raise KeyError
     assert not fs.exists("ws/data/new")
     assert commits(hypha) == 0
 
 
 def test_a_long_file_is_sent_while_it_is_written(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
-    with fs.open("ws/data/long", "wb", block_size=100_000) as file:
-        for number in range(50):
-            file.write(bytes([number]) * 50_000)
-    assert fs.cat_file("ws/data/long") == b"".join(bytes([number]) * 50_000 for number in range(50))
+    with fs.open("ws/data/long", "wb") as file:
+        for number in range(30):
+            file.write(bytes([number]) * 500_000)
+    assert fs.cat_file("ws/data/long") == b"".join(bytes([number]) * 500_000 for number in range(30))
     assert commits(hypha) == 1
+
+
+def test_a_long_file_that_is_open_holds_up_no_other_write(fs: HyphaFileSystem) -> None:
+    with fs.open("ws/data/long", "wb") as file:
+        file.write(bytes(10_000_000))
+        with pytest.warns(StagedWarning, match="not published before the large file is closed"):
+            fs.pipe_file("ws/data/short", b"1")
+    assert (fs.cat_file("ws/data/short"), fs.size("ws/data/long")) == (b"1", 10_000_000)
 
 
 def test_an_error_in_sending_is_raised_by_the_writer(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
     hypha.fault_file("ws/data", "bad", Always(Status(403)))
-    with pytest.raises(OSError), fs.open("ws/data/bad", "wb", block_size=100) as file:  # noqa: PT012
-        for _ in range(50):
-            file.write(bytes(100))
+    with pytest.raises(OSError), fs.open("ws/data/bad", "wb") as file:
+        file.write(bytes(100))
 
 
 def test_text_is_utf_8_and_appending_keeps_what_is_there(fs: HyphaFileSystem) -> None:
