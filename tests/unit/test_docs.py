@@ -112,8 +112,14 @@ def _recording(names: dict[str, Any]) -> None:
     names["names"] = ["a.bin"]
 
 
+def _fsspec(names: dict[str, Any]) -> None:
+    for package in ("fsspec", "pandas", "pyarrow", "zarr", "xarray", "PIL", "upath", "duckdb", "polars"):
+        pytest.importorskip(package, reason="the page shows it")
+
+
 PREPARED: dict[str, Callable[[dict[str, Any]], None]] = {
     "azure.md": _azure,
+    "fsspec.md": _fsspec,
     "moving.md": _copying,
     "recording.md": _recording,
     "concurrency.md": _concurrency,
@@ -138,6 +144,20 @@ def everything(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, object_server: O
         clear_memory()
         yield object_server
         clear_memory()
+        _drop_what_others_keep()
+
+
+def _drop_what_others_keep() -> None:
+    """Instances that fsspec keeps, and the loop of zarr's plain functions."""
+    if "fsspec" in sys.modules:
+        from cloudfiles_hypha.filesystem.fsspec import ArtifactFileSystem, HyphaFileSystem
+
+        for kind in (ArtifactFileSystem, HyphaFileSystem):
+            kind.clear_instance_cache()
+    if "zarr" in sys.modules:
+        from zarr.core.sync import cleanup_resources
+
+        cleanup_resources()
 
 
 @pytest.mark.parametrize(
