@@ -215,7 +215,6 @@ class AsyncArtifactFiles:
     subtree_size = _awaited(ArtifactFiles.subtree_size)
     list = _iterated(ArtifactFiles.list)
     scan = _iterated(ArtifactFiles.scan)
-    link = _awaited(ArtifactFiles.link)
     urls = _awaited(ArtifactFiles.urls)
     isdir = _awaited(ArtifactFiles.isdir)
     create = _awaited(ArtifactFiles.create)

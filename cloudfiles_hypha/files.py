@@ -90,12 +90,10 @@ if TYPE_CHECKING:
 Results = list[Result]
 _Names = list[str]
 _CONDITIONS = {"new": "overwrite='never'", "pinned": "if_match"}
-# Seconds that a URL for others may be good for: no S3 signs for longer.
-LONGEST_LINK = 7 * 86_400
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
-# Seconds that a URL may live, where it is signed by version 4 of Amazon's scheme.
-_LONGEST_URL = 7 * 86_400
+# Seconds that a URL for others may be good for: version 4 of Amazon's scheme signs for no longer.
+LONGEST_URL = 7 * 86_400
 
 
 class ArtifactFiles:
@@ -1610,8 +1608,8 @@ class ArtifactFiles:
 
         They are as good as a password for these files until they expire: keep them out of logs.
         """
-        if not isinstance(expires_in, int) or not 1 <= expires_in <= _LONGEST_URL:
-            raise ValueError(f"expires_in={expires_in!r}: expected seconds, from 1 to {_LONGEST_URL} (seven days)")
+        if not isinstance(expires_in, int) or isinstance(expires_in, bool) or not 1 <= expires_in <= LONGEST_URL:
+            raise ValueError(f"expires_in={expires_in!r}: expected seconds, from 1 to {LONGEST_URL} (seven days)")
         scalar = is_scalar(paths)
         names = [check_name(path) for path in ([cast(str, paths)] if scalar else paths)]
         full = dict.fromkeys(self._prefix + name for name in names)
@@ -1650,16 +1648,6 @@ class ArtifactFiles:
         """Whether anything is in the folder ``prefix``."""
         folder = prefix.strip("/")
         return next(self.list(f"{folder}/" if folder else "", flat=True), None) is not None
-
-    def link(self, path: str, expires: int = 3600) -> str:
-        """A URL by which anybody can read a file for so many seconds, at most seven days; ``s3://`` and ``hypha://``.
-
-        A file that is not there is an error. The URL is a secret: who has it needs nothing else.
-        """
-        if not isinstance(expires, int) or isinstance(expires, bool) or not 1 <= expires <= LONGEST_LINK:
-            raise ValueError(f"expires={expires!r}: expected seconds, 1 to {LONGEST_LINK}")
-        self.head(path)  # it is there, and from then on known where the bucket is
-        return self._backend.link(self._prefix + path, expires, self._control())
 
     # -- names ------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..errors import TransferError
-from ..files import LONGEST_LINK
+from ..files import LONGEST_URL
 from .commands import Commands
 from .globs import files_named, full_name, locate_glob
 from .places import Clients
@@ -25,7 +25,7 @@ def register(commands: Commands) -> None:
 def sign(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     """A URL a line, in order."""
     lifetime = int(options.expires)
-    if not 1 <= lifetime <= LONGEST_LINK:
+    if not 1 <= lifetime <= LONGEST_URL:
         raise UsageError("--expires: from 1s to 7d")
     places = [locate_glob(text) for text in options.cloudpaths]
     for place in places:
@@ -34,7 +34,8 @@ def sign(options: argparse.Namespace, clients: Clients, report: Report) -> int:
     for place, name in files_named(places, clients, report):
         cf = clients(place)
         try:
-            url = cf.link(name, lifetime)
+            cf.head(name)  # a bucket signs any name
+            url = cf.urls(name, lifetime)
         except TransferError as error:
             report.failed(name, error)
             continue

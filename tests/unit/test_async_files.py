@@ -67,7 +67,7 @@ async def eventually(true: Any) -> None:
 # --- What it is -----------------------------------------------------------------------------------------------------
 
 # ``submit`` and ``submit_head`` give futures already; ``files`` is the synchronous object.
-PLAIN = {"submit", "submit_head"}
+PLAIN = {"address", "submit", "submit_head"}
 ITERATED = {"iget", "list", "scan", "uploads"}
 SAME = {"recording", "staged", "sep", "join", "dirname", "basename"}
 

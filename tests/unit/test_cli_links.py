@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, InvalidRequest, ObjectNotFound
+from cloudfiles_hypha import ArtifactFiles, InvalidRequest
 from cloudfiles_hypha.cli.main import main
 from tests.support.fake_hypha import FakeHypha
 from tests.support.s3_servers import S3Server, seaweed
@@ -89,16 +89,14 @@ def test_hypha_signs_and_a_missing_token_is_named(run: Run, monkeypatch: pytest.
         assert (code, "(no token was sent: HYPHA_TOKEN is not set, or not for this server)" in said) == (2, True)
 
 
-def test_a_program_has_links_too(server: S3Server) -> None:
+def test_a_program_has_such_urls_too(server: S3Server) -> None:
     with ArtifactFiles(f"{server.cloudpath('links')}/d", secrets=server.secrets) as cf:
-        assert read(cf.link("b.txt", expires=60)) == b"B"
-        with pytest.raises(ObjectNotFound):
-            cf.link("none")
+        assert read(cf.urls("b.txt", expires_in=60)) == b"B"
         for wrong in (0, 7 * 86_400 + 1, 1.5, True):
-            with pytest.raises(ValueError, match="expires"):
-                cf.link("b.txt", expires=wrong)  # type: ignore[arg-type]
+            with pytest.raises(ValueError, match="expires_in"):
+                cf.urls("b.txt", expires_in=wrong)  # type: ignore[arg-type]
     with ArtifactFiles("mem://links") as cf:
         cf.put("a", b"A")
         with pytest.raises(InvalidRequest, match="gives no URLs"):
-            cf.link("a")
+            cf.urls("a")
         cf.delete("a")
