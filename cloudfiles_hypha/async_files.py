@@ -171,7 +171,9 @@ class AsyncArtifactFiles:
         ``write`` are awaited, and which is published as it is there."""
         if mode not in ("rb", "br"):
             from .awaited import AsyncFile
+            from .writing import kind_of
 
+            kind_of(mode)  # a wrong one is an error here, not when it is opened
             return AsyncFile(path, mode, partial(self.files.open, path, mode, **options))
         from .ranges.awaited import AsyncRangeFile  # only here: few programs need it
 

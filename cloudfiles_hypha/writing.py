@@ -53,13 +53,26 @@ class Place:
     streams: bool
 
 
+def kind_of(mode: str) -> str:
+    """A mode without b and t, as "r" or "w+"; ``ValueError`` for one that there is not."""
+    kind = "".join(letter for letter in "rwxa+" if letter in mode)
+    if (
+        len(set(mode)) != len(mode)
+        or not set(mode) <= set("rwxabt+")
+        or {*"bt"} <= set(mode)
+        or kind not in _MODES | {"r"}
+    ):
+        raise ValueError(f"mode={mode!r}: choose r, w, x or a, with b for bytes, and + to read and write")
+    return kind
+
+
 def open_to_write(
     place: Place, name: str, mode: str, encoding: str | None, errors: str | None, newline: str | None
 ) -> Unpublished | TextWriter:
     """A file that is stored as ``name`` when it is closed; ``ValueError`` for a mode that there is not."""
-    kind = "".join(letter for letter in "rwxa+" if letter in mode)
-    if len(set(mode)) != len(mode) or not set(mode) <= set("rwxabt+") or kind not in _MODES or {*"bt"} <= set(mode):
-        raise ValueError(f"mode={mode!r}: choose r, w, x or a, with b for bytes, and + to read and write")
+    kind = kind_of(mode)
+    if kind not in _MODES:
+        raise ValueError(f"mode={mode!r}: this one writes nothing")
     if "b" in mode and (encoding, errors, newline) != (None, None, None):
         raise ValueError(f"mode={mode!r}: bytes have no encoding, errors or newline")
     condition = _Condition(place, name)

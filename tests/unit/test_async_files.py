@@ -67,9 +67,9 @@ async def eventually(true: Any) -> None:
 # --- What it is -----------------------------------------------------------------------------------------------------
 
 # ``submit`` and ``submit_head`` give futures already; ``files`` is the synchronous object.
-PLAIN = {"address", "submit", "submit_head"}
+PLAIN = {"address", "reads_in_caller", "submit", "submit_head", "wait_in_caller"}
 ITERATED = {"iget", "list", "scan", "uploads"}
-SAME = {"recording", "staged", "sep", "join", "dirname", "basename"}
+SAME = {"open", "recording", "staged", "sep", "join", "dirname", "basename"}
 
 
 def test_it_has_every_method_with_the_same_arguments() -> None:
