@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .cache import RangeCache, default_cache
-from .file import AT_HAND, Cursor
+from .file import Cursor, line_block
 from .reading import Reader, ReadOptions, Remote, Steps
 
 if TYPE_CHECKING:
@@ -176,10 +176,10 @@ class AsyncRangeFile:
         """Up to the end of the line, at most ``size`` bytes."""
         most = -1 if size is None else size
         found: list[bytes] = []
-        while most and (block := await self.read(AT_HAND if most < 0 else min(most, AT_HAND))):
+        while most and (block := await self.read(line_block(self._cursor, most))):
             end = block.find(b"\n") + 1
             if end:
-                self._cursor.offset -= len(block) - end
+                self._cursor.unread(len(block) - end)
                 found.append(block[:end])
                 break
             found.append(block)

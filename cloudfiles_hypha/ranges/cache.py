@@ -16,6 +16,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
+from ..engine.waiting import watch_collector
 from ..results import Result
 from .whole import Whole
 
@@ -258,6 +259,7 @@ class RangeCache:
         self._entries: WeakValueDictionary[Hashable, Entry] = WeakValueDictionary()
         self._all: WeakSet[Entry] = WeakSet()
         at_fork.add(self)
+        watch_collector()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._size} of {self.max_bytes} bytes>"

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .cache import RangeCache, at_fork, default_cache
@@ -40,6 +41,7 @@ class Cursor:
 
     def sought(self, offset: int, whence: int) -> int:
         """Go somewhere else, as ``io.IOBase.seek`` says."""
+        offset = index(offset)
         if whence == os.SEEK_CUR:
             offset += self.offset
         elif whence == os.SEEK_END:
@@ -61,12 +63,24 @@ class Cursor:
         self._next = self.offset
         return self._hand[at : at + size]
 
+    @property
+    def hand_left(self) -> int:
+        """How many bytes from here on are at hand."""
+        at = self.offset - self._hand_at
+        return len(self._hand) - at if 0 <= at < len(self._hand) else 0
+
+    def unread(self, size: int) -> None:
+        """Go back by bytes that were just read, and were not wanted; they count as not read."""
+        self.offset -= size
+        self._next -= size
+        self._run -= size
+
     def next(self, size: int, into: memoryview | None = None) -> Steps[bytes]:
         """So many bytes, which are there; goes on behind them when they have come."""
         remote, start = self.remote, self.offset
         end = start + size
         ahead = self._wanted_ahead(start, end)
-        if into is None and size < AT_HAND:
+        if into is None and size <= AT_HAND:
             held = remote.entry.held(start)
             if held is not None and end <= held.start + len(held.content):
                 self._hand_at, self._hand = start, held.content[start - held.start : start - held.start + AT_HAND]
@@ -74,7 +88,10 @@ class Cursor:
                 return self._hand[:size]
         self.offset = end  # at once, so that coroutines which read at the same time read one after the other
         try:
-            return (yield from remote.read(start, end, ahead, into))
+            content = yield from remote.read(start, end, ahead, into)
+            if into is None and size <= AT_HAND:
+                self._hand_at, self._hand = start, content
+            return content
         except BaseException:
             if self.offset == end:
                 self.offset = start
@@ -290,11 +307,9 @@ class RangeFile(io.BufferedIOBase):
         """Bytes from here on, without going anywhere: at least one unless it ends here."""
         self._check()
         with self._turn:
-            offset = self._cursor.offset
-            try:
-                return self.read(max(1, min(size or AT_HAND, AT_HAND)))
-            finally:
-                self._cursor.offset = offset
+            block = self.read(max(1, min(size or AT_HAND, AT_HAND)))
+            self._cursor.unread(len(block))
+            return block
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Up to the end of the line, at most ``size`` bytes."""
@@ -302,10 +317,10 @@ class RangeFile(io.BufferedIOBase):
         most = -1 if size is None else size
         found: list[bytes] = []
         with self._turn:
-            while most and (block := self.read(AT_HAND if most < 0 else min(most, AT_HAND))):
+            while most and (block := self.read(line_block(self._cursor, most))):
                 end = block.find(b"\n") + 1
                 if end:
-                    self._cursor.offset -= len(block) - end
+                    self._cursor.unread(len(block) - end)
                     found.append(block[:end])
                     break
                 found.append(block)
@@ -319,6 +334,12 @@ class RangeFile(io.BufferedIOBase):
         """
         self._check()
         return self._drive(self._cursor.remote.prefetched(ranges))
+
+
+def line_block(cursor: Cursor, most: int) -> int:
+    """How many bytes to look at next for the end of a line of at most so many (any number, if negative)."""
+    some = cursor.hand_left or AT_HAND
+    return some if most < 0 else min(most, some)
 
 
 def _unpickled(kind: type[RangeFile]) -> RangeFile:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from ..arguments import Source
 from ..engine.run import GIVEN_UP
+from ..engine.waiting import here
 from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
 from ..plan.ranges import coalesce
 from ..results import Result
@@ -201,7 +202,10 @@ class Remote:
 
     def _leave(self, piece: Held | Flight) -> None:
         if isinstance(piece, Flight):
-            self.entry.leave(piece, in_time=piece.landed.done())
+            # the collector may come from anywhere, also from where these would wait for the place that it came from
+            self.entry.leave(piece, in_time=here.collecting or piece.landed.done())
+            if here.collecting:
+                return
             if self.kept is not None and piece.content and not piece.saved:
                 piece.saved = True
                 self.kept.save(piece.start, piece.content)

@@ -159,6 +159,8 @@ def test_it_is_a_buffered_file_for_those_who_ask() -> None:
         file.seek(-1)
     with pytest.raises(ValueError, match="whence"):
         file.seek(0, 7)
+    with pytest.raises(TypeError):
+        file.seek(1.5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -329,6 +331,17 @@ def test_small_reads_one_after_the_other_from_what_is_at_hand_count_too() -> Non
     file = opened(reader, minimum_range_request_bytes=4096)
     while file.read(100):
         pass
+    assert len(reader.asked) <= 20
+
+
+def test_lines_one_after_the_other_are_fetched_ahead() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    assert list(file) == TEXT.splitlines(keepends=True)
+    assert len(reader.asked) <= 20
+    file.seek(0)
+    while file.peek():
+        file.read(1000)
     assert len(reader.asked) <= 20
 
 
@@ -940,8 +953,9 @@ def test_what_another_process_removes_is_asked_for_again(tmp_path: Path) -> None
     file.read(1000)
     for path in files_in(tmp_path):
         path.unlink()
-    file.seek(0)
-    assert file.read(1000) == TEXT[:1000]
+    other = file.clone()
+    other.seek(0)
+    assert other.read(1000) == TEXT[:1000]
     assert reader.asked == [(0, 1000), (0, 1000)]
 
 
