@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from cloudfiles_hypha import Cancelled, ObjectInfo, PreconditionFailed
+from cloudfiles_hypha import Cancelled, ObjectInfo, PreconditionFailed, RangesUnsupported
 from cloudfiles_hypha.results import Result
 
 Span = tuple[int, int]
@@ -37,6 +37,7 @@ class ScriptedReader:
         self.held: list[_Asked] = []
         self.asked: list[Span] = []  # what of the object, one for each read
         self.compares = True
+        self.ranges = True  # else all of it is to be had, and no part of it
         self._changed = threading.Condition()  # guards those lists
 
     def address(self, path: str) -> str | None:
@@ -49,7 +50,7 @@ class ScriptedReader:
 
     def submit(self, source: Any) -> Future[Result]:
         size = len(self.content)
-        start = source["start"]
+        start = source.get("start") or 0
         start = max(0, size + start) if start < 0 else start
         end = size if source.get("end") is None else min(size, source["end"])
         asked = _Asked({**source, "start": start, "end": end})
@@ -82,6 +83,11 @@ class ScriptedReader:
         if self.compares and source.get("if_match") not in (None, self.etag):
             asked.set_exception(PreconditionFailed("changed", path=source["path"], status=412))
             return
+        if source.get("part") and not self.ranges:
+            asked.set_exception(RangesUnsupported.because("ignored", source["path"], self.etag))
+            return
         content = self.content[source["start"] : source["end"]]
+        if "into" in source:
+            source["into"].write(content)
         result: Any = {"content": content, "size": len(self.content), "etag": self.etag, "error": None}
         asked.set_result(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import faulthandler
 import gc
 import gzip
 import io
@@ -335,14 +336,15 @@ def test_small_reads_one_after_the_other_from_what_is_at_hand_count_too() -> Non
 
 
 def test_lines_one_after_the_other_are_fetched_ahead() -> None:
-    reader = ScriptedReader(TEXT)
+    reader = ScriptedReader(10 * TEXT)
     file = opened(reader)
-    assert list(file) == TEXT.splitlines(keepends=True)
+    assert list(file) == 10 * TEXT.splitlines(keepends=True)
     assert len(reader.asked) <= 20
-    file.seek(0)
+    reader.asked.clear()
+    file = opened(reader)
     while file.peek():
         file.read(1000)
-    assert len(reader.asked) <= 20
+    assert len(reader.asked) <= 30
 
 
 def test_what_is_read_here_and_there_is_not_fetched_ahead() -> None:
@@ -594,6 +596,8 @@ def test_a_changed_object_is_an_error_and_never_a_mixture(cf: ArtifactFiles, obj
         file.seek(50_000)
         with pytest.raises(PreconditionFailed, match="changed since it was opened"):
             file.read(10)
+        assert object_server.requests[-2].headers["if-match"] == f'"{file.etag}"'
+        assert object_server.requests[-1].method == "HEAD"  # whether the server can compare
         assert file.tell() == 50_000
         assert pickle.loads(pickle.dumps(file)).tell() == 50_000
         with pytest.raises(PreconditionFailed):
@@ -712,6 +716,41 @@ def test_a_download_that_fails_can_be_tried_again(cf: ArtifactFiles, object_serv
             file.read(10)
         object_server.objects["d/whole"] = kept_object
         assert file.read(10) == TEXT[:10]
+
+
+def test_a_download_that_others_wait_for_fails_for_all_of_them_and_is_taken_over_if_it_is_given_up() -> None:
+    reader = ScriptedReader(TEXT)
+    file = opened(reader)
+    reader.ranges = False
+
+    def begun() -> list[Any]:
+        reader.holding, reader.held = True, []
+        readers = [file.clone()._cursor.next(100) for _ in range(3)]
+        for steps in readers:
+            next(steps)
+        if not reader.held[0].source.get("into"):
+            reader.answer()
+            for steps in readers:
+                steps.send(None)
+        assert [asked.source["end"] for asked in reader.held] == [len(TEXT)]
+        return readers
+
+    first, *others = begun()
+    reader.answer(error=ServerError("no", path="a.bin"))
+    for steps in (first, *others):
+        with pytest.raises(ServerError):
+            steps.send(None)
+    first, *others = begun()
+    first.close()
+    assert reader.held.pop().cancelled_by_reader
+    for steps in others:
+        steps.send(None)
+    assert len(reader.held) == 1
+    reader.answer()
+    for steps in others:
+        with pytest.raises(StopIteration) as end:
+            steps.send(None)
+        assert end.value.value == TEXT[:100]
 
 
 # -- parts, as one may ask for them oneself
@@ -878,17 +917,29 @@ def test_a_forked_child_reads_on_whatever_another_thread_was_at() -> None:
     reader.holding = True
     with ThreadPoolExecutor(1) as pool:
         read = pool.submit(file.read, 100)
-        reader.wait_for(1)
-        with file._cursor.remote.cache.lock:
-            child = os.fork()
-            if not child:
-                reader.holding = False
-                cursor = file.clone()
-                cursor.seek(0)
-                os._exit(0 if cursor.read(200) == TEXT[:200] and cursor.seek(5) == 5 else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        reader.wait_for(1)  # in the midst of which that thread holds the file
+        held, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with file._cursor.remote.cache.lock:
+                held.set()
+                free.wait(20)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(20)
+        child = os.fork()
+        if not child:
+            faulthandler.dump_traceback_later(5, exit=True)
+            reader.holding = False
+            file.seek(0)
+            os._exit(0 if file.read(200) == TEXT[:200] else 1)
+        free.set()
+        holder.join()
+        ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         reader.answer()
         assert read.result() == TEXT[100:200]
+    assert ended == 0
 
 
 # -- on disk
