@@ -420,13 +420,14 @@ class ArtifactFiles:
         name = check_name(path)
         return self._submit(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
 
-    def address(self, path: str) -> str | None:
-        """The same text for the same file of the same store, whoever asks, and without any secret; None where no other
-        process could mean the same by it. Which version of the file, it does not say."""
-        if self._backend.can.in_process:
-            return f"{os.getpid()} {self._backend.place(self._location)!r} {check_name(path)!r}"
+    def address(self, path: str) -> str:
+        """The same text for the same file of the same store, whoever asks, from any process; there is no secret in it.
+
+        Which version of the file is meant, it does not say. A file of ``mem://`` is this process's own.
+        """
         place, base = self._backend.place(self._location), self._backend.path_at(self._location, self._prefix)
-        return f"{self._backend.scheme} {place!r} {base + check_name(path)!r}"
+        own = f"{os.getpid()} " if self._backend.can.in_process else ""
+        return f"{own}{self._backend.scheme} {place!r} {base + check_name(path)!r}"
 
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         """A file object: with "rb" a ``RangeFile``, a seekable binary file of which what is read is fetched.
@@ -450,11 +451,11 @@ class ArtifactFiles:
         return open_file(self, path, mode, **options)
 
     @property
-    def reads_in_caller(self) -> bool:
+    def _reads_in_caller(self) -> bool:
         """Whether what is read is read in the thread (or greenlet) that wants it, and not in the background."""
         return self._engine.inline or self._engine.green or self._settings.observer is not None
 
-    def wait_in_caller(self, future: Future[Any]) -> None:
+    def _wait_in_caller(self, future: Future[Any]) -> None:
         """Wait until a future is done; a greenlet of gevent's lets the others go on."""
         self._batches.wait(future)
 

@@ -283,7 +283,7 @@ class RangeFile(io.BufferedIOBase):
             return self._drive(self._cursor.next(wanted)) if content is None else content
 
     def read1(self, size: int = -1, /) -> bytes:
-        """What there is, up to ``size`` bytes (8 KiB if left out), with at most one request."""
+        """``read``, of 8 KiB if no ``size`` is given."""
         return self.read(AT_HAND if size < 0 else size)
 
     def readinto(self, buffer: Buffer, /) -> int:

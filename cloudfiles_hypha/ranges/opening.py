@@ -49,12 +49,12 @@ class InCaller:
 
     def wait(self, future: Future[Any]) -> None:
         """Wait for what another thread or greenlet is at."""
-        self.files.wait_in_caller(future)
+        self.files._wait_in_caller(future)
 
 
 def reader_of(files: Any) -> Reader:
     """What a file of these is read by, in threads."""
-    reader: Reader = InCaller(files) if files.reads_in_caller else files
+    reader: Reader = InCaller(files) if files._reads_in_caller else files
     return reader
 
 

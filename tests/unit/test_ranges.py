@@ -36,6 +36,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from cloudfiles_hypha.ranges import kept
+from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import (
     Always,
     Chunked,
@@ -880,6 +881,40 @@ def test_any_store_can_be_read_so(scheme: str, tmp_path: Path) -> None:
         file.seek(50_000)
         with pytest.raises(PreconditionFailed):
             file.read(10)
+
+
+@pytest.fixture
+def hypha(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHypha]:
+    with FakeHypha(token=None) as server:
+        server.add_artifact("ws/a", {"a.bin": TEXT})
+        yield server
+
+
+def test_an_artifacts_file_is_signed_once_and_read_by_ranges(hypha: FakeHypha) -> None:
+    with ArtifactFiles("hypha://ws/a", server_url=hypha.url) as cf:
+        with cf.open("a.bin", cache=RangeCache(), prefetch_bytes=100, prefetch_direction="END") as file:
+            for offset in range(0, 100_000, 10_000):
+                file.seek(offset)
+                assert file.read(10) == TEXT[offset : offset + 10]
+            assert hypha.count("get_file") == 1
+            hypha.expire_urls()
+            file.seek(115_000)
+            assert file.read(10) == TEXT[115_000:115_010]
+            assert hypha.count("get_file") == 2
+        with pytest.raises(FileNotFoundError):
+            cf.open("missing")
+
+
+def test_an_artifacts_file_that_was_replaced_is_not_read_on(hypha: FakeHypha) -> None:
+    with ArtifactFiles("hypha://ws/a", server_url=hypha.url) as cf:
+        with cf.open("a.bin", cache=RangeCache()) as file:
+            cf.put("a.bin", TEXT[::-1])
+            file.seek(50_000)
+            with pytest.raises(PreconditionFailed):
+                file.read(10)
+        with cf.open("a.bin", cache=RangeCache()) as file:
+            file.seek(50_000)
+            assert file.read(10) == TEXT[::-1][50_000:50_010]
 
 
 def test_a_pickled_file_reads_on_at_its_place_without_asking_again(
