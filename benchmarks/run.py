@@ -18,10 +18,11 @@ from pathlib import Path
 from .bucket_cases import CASES as BUCKET_CASES
 from .cases import CASES as OTHER_CASES
 from .cases import Bench, Row, allow_many_sockets, log
+from .file_cases import CASES as FILE_CASES
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
-CASES = {**OTHER_CASES, **BUCKET_CASES}
+CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -41,7 +41,8 @@ pid {home}/nginx.pid;
 error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
-    access_log off;
+    log_format bytes $body_bytes_sent;
+    access_log {log};
     sendfile on;
     tcp_nodelay on;
     keepalive_requests 100000000;
@@ -95,7 +96,7 @@ def nginx() -> contextlib.AbstractContextManager[str]:
 
 
 @contextlib.contextmanager
-def large(size: int) -> Iterator[tuple[str, Path]]:
+def large(size: int, log: Path | None = None) -> Iterator[tuple[str, Path]]:
     """Serve ``big.bin``, of ``size`` bytes that cannot be compressed; yields the base URL and the file's path."""
     with tempfile.TemporaryDirectory(prefix="benchmark-large-") as directory:
         path = Path(directory, "big.bin")
@@ -105,13 +106,13 @@ def large(size: int) -> Iterator[tuple[str, Path]]:
             folder.mkdir()
             (folder / path.name).symlink_to(path)
 
-        with serve(fill) as base:
+        with serve(fill, log) as base:
             yield base, path
 
 
 @contextlib.contextmanager
-def serve(fill: Callable[[Path], None]) -> Iterator[str]:
-    """Serve what ``fill`` puts into a folder with nginx; yields the base URL."""
+def serve(fill: Callable[[Path], None], log: Path | None = None) -> Iterator[str]:
+    """Serve what ``fill`` puts into a folder with nginx; yields the base URL. ``log`` gets the bytes of each answer."""
     binary = find_nginx()
     with tempfile.TemporaryDirectory(prefix="benchmark-nginx-") as directory:
         home = Path(directory)
@@ -119,7 +120,10 @@ def serve(fill: Callable[[Path], None]) -> Iterator[str]:
         port = _free_port()
         user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not enter the directory
         config = home / "nginx.conf"
-        config.write_text(_NGINX.format(home=home, host=HOST, port=port, user=user), encoding="ascii")
+        config.write_text(
+            _NGINX.format(home=home, host=HOST, port=port, user=user, log=f"{log} bytes" if log else "off"),
+            encoding="ascii",
+        )
         process = subprocess.Popen([binary, "-p", directory, "-e", "stderr", "-c", str(config)])
         try:
             _wait_for(port, process)
