@@ -2174,7 +2174,7 @@ def test_an_artifact_lives_and_dies_as_a_file_system(site: Site) -> None:
     options: dict[str, Any] = {"token": site.server.token, "server_url": site.server.server_url}
     with HyphaArtifact(site.fresh(), **options) as parent, HyphaArtifact(site.fresh(), **options) as artifact:
         parent.create({"name": "parent"}, type="collection")
-        artifact.create({"name": "child"}, parent_id=parent.files.cloudpath)
+        artifact.create({"name": "child"}, parent_id=parent.artifact_id)
         with pytest.raises(FileExistsError):
             artifact.create()
         assert [child["manifest"]["name"] for child in parent.list_children(keywords=["child"])] == ["child"]

@@ -11,7 +11,7 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
-from typing import Any, Literal, NoReturn, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, TypeVar, cast
 
 from ..errors import AccessDenied, ArtifactNotFound, BatchError, InvalidContent, ObjectNotFound, TransferError
 from ..files import ArtifactFiles
@@ -19,6 +19,9 @@ from ..models import ObjectInfo
 from ..paths import check_name, parent_of
 from ..plan.globs import compiled
 from ..progress import Item
+
+if TYPE_CHECKING:
+    from ..backends.hypha.backend import HyphaBackend
 
 OnError = Literal["raise", "ignore"]
 Paths = str | Sequence[str]
@@ -80,7 +83,7 @@ class HyphaArtifact:
                 "server's certificate is from in CLOUDFILES_HYPHA_CA_BUNDLE"
             )
         named = cast(str, artifact_alias if artifact_id is None else artifact_id)
-        first, slash, alias = named.partition("/")
+        first, slash, _ = named.partition("/")
         if slash and workspace not in (None, first):
             raise ValueError(f"{named!r} is not in workspace {workspace!r}")
         place = named if slash or workspace is None else f"{workspace}/{named}"
@@ -93,7 +96,6 @@ class HyphaArtifact:
             headers=additional_headers,
             **options,
         )
-        self.artifact_alias = alias or first
         self._versions: dict[str, ArtifactFiles] = {}
 
     def __repr__(self) -> str:
@@ -109,6 +111,16 @@ class HyphaArtifact:
         """Close idle connections. The object may be used again, and opens new ones."""
         for files in (self.files, *self._versions.values()):
             files.close()
+
+    @property
+    def artifact_id(self) -> str:
+        """``workspace/alias``."""
+        return cast("HyphaBackend", self.files._backend).artifact
+
+    @property
+    def artifact_alias(self) -> str:
+        """Its name in the workspace."""
+        return self.artifact_id.partition("/")[2]
 
     def _at(self, version: str | None) -> ArtifactFiles:
         """Its files, of the latest version or of another one."""

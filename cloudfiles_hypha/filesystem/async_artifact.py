@@ -92,6 +92,11 @@ class AsyncHyphaArtifact:
         return self.artifact.files
 
     @property
+    def artifact_id(self) -> str:
+        """``workspace/alias``."""
+        return self.artifact.artifact_id
+
+    @property
     def artifact_alias(self) -> str:
         """Its name in the workspace."""
         return self.artifact.artifact_alias

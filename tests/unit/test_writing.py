@@ -203,6 +203,22 @@ def test_mode_x_makes_new_files_only(files: ArtifactFiles, small: None) -> None:
     assert issubclass(ObjectExists, FileExistsError)
 
 
+def test_a_store_that_can_decide_does_so_in_the_moment_of_the_write() -> None:
+    asked: list[Any] = []
+
+    def etag() -> str | None:
+        raise ObjectNotFound("not there", path="x")
+
+    def fetch(file: Any) -> str | None:
+        return "etag"
+
+    for mode in ("xb", "r+b"):
+        place = writing.Place(lambda _, how: asked.append(how), etag, fetch, frozenset({"new", "pinned"}), streams=True)
+        with writing.open_to_write(place, "x", mode, None, None, None) as file:
+            file.write(b"")  # type: ignore[arg-type]
+    assert asked == [{"overwrite": "never"}, {"if_match": "etag"}]
+
+
 def test_mode_a_adds_to_what_is_there(files: ArtifactFiles) -> None:
     for n in range(2):
         with files.open("log", "a") as file:
@@ -330,11 +346,13 @@ def test_where_no_thread_can_send_it_is_gathered_on_disk(hypha: FakeHypha, small
 def test_where_no_thread_can_be_started_it_is_sent_when_it_is_closed(
     hypha: FakeHypha, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls.exiting, "is_set", lambda: True)
-    with connect(hypha, num_threads=0) as quiet, connect(hypha) as files:
-        with files.open("big", "wb") as file:
+    with connect(hypha) as files:
+        opened = files.open("before", "wb")
+        monkeypatch.setattr(calls.exiting, "is_set", lambda: True)  # as at the end of the interpreter
+        with opened, files.open("after", "wb") as file:
+            opened.write(bytes(500_000))
             file.write(bytes(500_000))
-        assert quiet.size("big") == 500_000
+        assert files.size(["before", "after"]) == {"before": 500_000, "after": 500_000}
 
 
 def test_an_encoding_that_there_is_not_leaves_nothing_open() -> None:
