@@ -19,6 +19,7 @@ from cloudfiles_hypha import (
     InvalidContent,
     PreconditionFailed,
     TransferError,
+    writing,
 )
 from cloudfiles_hypha.compat import hypha_artifact
 from cloudfiles_hypha.filesystem.artifact import HyphaArtifact
@@ -601,3 +602,26 @@ def test_the_batch_api_opens_files_for_asynchronous_writing_too(hypha: FakeHypha
                 assert await file.read() == "one"
 
     in_loop(hypha, work)
+
+
+def test_to_cancel_a_write_that_waits_publishes_nothing(hypha: FakeHypha, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_AHEAD", 1_000_000)
+    hypha.slow("read", per_call=0.2)  # so that nothing is taken for a while, but for what tells that it is in parts
+    in_parts = {"multipart_threshold": 5 << 20, "part_size": 5 << 20}
+
+    async def run() -> None:
+        async with AsyncHyphaArtifact("a", **options(hypha), **in_parts) as artifact:
+            async with artifact.open("cancelled", "wb") as file:
+                await file.write(bytes(8 << 20))
+                task = asyncio.create_task(file.write(bytes(100 << 20)))
+                await asyncio.sleep(0.1)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                with pytest.raises(TransferError, match="earlier write"):
+                    await file.write(b"more")
+                await file.abort()
+            assert not await artifact.exists("cancelled")
+            assert not artifact.files.status()["staged"]
+
+    asyncio.run(run())
