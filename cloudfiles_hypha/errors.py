@@ -208,7 +208,8 @@ class CommitError(BatchError):
 
 
 class StagedWarning(UserWarning):
-    """Files went into a staging that was already open, so they are not published before somebody commits."""
+    """Files went into a staging that was already open, so they are not published before somebody commits; or into one
+    that a large file is part of which is still being written (``ArtifactFiles.open``), and are published with it."""
 
 
 class LossyWarning(UserWarning):

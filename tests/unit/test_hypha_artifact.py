@@ -625,3 +625,10 @@ def test_to_cancel_a_write_that_waits_publishes_nothing(hypha: FakeHypha, monkey
             assert not artifact.files.status()["staged"]
 
     asyncio.run(run())
+
+
+def test_an_artifact_can_be_made_by_the_first_write(hypha: FakeHypha) -> None:
+    with HyphaArtifact("new", create=True, **options(hypha)) as artifact:
+        with artifact.open("log", "a") as file:
+            file.write("first")
+        assert artifact.cat("log") == "first"
