@@ -162,6 +162,17 @@ def test_a_large_file_that_is_open_holds_nobody_up(hypha: FakeHypha, small: None
         assert files.size(["first", "second", "beside"]) == {"first": 500_000, "second": 400_000, "beside": 6}
 
 
+def test_what_waits_for_a_large_file_is_published_though_that_gives_up(hypha: FakeHypha, small: None) -> None:
+    with connect(hypha) as files:
+        with pytest.raises(ZeroDivisionError), files.open("big", "wb") as big:  # noqa: PT012
+            big.write(bytes(500_000))
+            with pytest.warns(StagedWarning, match="before the large file"):
+                files.put("beside", b"beside")
+            1 / 0
+        assert sorted(hypha.files("ws/a")) == ["beside", "there.txt"]
+        assert not files.status()["staged"]
+
+
 def test_writers_go_on_joining_while_a_large_file_is_open(
     hypha: FakeHypha, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
