@@ -2234,6 +2234,41 @@ def test_a_large_file_goes_out_while_it_is_written_and_holds_nobody_up(site: Sit
         assert files.get("there") == b"there, first"
 
 
+def test_an_artifact_is_a_file_system_of_fsspec(site: Site, tmp_path: Path, recorder: Recorder) -> None:
+    pytest.importorskip("fsspec", reason="it is the extra of this name")
+    from cloudfiles_hypha.filesystem.fsspec import HyphaFileSystem
+
+    artifact = site.fresh()
+    fs = HyphaFileSystem(
+        server_url=site.server.server_url, token=site.server.token, create=True, skip_instance_cache=True
+    )
+    with fs.transaction:
+        fs.pipe({f"{artifact}/in/{name}": content for name, content in numbered(2)})
+        with fs.open(f"{artifact}/text", "w") as file:
+            file.write("text")
+    assert recorder.counts["commit"] == 1
+    assert fs.cat(f"{artifact}/in", recursive=True) == {f"{artifact}/in/{name}": body for name, body in numbered(2)}
+    assert fs.cat_file(f"{artifact}/text", -2) == b"xt"
+    entry = fs.info(f"{artifact}/text")
+    assert (entry["size"], entry["type"]) == (4, "file")
+    assert entry["ETag"]
+    assert abs(entry["mtime"] - time.time()) < 3600
+    assert sorted(fs.ls(artifact, detail=False)) == [f"{artifact}/in", f"{artifact}/text"]
+    fs.get(f"{artifact}/in", str(tmp_path / "in"), recursive=True)
+    assert len(os.listdir(tmp_path / "in")) == 2
+    with pytest.raises(ZeroDivisionError), fs.transaction:  # noqa: PT012
+        fs.pipe_file(f"{artifact}/text", b"changed")
+        raise ZeroDivisionError
+    assert fs.cat_file(f"{artifact}/text") == b"text"
+    fs.rm(f"{artifact}/in", recursive=True)
+    assert fs.find(artifact) == [f"{artifact}/text"]
+    assert not fs.exists(f"{artifact}/in")
+    assert requests.get(fs.sign(f"{artifact}/text"), timeout=30).content == b"text"
+    missing = [f"{artifact}/text", f"{artifact}/nothing"]
+    assert [type(each).__name__ for each in fs.cat_ranges(missing, 0, 2)] == ["bytes", "ObjectNotFound"]
+    fs.close()
+
+
 README = Path(__file__).with_name("README.md")
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```python\n(?P<code>.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -12,54 +12,34 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial, wraps
 from threading import RLock
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 from fsspec.asyn import AsyncFileSystem, get_loop
 from fsspec.callbacks import DEFAULT_CALLBACK, Callback, NoOpCallback
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem, make_instance
-from fsspec.transaction import Transaction
 from fsspec.utils import isfilelike, tokenize
 
 from ..bridge import call, wait
-from ..errors import ArtifactNotFound, BucketNotFound, ObjectNotFound, RangeNotSatisfiable, StagedWarning
+from ..errors import ArtifactNotFound, BucketNotFound, ObjectNotFound, RangeNotSatisfiable
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..ranges.awaited import AsyncRangeFile
+from .expansion import Expansion
+from .places import Entry, Place, is_staged, raise_first
 from .streams import AsyncWriting, CachedReading, CompressedWriting, Deferred, Reading, TextWriting, Writing
+from .transactions import StagedTransaction
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 R = TypeVar("R")
-Entry = dict[str, Any]
-"""What fsspec tells of a file or folder: ``name``, ``type`` and ``size``, and of a file what else is known."""
-
 _CACHING = ("use_listings_cache", "listings_expiry_time", "max_paths")
-
-
-class Place(NamedTuple):
-    """A path, taken apart: whose file it is, what that is called here, and the name in it ("" for all of it)."""
-
-    files: ArtifactFiles
-    root: str
-    name: str
-
-    @property
-    def folder(self) -> str:
-        """The name as the beginning of others."""
-        return f"{self.name}/" if self.name else ""
-
-    @property
-    def path(self) -> str:
-        """What was taken apart."""
-        return f"{self.root}/{self.name}".strip("/") if self.root else self.name
 
 
 def _folder(path: str) -> Entry:
@@ -68,50 +48,6 @@ def _folder(path: str) -> Entry:
 
 def _missing(path: str) -> FileNotFoundError:
     return FileNotFoundError(errno.ENOENT, "no such file or folder", path)
-
-
-class _Expansion:
-    """Stands for a file system while fsspec's rules work out what goes where: pairs are noted, and nothing is moved.
-
-    It remembers what turned out to be a folder, so that nothing is asked twice.
-    """
-
-    def __init__(self, fs: ArtifactFileSystem) -> None:
-        self._fs = fs
-        self.pairs: list[tuple[Any, Any]] = []
-        self.folders: set[str] = set()
-        self.files: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._fs, name)
-
-    def _noted(self, found: Mapping[str, Entry]) -> list[str]:
-        for name, entry in found.items():
-            (self.folders if entry["type"] == "directory" else self.files).add(name)
-        return [*found]
-
-    def find(self, path: str, **options: Any) -> list[str]:
-        return self._noted(self._fs.find(path, **{**options, "detail": True}))
-
-    def glob(self, path: str, **options: Any) -> list[str]:
-        return self._noted(self._fs.glob(path, **{**options, "detail": True}))
-
-    def expand_path(self, path: Any, *args: Any, **options: Any) -> list[str]:
-        return cast("list[str]", AbstractFileSystem.expand_path(self, path, *args, **options))
-
-    def isdir(self, path: str) -> bool:
-        path = self._fs._strip_protocol(path)
-        if path not in self.folders | self.files:
-            try:
-                self._noted({path: self._fs.info(path)})
-            except FileNotFoundError:
-                return False
-        return path in self.folders
-
-    def _pair(self, source: Any, target: Any, **options: Any) -> None:
-        self.pairs.append((source, target))
-
-    cp_file = get_file = put_file = _pair
 
 
 class _Told:
@@ -126,115 +62,6 @@ class _Told:
 
 def _bar(callback: Callback) -> _Told | bool:
     return False if isinstance(callback, NoOpCallback) else _Told(callback)
-
-
-class StagedTransaction(Transaction):  # type: ignore[misc]
-    """``with fs.transaction:``: on Hypha one staging, and one commit when it ends, of all that is written meanwhile.
-
-    If it raises, what it has staged is discarded again; unless the artifact had been staged before, which then is left
-    as it is, with a ``StagedWarning``. In stores without staging, files that are opened for writing are stored together
-    when it ends, or not at all, and other writes take effect at once.
-    """
-
-    def __init__(self, fs: ArtifactFileSystem) -> None:
-        super().__init__(fs)
-        self.fs: Any = fs  # None once it has ended
-        self._blocks: dict[str, tuple[ArtifactFiles, AbstractContextManager[ArtifactFiles], bool]] = {}
-        self._lock = RLock()  # guards the one above
-
-    def enter(self, place: Place) -> None:
-        """Have what is written there from now on belong to this."""
-        with self._lock:
-            if place.root not in self._blocks and is_staged(place):
-                block = place.files.staged()
-                before = bool(place.files.status()["staged"]) if _is_there(place) else False
-                block.__enter__()
-                self._blocks[place.root] = (place.files, block, before)
-
-    def complete(self, commit: bool = True) -> None:
-        """Publish all of it, or drop it."""
-        fs, files = self.fs, [*self.files]
-        self.files.clear()
-        errors: list[Exception] = []
-        try:
-            try:
-                if commit:
-                    _store_deferred(fs, files)
-            except Exception as error:  # noqa: BLE001 -- raised below, when everything has ended
-                errors.append(error)
-                commit = False
-            for file in files:
-                file.discard()
-            for artifact, block, before in self._blocks.values():
-                try:
-                    _end_block(artifact, block, before, commit=commit)
-                except Exception as error:  # noqa: BLE001 -- raised below, when everything has ended
-                    errors.append(error)
-        finally:
-            self._blocks.clear()
-            fs._intrans, fs._transaction, self.fs = False, None, None
-            for path in fs._invalidated_caches_in_transaction:
-                fs.invalidate_cache(path)
-            fs._invalidated_caches_in_transaction.clear()
-        if errors:
-            raise errors[0]
-
-
-class _GivenUp(Exception):
-    """Ends a ``staged()`` block whose transaction failed."""
-
-
-def is_staged(place: Place) -> bool:
-    """Whether writes there are staged and committed."""
-    return getattr(place.files._backend, "staging", None) is not None
-
-
-def _is_there(place: Place) -> bool:
-    try:
-        next(place.files._infos("", flat=True), None)
-    except ArtifactNotFound:
-        return False
-    return True
-
-
-def _store_deferred(fs: ArtifactFileSystem, files: Iterable[Writing | Deferred]) -> None:
-    ready = {file.path: file for file in files if isinstance(file, Deferred) and file.is_written}  # the last of a name
-    for indices, places in fs._grouped([*ready]):
-        waiting = [[*ready.values()][index] for index in indices]
-        for file in waiting:
-            file.content.seek(0)
-        items = [(place.name, cast(BinaryIO, file.content)) for place, file in zip(places, waiting, strict=True)]
-        _raise_first(places[0].files.puts(items, raise_errors=False))
-
-
-def _end_block(
-    files: ArtifactFiles, block: AbstractContextManager[ArtifactFiles], before: bool, *, commit: bool
-) -> None:
-    if commit:
-        block.__exit__(None, None, None)
-        return
-    error = _GivenUp()
-    with suppress(_GivenUp):
-        if not block.__exit__(_GivenUp, error, None):
-            raise error
-    if before:
-        import warnings
-
-        warnings.warn(
-            f"{files.cloudpath} was staged before the transaction that failed: what it has written is still staged",
-            StagedWarning,
-            stacklevel=4,
-        )
-    else:
-        with suppress(ArtifactNotFound):  # nothing was written, and so it was not made either
-            files.discard()
-
-
-def _raise_first(results: Iterable[Mapping[str, Any]], ignored: tuple[type[Exception], ...] = ()) -> None:
-    """Raise what went wrong with the first that failed, as whoever calls fsspec expects it."""
-    for result in results:
-        if result["error"] is not None and not isinstance(result["error"], ignored):
-            raise result["error"]
 
 
 def _threaded(verb: Callable[..., R]) -> Callable[..., Coroutine[Any, Any, R]]:
@@ -605,13 +432,13 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
     def cat(self, path: Any, recursive: bool = False, on_error: str = "raise") -> Any:
         """The content of a file; of a list, a glob, or all files below a folder (``recursive``) a dict by path, which
         are read in one batch."""
-        expansion = _Expansion(self)
+        expansion = Expansion(self)
         paths = [name for name in expansion.expand_path(path, recursive=recursive) if name not in expansion.folders]
         if isinstance(path, str | os.PathLike) and paths == [self._strip_protocol(path)]:
             return self.cat_file(paths[0])
         contents = self._cat_many(paths, [None] * len(paths), [None] * len(paths))
         if on_error == "raise":
-            _raise_first({"error": each} for each in contents if isinstance(each, Exception))
+            raise_first({"error": each} for each in contents if isinstance(each, Exception))
         found = zip(paths, contents, strict=True)
         return {name: each for name, each in found if on_error != "omit" or not isinstance(each, Exception)}
 
@@ -632,7 +459,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
             raise ValueError(f"{len(paths)} paths, {len(starts)} starts and {len(ends)} ends do not go together")
         found = self._cat_many(paths, starts, ends)
         if on_error != "return":
-            _raise_first({"error": each} for each in found if isinstance(each, Exception))
+            raise_first({"error": each} for each in found if isinstance(each, Exception))
         return found
 
     def head(self, path: str, size: int = 1024) -> bytes:
@@ -663,7 +490,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         maxdepth: int | None = None,
     ) -> None:
         """Files to the disk, all in one ``download``, which verifies them; by the rules of fsspec."""
-        expansion = _Expansion(self)
+        expansion = Expansion(self)
         AbstractFileSystem.get(expansion, rpath, lpath, recursive=recursive, maxdepth=maxdepth)
         pairs = [(self._strip_protocol(source), os.fspath(target)) for source, target in expansion.pairs]
         for source, target in pairs:
@@ -688,7 +515,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
                 raise_errors=False,
                 progress=cast(Any, False if alone else _bar(callback)),
             )
-            _raise_first(results)
+            raise_first(results)
             if alone:
                 callback.set_size(results[0]["size"])
                 callback.absolute_update(results[0]["size"])
@@ -760,7 +587,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         contents = [*path.values()]
         for indices, places in self._grouped([*path], write=True):
             items = [(place.name, contents[index]) for index, place in zip(indices, places, strict=True)]
-            _raise_first(places[0].files.puts(items, raise_errors=False, **options))
+            raise_first(places[0].files.puts(items, raise_errors=False, **options))
         self._changed(path)
         return None
 
@@ -784,7 +611,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         """Files from the disk, all in one ``upload``, on Hypha one commit; by the rules of fsspec."""
-        expansion = _Expansion(self)
+        expansion = Expansion(self)
         AbstractFileSystem.put(expansion, lpath, rpath, recursive=recursive, maxdepth=maxdepth)
         pairs = [(os.fspath(source), target) for source, target in expansion.pairs if not os.path.isdir(source)]
         callback.set_size(len(pairs))
@@ -805,7 +632,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
                 progress=cast(Any, False if alone else _bar(callback)),
                 **options,
             )
-            _raise_first(results)
+            raise_first(results)
             if alone:
                 callback.set_size(results[0]["size"])
                 callback.absolute_update(results[0]["size"])
@@ -841,7 +668,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, or folders with all that is in them (``recursive``), on Hypha in one commit."""
-        expansion = _Expansion(self)
+        expansion = Expansion(self)
         paths = expansion.expand_path(path, recursive=recursive, maxdepth=maxdepth)
         files = [name for name in paths if name not in expansion.folders]
         missing = {*self._not_there([name for name in files if name not in expansion.files])}
@@ -853,7 +680,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         files = [name for name in files if name not in missing]  # folders with nothing in them any more
         for _, places in self._grouped(files, write=True):
             results = places[0].files.delete([place.name for place in places], raise_errors=False)
-            _raise_first(results or ())
+            raise_first(results or ())
         self._changed(paths)
 
     def _not_there(self, paths: Sequence[str]) -> Iterator[str]:
@@ -879,14 +706,14 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         self._copy_pairs(pairs, (FileNotFoundError,) if ignore else ())
 
     def _pairs(self, path1: Any, path2: Any, recursive: bool, maxdepth: int | None) -> list[tuple[str, str]]:
-        expansion = _Expansion(self)
+        expansion = Expansion(self)
         AbstractFileSystem.copy(expansion, path1, path2, recursive=recursive, maxdepth=maxdepth)
         pairs = [(self._strip_protocol(source), self._strip_protocol(target)) for source, target in expansion.pairs]
         return [pair for pair in pairs if pair[0] not in expansion.folders]
 
     def _copy_pairs(self, pairs: Sequence[tuple[str, str]], ignored: tuple[type[Exception], ...] = ()) -> None:
         for source, target, named in self._between(pairs):
-            _raise_first(target.transfer_from(source, named, raise_errors=False), ignored)
+            raise_first(target.transfer_from(source, named, raise_errors=False), ignored)
         self._changed(target for _, target in pairs)
 
     def _between(
@@ -906,7 +733,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         if not pairs:
             raise _missing(str(path1))
         for source, target, named in self._between([pair for pair in pairs if pair[0] != pair[1]]):
-            _raise_first(source.moves(named, target, raise_errors=False))
+            raise_first(source.moves(named, target, raise_errors=False))
         self._changed(path for pair in pairs for path in pair)
 
     def mv_file(self, path1: str, path2: str) -> None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ..writing import Unpublished
-    from .fsspec import ArtifactFileSystem, Entry, Place
+    from .fsspec import ArtifactFileSystem
+    from .places import Entry, Place
 
 # Bytes of a file that waits for its transaction to end which are kept in memory.
 _SMALL = 8 * 1024 * 1024

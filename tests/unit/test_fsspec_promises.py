@@ -40,7 +40,7 @@ def hypha() -> Iterator[FakeHypha]:
 
 @pytest.fixture
 def fs(hypha: FakeHypha) -> Iterator[HyphaFileSystem]:
-    fs = fsspec.filesystem("hypha", server_url=hypha.url, token=hypha.token, skip_instance_cache=True)
+    fs = HyphaFileSystem(server_url=hypha.url, token=hypha.token, skip_instance_cache=True)
     yield fs
     fs.close()
 
