@@ -53,7 +53,6 @@ class StagedTransaction(Transaction):  # type: ignore[misc]
                     _store_deferred(fs, files)
             except Exception as error:  # noqa: BLE001 -- raised below, when everything has ended
                 errors.append(error)
-                commit = False
             for file in files:
                 file.discard()
             for artifact, block, before in self._blocks.values():

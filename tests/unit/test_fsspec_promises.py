@@ -284,6 +284,14 @@ def test_listings_are_kept_where_that_was_asked_for_and_forgotten_by_writes(hyph
     fs.close()
 
 
+def test_listings_are_looked_at_anew_unless_it_is_said_otherwise(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    before = fs.ls("ws/data", detail=False)
+    other = HyphaFileSystem(server_url=hypha.url, token=hypha.token, skip_instance_cache=True)
+    other.pipe_file("ws/data/b.txt", b"b")
+    other.close()
+    assert {*fs.ls("ws/data", detail=False)} - {*before} == {"ws/data/b.txt"}
+
+
 def test_a_signed_url_is_for_anybody(fs: HyphaFileSystem, memory: ArtifactFileSystem) -> None:
     with urlopen(fs.sign("ws/data/a.txt", expiration=60), timeout=10) as answer:
         assert answer.read() == b"a"
@@ -421,6 +429,32 @@ def test_a_transaction_is_one_staging_and_one_commit(hypha: FakeHypha, fs: Hypha
     assert fs.cat(["ws/data/1", "ws/data/2", "ws/data/3"]).keys() == {"ws/data/1", "ws/data/2", "ws/data/3"}
     assert not fs.exists("ws/data/a.txt")
     assert not fs._intrans
+
+
+def test_a_transaction_may_be_begun_and_ended_by_calls(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    fs.start_transaction()
+    fs.pipe_file("ws/data/1", b"1")
+    fs.pipe_file("ws/data/2", b"2")
+    fs.end_transaction()
+    assert commits(hypha) == 1
+    fs.pipe_file("ws/data/3", b"3")
+    assert commits(hypha) == 2
+
+
+def test_what_goes_wrong_at_the_end_of_a_transaction_is_raised_and_ends_it(
+    memory: ArtifactFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise PermissionError("refused")
+
+    with pytest.raises(PermissionError), memory.transaction:  # noqa: PT012
+        with memory.open("a", "wb") as file:
+            file.write(b"a")
+        monkeypatch.setattr("cloudfiles_hypha.files.ArtifactFiles.puts", refuse)
+    monkeypatch.undo()
+    assert not memory._intrans
+    memory.pipe_file("b", b"b")
+    assert memory.find("") == ["b"]
 
 
 def test_a_transaction_that_raises_leaves_everything_as_it_was(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
