@@ -89,7 +89,7 @@ class HttpBackend(Backend):
 
     def link(self, path: str, lifetime: int, control: Control) -> str:
         """Where the file is; nothing is asked, and nothing is signed."""
-        return self._base + quote_path(path)
+        return self._base + quote_path(path) + self._query
 
     def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
         """Names that begin with ``prefix``, in order, folder by folder; where the server has pages that tell them."""
