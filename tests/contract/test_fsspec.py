@@ -1,4 +1,4 @@
-"""fsspec's own suites on ``hypha://``, and on ``s3://``, a folder and memory through the generic file system."""
+"""fsspec's own suites on ``hypha://``, and on ``s3://`` and a folder through the generic file system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ pytest.importorskip("fsspec", reason="the suites are fsspec's")
 
 from fsspec.tests import abstract
 
-from cloudfiles_hypha.compat.cloudfiles import clear_memory
 from cloudfiles_hypha.filesystem.fsspec import ArtifactFileSystem, HyphaFileSystem
 from tests.support.fake_hypha import FakeHypha
 from tests.support.s3_servers import S3Server, moto, seaweed
@@ -103,18 +102,6 @@ class FolderFixtures(Fixtures):
         return "in"
 
 
-class MemoryFixtures(Fixtures):
-    @pytest.fixture
-    def fs(self) -> Iterator[ArtifactFileSystem]:
-        clear_memory()
-        yield ArtifactFileSystem("mem://fsspec", skip_instance_cache=True)
-        clear_memory()
-
-    @pytest.fixture
-    def fs_path(self) -> str:
-        return "in"
-
-
 SUITES = {
     "Copy": abstract.AbstractCopyTests,
     "Get": abstract.AbstractGetTests,
@@ -126,24 +113,23 @@ STORES: dict[str, type[Fixtures]] = {
     "Hypha": HyphaFixtures,
     "S3": S3Fixtures,
     "Folder": FolderFixtures,
-    "Memory": MemoryFixtures,
 }
 # They remove a folder and look whether the one above it lists nothing. SeaweedFS lists a folder for some time after
 # its last file has gone; so of the buckets only those of moto, which keeps none, are looked at.
 LISTED_AFTER_REMOVAL = {
-    "Copy": {
+    "Copy": (
         "test_copy_directory_to_existing_directory",
         "test_copy_directory_to_new_directory",
         "test_copy_glob_to_existing_directory",
         "test_copy_glob_to_new_directory",
-    },
-    "Put": {
+    ),
+    "Put": (
         "test_put_directory_to_existing_directory",
         "test_put_directory_to_new_directory",
         "test_put_glob_to_existing_directory",
         "test_put_glob_to_new_directory",
         "test_put_directory_recursive",
-    },
+    ),
 }
 
 
