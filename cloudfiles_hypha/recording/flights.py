@@ -109,8 +109,9 @@ class Log:
         self.open = True
         self._calls = 0
         self._since = (0.0, 0.0)
-        self._landed: deque[Landed] = deque()  # appended to by anybody, taken from with the lock
         self._lock = Lock()  # guards all of the above
+        self.ended: deque[Flight] = deque()
+        """What is still to be packed: appended to by anybody while this is ``open``, taken from with the lock."""
 
     # -- told by calls ------------------------------------------------------------------------------------------
 
@@ -150,13 +151,6 @@ class Log:
             self.failures += 1
             self.refused += error.status in (429, 503)
 
-    def land(self, landed: Landed) -> None:
-        """An item has ended."""
-        if self.open:
-            self._landed.append(landed)
-            if len(self._landed) >= _PACKED:
-                self.pack()
-
     def close(self) -> None:
         """Nothing more is taken."""
         self.open = False
@@ -165,26 +159,44 @@ class Log:
 
     def pack(self) -> None:
         """Make rows of what has ended."""
-        origin, landed = self.origin, self._landed
+        origin, ended = self.origin, self.ended
+        place = host = ""  # most items in a row are of one server
         with self._lock:
-            while landed:
-                queued, signed, start, first, end, waited, served, url, path, size, attempts, error, verified = (
-                    landed.popleft()
+            while ended:
+                flight = ended.popleft()
+                queued, url = flight.queued, flight.url
+                signed, start, first, end = flight.signed, flight.start, flight.first, flight.end
+                if url is not None and not (place and url.startswith(place)):
+                    host = host_of(url)
+                    place = url[: url.index("/", 8) + 1] if url.count("/") > 2 else ""
+                self._add(
+                    flight.path,
+                    queued - origin,
+                    signed - queued if signed else UNKNOWN,
+                    start - queued if start else UNKNOWN,
+                    first - queued if first else UNKNOWN,
+                    end - queued if end else UNKNOWN,
+                    flight.waited,
+                    flight.served,
+                    flight.bytes,
+                    flight.attempts,
+                    flight.error,
+                    "" if url is None else host,
+                    flight.verified,
                 )
-                offsets = [at - queued if at else UNKNOWN for at in (signed, start, first, end)]
-                host = "" if url is None else host_of(url)
-                row = (offsets, waited, served, size, attempts, error, host, verified)
-                self._add(path, queued - origin, *row)
 
     def add(self, row: Row) -> None:
         """Keep a row of another log."""
         times = (row.signed, row.start, row.first_byte, row.end)
-        offsets = [UNKNOWN if at < 0 else at - row.queued for at in times]
+        signed, start, first, end = (UNKNOWN if at < 0 else at - row.queued for at in times)
         with self._lock:
             self._add(
                 row.path,
                 row.queued,
-                offsets,
+                signed,
+                start,
+                first,
+                end,
                 row.waited,
                 row.served,
                 row.bytes,
@@ -198,7 +210,10 @@ class Log:
         self,
         path: str,
         queued: float,
-        offsets: Sequence[float],
+        signed: float,
+        start: float,
+        first: float,
+        end: float,
         waited: float,
         served: float,
         size: int,
@@ -212,11 +227,14 @@ class Log:
             return
         self.rows += _ROW.pack(
             queued,
-            *offsets,
+            signed,
+            start,
+            first,
+            end,
             waited,
             served,
             size,
-            min(attempts, _LAST),
+            attempts if attempts < _LAST else _LAST,
             self.errors.number(error) if error else 0,
             self.hosts.number(host) if host else 0,
             self.checks.number(verified) if verified else 0,
@@ -277,15 +295,19 @@ def _workers(rows: bytes) -> list[int]:
 
 
 class Flight:
-    """One item on its way. Used by the workers that are at it, one after the other or together."""
+    """One item on its way. Used by the workers that are at it, one after the other or together.
 
-    __slots__ = ("asked", "end", "failed_at", "first", "logs", "queued", "served", "signed", "start", "url", "waited")
+    It is kept as it is when it has landed, until its log packs it. Nothing is set before it is known: until then the
+    class has it. That, with no ``__init__``, is what makes a flight cheap; slots have no such values.
+    """
 
-    def __init__(self, logs: tuple[Log, ...]) -> None:
-        self.logs = logs
-        self.url: str | None = None  # never kept beyond ``Log.pack``
-        self.queued = now()
-        self.signed = self.start = self.asked = self.first = self.end = self.failed_at = self.waited = self.served = 0.0
+    logs: tuple[Log, ...]
+    queued: float
+    signed = start = asked = first = end = failed_at = waited = served = 0.0
+    url: str | None = None  # never kept beyond ``Log.pack``
+    path = error = ""
+    bytes = attempts = 0
+    verified: str | None = None
 
     def begin(self) -> None:
         """A worker is about to make an attempt; what it asks a server for is this item's."""
@@ -294,13 +316,20 @@ class Flight:
             self.start = at
         CURRENT.set(self)
 
-    def answered(self, url: str, after: float | None = None, total: float = 0.0) -> None:
-        """An answer comes from ``url``, whose first byte has come ``after`` so many seconds of a ``total``, or just
-        now."""
-        self.served += total
-        if not self.first:
-            self.first = now() if after is None else self.asked + after
+    def answered(self, url: str) -> None:
+        """The first byte of an answer comes from ``url`` just now."""
+        if self.url is None:
+            self.first = now()
             self.url = url
+
+    def served_in(self, url: str, after: float, total: float) -> None:
+        """An answer has come from ``url``, its first byte ``after`` so many seconds of a ``total``."""
+        if self.url is None:
+            self.first = self.asked + after
+            self.url = url
+            self.served = total
+        else:
+            self.served += total
 
     def failed(self, error: TransferError) -> None:
         """An attempt has failed, and another follows."""
@@ -316,34 +345,32 @@ class Flight:
             self.failed_at = 0.0
 
     def landed(self, results: Sequence[tuple[int, object]]) -> None:
-        """Its results are there."""
+        """Its results are there: of several items, if they came with one request."""
         if not self.end:
             self.end = now()
+        flight: Flight | None = self
         for _, result in results:
             if isinstance(result, dict):
+                if flight is None:
+                    flight = Flight()
+                    vars(flight).update(vars(self), error="")
+                flight.path = result["path"]
+                flight.attempts = result["attempts"]
+                flight.verified = result["verified"]
                 error = result["error"]
-                landed = (
-                    self.queued,
-                    self.signed,
-                    self.start,
-                    self.first,
-                    self.end,
-                    self.waited,
-                    self.served,
-                    self.url,
-                    result["path"],
-                    _moved(result) if error is None else 0,
-                    result["attempts"],
-                    "" if error is None else type(error).__name__,
-                    result["verified"],
-                )
+                if error is None:
+                    content = result.get("content")
+                    flight.bytes = len(content) if type(content) is bytes else _moved(result)
+                else:
+                    flight.bytes = 0
+                    flight.error = type(error).__name__
                 for log in self.logs:
-                    log.land(landed)
-
-
-Landed = tuple[float, float, float, float, float, float, float, "str | None", str, int, int, str, "str | None"]
-"""The values of a flight, and of its result: path, bytes, attempts, kind of error, what was verified. Of a tuple of
-nothing but such values the garbage collector takes no notice."""
+                    if log.open:
+                        ended = log.ended
+                        ended.append(flight)
+                        if len(ended) >= _PACKED:
+                            log.pack()
+                flight = None
 
 
 def host_of(url: str) -> str:
@@ -385,5 +412,9 @@ T = TypeVar("T", bound=Recorded)
 def queued(tasks: Iterable[T], logs: tuple[Log, ...]) -> Iterator[T]:
     """The tasks, each with a flight that begins as it is taken."""
     for task in tasks:
-        task.flight = Flight(logs)
+        task.flight = flight = Flight()
+        flight.logs = logs
+        # these two are asked for before they are told, and an attribute of its own is found sooner
+        flight.start = flight.failed_at = 0.0
+        flight.queued = now()
         yield task

@@ -140,7 +140,10 @@ class Task(Generic[R]):
         flight = self.flight
         failed = run.pace.complaint
         if context.observer is not None or flight is not None:
-            failed = partial(self._failed, run)
+
+            def failed(error: TransferError) -> None:  # costs less than a partial
+                self._failed(run, error)
+
         if flight is not None:
             flight.begin()
         try:

@@ -413,7 +413,7 @@ class CurlHandle:
         flight = CURRENT.get()
         if flight is not None:
             told = self.curl.getinfo
-            flight.answered(self.url, told(pycurl.STARTTRANSFER_TIME), told(pycurl.TOTAL_TIME))
+            flight.served_in(self.url, told(pycurl.STARTTRANSFER_TIME), told(pycurl.TOTAL_TIME))
         chunks = self.chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return HttpResponse(self.curl.getinfo(pycurl.RESPONSE_CODE), body, self.header_lines.copy())
