@@ -138,14 +138,11 @@ class Task(Generic[R]):
         context = self.context
         policy = context.policy
         flight = self.flight
-        failed = run.pace.complaint
-        if context.observer is not None or flight is not None:
-
-            def failed(error: TransferError) -> None:  # costs less than a partial
-                self._failed(run, error)
-
+        failed: Callable[[TransferError], None] = run.pace.complaint
         if flight is not None:
-            flight.begin()
+            failed = flight.begin(failed)
+        if context.observer is not None:
+            failed = partial(self._failed, run, failed)
         try:
             return policy.run(checked, run.sleep, failed)
         except TransferError as error:
@@ -153,11 +150,9 @@ class Task(Generic[R]):
                 run.pace.refusal(error)  # nobody else need ask
             raise
 
-    def _failed(self, run: Run, error: TransferError) -> None:
-        run.pace.complaint(error)
+    def _failed(self, run: Run, noted: Callable[[TransferError], None], error: TransferError) -> None:
+        noted(error)
         observer = self.context.observer
-        if self.flight is not None:
-            self.flight.failed(error)
         if observer is not None:
             run.tell(lambda: observer.failed(self.item, error.attempts, error))
 
