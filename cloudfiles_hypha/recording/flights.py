@@ -321,7 +321,7 @@ class Flight:
         "waited",
     )
 
-    logs: tuple[Log, ...]
+    logs: tuple[Log, ...]  # none once it has landed
     queued: float
     signed: float  # this and the other times: 0 while they are not known
     start: float
@@ -353,18 +353,17 @@ class Flight:
 
     def answered(self, url: str) -> None:
         """The first byte of an answer comes from ``url`` just now."""
-        if self.url is None:
+        if self.url is None and self.logs:
             self.first = now()
             self.url = url
 
     def served_in(self, url: str, after: float, total: float) -> None:
         """An answer has come from ``url``, its first byte ``after`` so many seconds of a ``total``."""
-        if self.url is None:
-            self.first = self.asked + after
-            self.url = url
-            self.served = total
-        else:
+        if self.logs:  # else it has landed, and its worker asks for something else
             self.served += total
+            if self.url is None:
+                self.first = self.asked + after
+                self.url = url
 
     def failed(self, error: TransferError) -> None:
         """An attempt has failed, and another follows."""
@@ -384,6 +383,7 @@ class Flight:
         """Its results are there: of several items, if they came with one request."""
         if not self.end:
             self.end = now()
+        logs, self.logs = self.logs, ()
         flight: Flight | None = self
         for _, result in results:
             if isinstance(result, dict):
@@ -400,7 +400,7 @@ class Flight:
                 else:
                     flight.bytes = 0
                     flight.error = type(error).__name__
-                for log in self.logs:
+                for log in logs:
                     if log.open:  # and no call of a method: that would be a tenth of what a recording costs
                         ended = log.ended
                         ended.append(flight)

@@ -17,7 +17,7 @@ from cloudfiles_hypha import ArtifactFiles, BatchError, RetryPolicy
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.recording import Recording, record
-from cloudfiles_hypha.recording.flights import CURRENT, UNKNOWN, Log, Row, Span
+from cloudfiles_hypha.recording.flights import CURRENT, UNKNOWN, Flight, Log, Row, Span, queued
 from cloudfiles_hypha.recording.machine import Sample
 from cloudfiles_hypha.recording.measures import NOT_KNOWN, binned, covered, judge, levels, percentiles, summarize
 from tests.support.clients import connect
@@ -255,6 +255,22 @@ def test_observers_are_told_beside_a_recording(object_server: ObjectServer) -> N
 def test_several_processes_are_refused_while_one_records(cf: ArtifactFiles) -> None:
     with cf.recording(), pytest.raises(ValueError, match="recording"):
         cf.get(["0", "1"], parallel=2)
+
+
+def test_what_a_worker_asks_for_after_an_item_has_ended_is_not_that_items() -> None:
+    class Item:
+        flight: Flight | None = None
+
+    log = Log()
+    (item,) = queued([Item()], (log,))
+    flight = item.flight
+    assert flight is not None
+    flight.begin(lambda error: None)
+    flight.landed([(0, {"path": "a", "attempts": 1, "verified": None, "error": None, "content": b"12"})])
+    flight.served_in("http://elsewhere/x", 1.0, 2.0)
+    flight.answered("http://elsewhere/x")
+    (only,) = log
+    assert (only.path, only.bytes, only.host, only.first_byte, only.served) == ("a", 2, "", UNKNOWN, 0.0)
 
 
 def test_a_log_keeps_no_more_rows_than_it_may_and_counts_the_rest() -> None:
