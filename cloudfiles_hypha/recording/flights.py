@@ -332,7 +332,7 @@ class Flight:
     waited: float
     served: float
     url: str | None  # never kept beyond ``Log.pack``
-    complaint: Callable[[TransferError], None]
+    complaint: Callable[[TransferError], None] | None  # none once it has landed: it may keep a whole run
     path: str  # from here on: set when it lands
     bytes: int
     attempts: int
@@ -367,7 +367,8 @@ class Flight:
 
     def failed(self, error: TransferError) -> None:
         """An attempt has failed, and another follows."""
-        self.complaint(error)
+        if self.complaint is not None:
+            self.complaint(error)
         self.failed_at = now()
         for log in self.logs:
             log.failed(error)
@@ -383,7 +384,7 @@ class Flight:
         """Its results are there: of several items, if they came with one request."""
         if not self.end:
             self.end = now()
-        logs, self.logs = self.logs, ()
+        logs, self.logs, self.complaint = self.logs, (), None
         flight: Flight | None = self
         for _, result in results:
             if isinstance(result, dict):
