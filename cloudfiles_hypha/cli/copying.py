@@ -30,6 +30,7 @@ from .limiting import add_limit, check_limit
 from .places import (
     Clients,
     Place,
+    check_apart,
     check_given,
     file_names,
     folder_or,
@@ -208,6 +209,7 @@ def _upload(options: argparse.Namespace, target: Place, clients: Clients, report
             files[prefix + name] = path
     if not files:
         return report.code
+    check_apart(((("", path), (target.root, key)) for key, path in files.items()), "copied")
     cf = clients(target)
     if isinstance(options.progress, Watch) and options.progress.wants_sizes:
         options.progress.know_all({key: os.path.getsize(path) for key, path in files.items() if os.path.exists(path)})
@@ -387,6 +389,7 @@ def _download(options: argparse.Namespace, clients: Clients, report: Report) -> 
             raise UsageError(f"two sources would be written to {str(landing)!r}; nothing was copied")
         plan[landing] = (place, key, name)
     check_targets(list(plan))
+    check_apart((((place.root, key), ("", str(landing))) for landing, (place, key, _) in plan.items()), "copied")
     by_root: dict[str, list[dict[str, str]]] = {}
     at: dict[str, Place] = {}
     for landing, (place, key, name) in plan.items():
@@ -499,6 +502,7 @@ def _copy(options: argparse.Namespace, target: Place, clients: Clients, report: 
     for place, key in plan.values():
         if place.root == target.root and key in plan:
             raise UsageError(f"{key!r}: would be both read and written to; nothing was copied")
+    check_apart((((place.root, key), (target.root, new)) for new, (place, key) in plan.items()), "copied")
     if not plan:
         return report.code
     cf = clients(target)

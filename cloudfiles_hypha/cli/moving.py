@@ -23,7 +23,18 @@ from .choosing import chosen
 from .commands import Commands, add_patterns, add_writing, whole_number
 from .copying import add_choosing, check_choosing, names_there, several, sources, tell_copy, would
 from .limiting import add_limit, check_limit
-from .places import Clients, Place, check_given, folder_or, is_cloudpath, is_empty_folder, locate, passes, writable
+from .places import (
+    Clients,
+    Place,
+    check_apart,
+    check_given,
+    folder_or,
+    is_cloudpath,
+    is_empty_folder,
+    locate,
+    passes,
+    writable,
+)
 from .recording import add_recording
 from .report import THERE, Report, UsageError
 from .writing import committing
@@ -192,6 +203,7 @@ def _check(plan: list[tuple[Place, list[tuple[str, str]]]], target: Place) -> No
         for name, _ in pairs:
             if join_names(source.root, name) in written:
                 raise UsageError(f"{name!r}: would be both read and written to; nothing was moved")
+    check_apart((((source.root, old), (target.root, new)) for source, pairs in plan for old, new in pairs), "moved")
 
 
 def _show_moves(

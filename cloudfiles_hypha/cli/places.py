@@ -52,6 +52,39 @@ class Place:
         return f"{self.name}/" if self.name else ""
 
 
+Named = tuple[str, str]  # the root of a place, or nothing for a path of this machine, and a name below it
+
+
+def check_apart(pairs: Iterable[tuple[Named, Named]], done: str) -> None:
+    """Refuse to write to a file of this machine that another pair, of what is read and written, reads.
+
+    Whatever links lead to it: else it depends on which comes first whose content that one gets.
+    """
+    folders: dict[str, str | None] = {"": ""}
+    reals: dict[str, str] = {}
+
+    def local(named: Named) -> str | None:
+        root, name = named
+        if root not in folders:
+            place = locate_files(root)
+            folders[root] = place.folder if isinstance(place, FileLocation) else None
+        folder = folders[root]
+        return None if folder is None else os.path.join(folder, name)
+
+    def real(path: str) -> str:
+        above, name = os.path.split(path)
+        if above not in reals:
+            reals[above] = os.path.realpath(above)
+        return os.path.join(reals[above], name)
+
+    here = [(old, new) for old, new in ((local(read), local(written)) for read, written in pairs) if old and new]
+    targets = {real(new): number for number, (_, new) in enumerate(here)}
+    for number, (old, _) in enumerate(here):
+        for path in (real(old), os.path.realpath(old)):  # it may be a link itself
+            if targets.get(path, number) != number:
+                raise UsageError(f"{old!r}: would be both read and written to; nothing was {done}")
+
+
 def locate(text: str) -> Place:
     """Take a cloudpath apart, or raise ``ValueError``. Of a web address, and of a local path that does not end in a
     slash, the last segment is the name."""

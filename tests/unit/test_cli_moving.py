@@ -187,3 +187,23 @@ def test_an_empty_argument_is_not_the_working_directory(
 def test_a_comment_is_for_what_has_versions(run: Run) -> None:
     code, _, said = run("sync", "--comment", "text", memory(a=b"A").cloudpath, "mem://cli-moving-comment")
     assert (code, "has no versions, so no --comment" in said) == (2, True)
+
+
+@pytest.mark.parametrize("command", [["mv"], ["cp"]])
+@pytest.mark.parametrize(("source", "target"), [("{}/link", "{}/a/sub"), ("{}/a", "{}/link/sub"), ("{}/a", "{}/a/sub")])
+@pytest.mark.parametrize("scheme", [("", "file://"), ("file://", ""), ("file://", "file://")])
+def test_no_file_is_written_that_is_read_whatever_links_lead_to_it(
+    run: Run, tmp_path: Path, command: list[str], source: str, target: str, scheme: tuple[str, str]
+) -> None:
+    """Else it depends on which comes first whether what was in ``sub`` is lost."""
+    (tmp_path / "a" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("a")
+    for name in ("a/one", "a/sub/one"):
+        (tmp_path / name).write_text(name)
+    code, _, said = run(*command, "-r", scheme[0] + source.format(tmp_path), scheme[1] + target.format(tmp_path) + "/")
+    assert (code, "both read and written to" in said) == (2, True), said
+    assert [path.read_text() for path in (tmp_path / "a" / "one", tmp_path / "a" / "sub" / "one")] == [
+        "a/one",
+        "a/sub/one",
+    ]
+    assert not (tmp_path / "a" / "sub" / "sub").exists()
