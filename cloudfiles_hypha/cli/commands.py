@@ -24,6 +24,7 @@ _INVALID = re.compile(r"argument (\S+): invalid (\w+) value: (.*)", re.DOTALL)
 _NO_VALUE = re.compile(r"argument (\S+): ignored explicit argument (.*)", re.DOTALL)
 _KINDS = {
     "age": "an age, as 90s, 30m, 12h or 7d",
+    "byte_rate": "a rate, as 10M or 500K: bytes a second",
     "byte_size": "a size, as 500000, 64M or 2GiB",
     "codec_and_level": "a codec, as gzip, or zstd:19 with a level",
     "int": "a whole number",
@@ -170,7 +171,11 @@ class Commands:
     def _refuse(self, parser: argparse.ArgumentParser, option: str) -> NoReturn:
         if parser is self.parser and any(option in action.option_strings for action in self.shared):
             parser.error(f"{option}: belongs behind the command")
-        near = _nearest(option, options_of(parser)) if option.startswith("--") else ""
+        known, other = options_of(parser), option.swapcase()
+        if option.startswith("--"):
+            near = _nearest(option, [name for name in known if name.startswith("--")])
+        else:
+            near = f"; did you mean {other}?" if other in known else ""
         parser.error(f"{option}: no such option{near}")
 
     def _refuse_typos(self, words: Sequence[str]) -> None:

@@ -50,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
         options = _options(words)
+    except KeyboardInterrupt:  # while modules are loaded
+        complain("interrupted")
+        return INTERRUPTED
     except SystemExit as stop:  # argparse has said why
         return stop.code if isinstance(stop.code, int) else NOT_BEGUN
     except (OSError, ValueError) as error:  # of the configuration

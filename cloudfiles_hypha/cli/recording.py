@@ -13,6 +13,9 @@ from ..recording import record
 from .commands import Run
 from .report import Report, UsageError
 
+_CHART_MARK = "atplotlib"  # its files say early on what wrote them, with a capital letter or without
+_BEGINNING = 4096
+
 
 def add_recording(command: argparse.ArgumentParser) -> None:
     """Let a command, whose ``run`` is set, be recorded."""
@@ -30,14 +33,22 @@ def _recorded(run: Run, options: argparse.Namespace, *given: object) -> int:
 @contextmanager
 def recording(options: argparse.Namespace, report: Report) -> Iterator[None]:
     """What is done meanwhile is recorded, where the options say so; also if it fails."""
-    wanted = [path for path in (options.report, options.chart) if path is not None]
-    if not wanted:
+    if options.report is None and options.chart is None:
         yield
         return
-    for path in wanted:  # before the first byte moves
+    from ..recording.report import PAGE_MARK  # only here: most do without it
+
+    wanted = [
+        (path, mark) for path, mark in ((options.report, PAGE_MARK), (options.chart, _CHART_MARK)) if path is not None
+    ]
+    for path, mark in wanted:  # before the first byte moves
+        if path in ("", "-"):
+            raise UsageError(f"{path!r}: reports and charts are written to files; name one")
         if os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or "."):
             is_folder = os.path.isdir(path)
             raise UsageError(f"{path}: {'is a folder' if is_folder else 'there is no such folder to write it into'}")
+        if not _may_replace(path, mark):  # the name was forgotten, say, so that it is a file to be copied
+            raise UsageError(f"{path}: is there, and was not written by --report or --chart; name another file")
     if options.chart is not None and find_spec("matplotlib") is None:
         raise UsageError('--chart needs matplotlib: pip install "cloudfiles_hypha[plot]"; --report does without it')
     with record(machine=find_spec("psutil") is not None) as rec:
@@ -47,6 +58,15 @@ def recording(options: argparse.Namespace, report: Report) -> Iterator[None]:
             rec.close()
             _write(options.report, rec.report, report)
             _write(options.chart, rec.plot, report)
+
+
+def _may_replace(path: str, mark: str) -> bool:
+    """Whether there is nothing to be lost at a path: no file, nothing in it, or what an earlier run has written."""
+    if not os.path.isfile(path):
+        return True
+    with open(path, "rb") as file:
+        begin = file.read(_BEGINNING)
+    return not begin or mark.encode() in begin
 
 
 def _write(path: str | None, write: Callable[[str], object], report: Report) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .machine import Sample
     from .records import Recording
 
+PAGE_MARK: Final = "<title>Transfer report</title>"  # by which a page is known to be one, near its beginning
+
 _WIDTH: Final = 860
 _HEIGHT: Final = 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 14, 10, 30
@@ -54,7 +56,7 @@ def page(recording: Recording) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        '<meta name="viewport" content="width=device-width"><title>Transfer report</title>'
+        f'<meta name="viewport" content="width=device-width">{PAGE_MARK}'
         f"<style>body {{ margin: 2em auto; padding: 0 1em; max-width: 900px }}{_STYLE}</style></head>"
         f'<body><div class="cfh"><h1>Transfer report</h1><p>cloudfiles_hypha, began {escape(began)}</p>'
         f"{_summary(recording)}{rest}</div></body></html>\n"

@@ -17,7 +17,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -1034,3 +1034,14 @@ def test_a_server_that_has_answered_once_has_all_of_the_patience(
             assert contact.made
             clients(locate("hypha://ws/b"))
             assert len(clients._contacts) == 1  # it is the server's, not the artifact's
+
+
+def test_ctrl_c_while_the_program_is_still_being_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(words: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "commands_for", interrupted)
+    assert main(["ls", "mem://b"]) == 130
+    assert capsys.readouterr().err.endswith(": interrupted\n")

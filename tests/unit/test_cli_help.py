@@ -113,7 +113,8 @@ def test_help_alone_lists_every_command(capsys: pytest.CaptureFixture[str]) -> N
         ("alias", "alias: the following arguments are required: {add,ls,rm}; see: cloudfiles-hypha help alias"),
         # of letters that stand together, the one that is wrong; argparse speaks of the one before it, as ignored
         ("rm -rf a", "rm: -f: no such option; see: cloudfiles-hypha help rm"),
-        ("ls -lr a", "ls: -r: no such option; see: cloudfiles-hypha help ls"),
+        ("ls -lr a", "ls: -r: no such option; did you mean -R? see: cloudfiles-hypha help ls"),
+        ("cp -R a b", "cp: -R: no such option; did you mean -r? see: cloudfiles-hypha help cp"),
         ("ls --flat=yes a", "ls: -1/--flat: takes no value, and is given 'yes'; see: cloudfiles-hypha help ls"),
         # what a value should have been, and not the name of the function that reads it
         ("cp --part-size 64X a b", "cp: --part-size: '64X' is not a size, as 500000, 64M or 2GiB; "

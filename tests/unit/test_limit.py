@@ -230,6 +230,7 @@ def test_a_command_keeps_within_limit_rate(object_server: ObjectServer, tmp_path
     ("words", "says"),
     [
         (["cp", "--limit-rate", "1K", "mem://b/a", "here"], "at least 16K"),
+        (["cp", "--limit-rate", "fast", "mem://b/a", "here"], "'fast' is not a rate, as 10M or 500K: bytes a second"),
         (["cp", "--limit-rate", "fast", "mem://b/a", "here"], "limit-rate"),
         (["cp", "--limit-rate", "1M", "mem://b/a", "here"], "goes over a network"),
         (["sync", "--limit-rate", "1M", "there", "file:///nowhere"], "goes over a network"),

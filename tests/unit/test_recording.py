@@ -554,6 +554,33 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_copied(
     assert not (tmp_path / "to").exists()
 
 
+@pytest.mark.parametrize("option", ["--report", "--chart"])
+def test_a_report_replaces_only_an_earlier_one(
+    option: str, tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever forgets its name has named a file to be copied."""
+    if option == "--chart":
+        pytest.importorskip("matplotlib")
+    copy = ["cp", "-r", str(tree), f"file://{tmp_path}/to", option]
+    assert main([*copy, str(tree / "one.bin")]) == 2
+    assert "name another file" in capsys.readouterr().err
+    assert (tree / "one.bin").read_bytes() == b"1" * 10
+    assert not (tmp_path / "to").exists()
+
+    page = tmp_path / "page.png"
+    page.touch()
+    for _ in range(2):
+        assert main([*copy, str(page)]) == 0
+        assert page.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["-", ""])
+def test_a_report_has_to_have_a_name(name: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["cp", "-r", str(tree), f"file://{tmp_path}/to", "--report", name]) == 2
+    assert not (tmp_path / "to").exists()
+
+
 def test_a_report_is_written_of_what_failed_too(tmp_path: Path, object_server: ObjectServer) -> None:
     page = tmp_path / "report.html"
     assert main(["cp", f"{object_server.url}/missing", str(tmp_path / "x"), "--report", str(page)]) == 1
