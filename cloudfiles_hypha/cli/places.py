@@ -238,9 +238,13 @@ def one_of(places: Sequence[Place], place: Place, report: Report) -> Iterator[No
     try:
         yield
     except TransferError as error:
+        mistaken = isinstance(error, ArtifactNotFound) and not is_cloudpath(place.text) and os.path.exists(place.text)
+        hint = f"there is no such artifact; what is here by this name is ./{place.text}"
         if len(places) == 1:
+            if mistaken:
+                raise UsageError(f"{place.text}: {hint}") from None
             raise
-        report.failed(place.text, error)
+        report.failed(place.text, UsageError(hint) if mistaken else error)
 
 
 def is_there(cf: ArtifactFiles, place: Place) -> bool:

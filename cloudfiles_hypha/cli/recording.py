@@ -51,6 +51,8 @@ def recording(options: argparse.Namespace, report: Report) -> Iterator[None]:
             raise UsageError(f"{path}: is there, and was not written by --report or --chart; name another file")
     if options.chart is not None and find_spec("matplotlib") is None:
         raise UsageError('--chart needs matplotlib: pip install "cloudfiles_hypha[plot]"; --report does without it')
+    if options.chart is not None:
+        _check_ending(options.chart)
     with record(machine=find_spec("psutil") is not None) as rec:
         try:
             yield
@@ -58,6 +60,14 @@ def recording(options: argparse.Namespace, report: Report) -> Iterator[None]:
             rec.close()
             _write(options.report, rec.report, report)
             _write(options.chart, rec.plot, report)
+
+
+def _check_ending(path: str) -> None:
+    """Refuse a name by which matplotlib cannot tell what to write; of one without an ending it makes another name."""
+    from matplotlib.backend_bases import FigureCanvasBase  # only here: it takes long to load
+
+    if os.path.splitext(path)[1].lower().removeprefix(".") not in FigureCanvasBase.get_supported_filetypes():
+        raise UsageError(f"{path}: a chart's name says by its ending what it is: .png, .svg or .pdf")
 
 
 def _may_replace(path: str, mark: str) -> bool:
@@ -73,5 +83,5 @@ def _write(path: str | None, write: Callable[[str], object], report: Report) -> 
     if path is not None:
         try:
             write(path)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             report.failed(path, error)

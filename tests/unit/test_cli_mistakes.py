@@ -15,6 +15,7 @@ from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.cli.report import UsageError
 from cloudfiles_hypha.cli.writing import check_removable
 from cloudfiles_hypha.errors import ArtifactNotFound
+from tests.support.fake_hypha import FakeHypha
 
 Run = Callable[..., tuple[int, str, str]]
 PROGRAM = "cloudfiles-hypha"
@@ -175,3 +176,18 @@ def test_an_extra_that_is_not_installed_is_no_defect(run: Run, monkeypatch: pyte
         2,
         True,
     )
+
+
+@pytest.mark.parametrize("command", ["ls", "du"])
+def test_an_artifact_that_is_not_there_but_a_folder_of_that_name_is(
+    command: str, here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names without a scheme are artifacts to what lists; whoever has just copied a folder may not think of that."""
+    hint = "there is no such artifact; what is here by this name is ./folder/sub"
+    with FakeHypha() as server:
+        monkeypatch.setenv("HYPHA_SERVER_URL", server.url)
+        monkeypatch.setenv("HYPHA_TOKEN", server.token or "")
+        assert run(command, "folder/sub") == (2, "", f"folder/sub: {hint}\n")
+        code, _, said = run(command, "folder/sub", "./folder")
+        assert (code, hint in said) == (1, True)
+        assert "by this name" not in run(command, "folder/other")[2]

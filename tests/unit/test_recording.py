@@ -574,6 +574,18 @@ def test_a_report_replaces_only_an_earlier_one(
         assert page.stat().st_size
 
 
+@pytest.mark.parametrize("name", ["one", "one.doc"])
+def test_a_chart_that_cannot_be_written_is_said_before_anything_is_copied(
+    name: str, tree: Path, tmp_path: Path
+) -> None:
+    """Of ``one`` matplotlib would make ``one.png``, whatever that is."""
+    pytest.importorskip("matplotlib")
+    (tmp_path / "one.png").write_bytes(b"mine")
+    assert main(["cp", "-r", str(tree), f"file://{tmp_path}/to", "--chart", str(tmp_path / name)]) == 2
+    assert (tmp_path / "one.png").read_bytes() == b"mine"
+    assert not (tmp_path / "to").exists()
+
+
 @pytest.mark.parametrize("name", ["-", ""])
 def test_a_report_has_to_have_a_name(name: str, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
