@@ -37,7 +37,7 @@ def sign(options: argparse.Namespace, clients: Clients, report: Report) -> int:
             cf.head(name)  # a bucket signs any name
             url = cf.urls(name, lifetime)
         except TransferError as error:
-            report.failed(name, error)
+            report.failed(full_name(place, name), error)
             continue
         report.tell(url, path=name, cloudpath=full_name(place, name), url=url, expires=lifetime)
     return report.code
