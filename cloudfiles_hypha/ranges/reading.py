@@ -119,12 +119,12 @@ class Remote:
             self.etag = info.etag
             if info.compress is not None and not options.raw:
                 return (yield from self._opened_whole(RangesUnsupported.because("encoded", self.path)))
-            if info.size is None:
-                return (yield from self._opened_whole(RangesUnsupported.because("ignored", self.path)))
-            self.size = info.size
-            return self._share()
-        at_end = options.prefetch_direction == "END"
-        wanted = options.prefetch_bytes
+            if info.size is not None:
+                self.size = info.size
+                return self._share()
+        # an answer to HEAD may leave the size out, which one to a range does not
+        at_end = options.prefetch_direction == "END" and options.prefetch_bytes > 0
+        wanted = options.prefetch_bytes or 1
         source = {"path": self.path, "part": True, "raw": options.raw}
         source |= {"start": -wanted} if at_end else {"start": 0, "end": wanted}
         try:

@@ -37,6 +37,7 @@ class ScriptedReader:
         self.held: list[_Asked] = []
         self.asked: list[Span] = []  # what of the object, one for each read
         self.compares = True
+        self.tells_size = True  # in an answer to HEAD
         self.ranges = True  # else all of it is to be had, and no part of it
         self._changed = threading.Condition()  # guards those lists
 
@@ -45,7 +46,7 @@ class ScriptedReader:
 
     def submit_head(self, path: str) -> Future[Result]:
         future: Future[Any] = Future()
-        future.set_result({"content": ObjectInfo(path, len(self.content), self.etag)})
+        future.set_result({"content": ObjectInfo(path, len(self.content) if self.tells_size else None, self.etag)})
         return future
 
     def submit(self, source: Any) -> Future[Result]:

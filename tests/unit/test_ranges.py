@@ -709,6 +709,15 @@ def test_who_wants_no_download_is_told_why(cf: ArtifactFiles, object_server: Obj
         file.read(10)
 
 
+@pytest.mark.parametrize("content", [TEXT, b""])
+def test_a_head_that_tells_no_size_is_no_reason_to_download(content: bytes) -> None:
+    reader = ScriptedReader(content)
+    reader.tells_size = False
+    file = opened(reader, without_ranges="refuse")
+    assert (file.size, file.read(10)) == (len(content), content[:10])
+    assert sum(end - start for start, end in reader.asked) == len(content[:10])
+
+
 def test_a_download_that_fails_can_be_tried_again(cf: ArtifactFiles, object_server: ObjectServer) -> None:
     object_server.put("d/whole", TEXT, faults=[Always(IgnoreRange())])
     with cf.open("whole", cache=RangeCache(), prefetch_bytes=0) as file:
