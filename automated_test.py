@@ -1857,13 +1857,13 @@ def test_an_item_that_fails_keeps_no_other_from_being_read_by_a_command(
         (f"ls {at}/none {at}/d", [f"{at}/d/c"], [f"{at}/none: no such file or folder"]),
         (f"ls {none} {at}/d", [f"{at}/d/c"], ["*/none: *does not exist*"]),
         (f"du {none} {at}/d", [f"3\t1\t{at}/d"], ["*/none: *does not exist*"]),
-        (f"head --json {none}/x {at}/a", ['{"path": "a", *'], ["x: *does not exist*"]),
-        (f"cat {at}/a {none}/x {at}/b", ["12"], ["x: *does not exist*"]),
+        (f"head --json {none}/x {at}/a", ['{"path": "a", *'], [f"{none}/x: *does not exist*"]),
+        (f"cat {at}/a {none}/x {at}/b", ["12"], [f"{none}/x: *does not exist*"]),
         (f"exists {none}/x {at}/a", [f"missing\t{none}/x", f"there\t{at}/a"], []),
         (f"cp {at}/a {at}/none one/", [], ["none: not found*", "copied 1 file, *; 1 failed"]),
-        (f"cp {none}/x {at}/a two/", [], ["x: *does not exist*", "copied 1 file, *; 1 failed"]),
+        (f"cp {none}/x {at}/a two/", [], [f"{none}/x: *does not exist*", "copied 1 file, *; 1 failed"]),
         (f"sign {at}/none {at}/a", ["http://*"], ["none: *does not exist*"]),
-        (f"sign {none}/x {at}/a", ["http://*"], ["x: *does not exist*"]),
+        (f"sign {none}/x {at}/a", ["http://*"], [f"{none}/x: *does not exist*"]),
     ):
         code, lines, complaints = command(line)
         assert code == 1, line
@@ -1883,7 +1883,7 @@ def test_an_item_that_fails_keeps_no_other_from_being_published_by_a_command(
     for line, said, changes in (
         (f"cp none n {at}/d/", ["none: no such file or folder", "copied 1 file, *; 1 failed"], {"d/n": b"new"}),
         (f"rm {at}/none {at}/b", [f"{at}/none: no such file *", "removed 1 file; 1 failed"], {"b": None}),
-        (f"mv {none}/x {at}/a {at}/d/", ["x: *", "moved 1 file, *; 1 failed"], {"a": None, "d/a": b"1"}),
+        (f"mv {none}/x {at}/a {at}/d/", [f"{none}/x: *", "moved 1 file, *; 1 failed"], {"a": None, "d/a": b"1"}),
         (f"touch {none}/x {at}/new", [f"{none}/x: *no such artifact; --create makes it"], {"new": b""}),
     ):
         code, lines, complaints = command(line)
