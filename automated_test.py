@@ -1860,9 +1860,9 @@ def test_an_item_that_fails_keeps_no_other_from_being_read_by_a_command(
         (f"head --json {none}/x {at}/a", ['{"path": "a", *'], [f"{none}/x: *does not exist*"]),
         (f"cat {at}/a {none}/x {at}/b", ["12"], [f"{none}/x: *does not exist*"]),
         (f"exists {none}/x {at}/a", [f"missing\t{none}/x", f"there\t{at}/a"], []),
-        (f"cp {at}/a {at}/none one/", [], ["none: not found*", "copied 1 file, *; 1 failed"]),
+        (f"cp {at}/a {at}/none one/", [], [f"{at}/none: not found*", "copied 1 file, *; 1 failed"]),
         (f"cp {none}/x {at}/a two/", [], [f"{none}/x: *does not exist*", "copied 1 file, *; 1 failed"]),
-        (f"sign {at}/none {at}/a", ["http://*"], ["none: *does not exist*"]),
+        (f"sign {at}/none {at}/a", ["http://*"], [f"{at}/none: *does not exist*"]),
         (f"sign {none}/x {at}/a", ["http://*"], [f"{none}/x: *does not exist*"]),
     ):
         code, lines, complaints = command(line)
