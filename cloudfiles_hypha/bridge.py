@@ -92,6 +92,9 @@ class Feed(Generic[T]):
                     await self._room.wait()
         except Exception as error:  # noqa: BLE001 -- raised in the thread
             self._end(error)
+        except BaseException:  # what it waited for was cancelled, or the loop ends: the thread must not wait for more
+            self._end(Cancelled("the asynchronous input was cancelled"))
+            raise
         else:
             self._end(None)
 

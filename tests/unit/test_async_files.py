@@ -279,6 +279,30 @@ def test_what_asynchronous_input_raises_is_raised_by_the_call(hypha: FakeHypha) 
     asyncio.run(main())
 
 
+def test_asynchronous_input_that_is_cancelled_ends_the_call(hypha: FakeHypha) -> None:
+    async def cut_off() -> None:
+        task = asyncio.ensure_future(asyncio.sleep(3600))
+        task.cancel()
+        await task
+
+    async def names() -> AsyncIterator[str]:
+        yield "1"
+        await cut_off()
+
+    async def blocks() -> AsyncIterator[bytes]:
+        yield b"x" * 1000
+        await cut_off()
+
+    async def main() -> None:
+        async with connected(hypha) as cf:
+            for awaited in (cf.get(names()), cf.put("x", blocks())):
+                with pytest.raises(Cancelled, match="input was cancelled"):
+                    await asyncio.wait_for(awaited, 20)
+            assert not await cf.exists("x")
+
+    asyncio.run(main())
+
+
 def test_input_is_read_no_further_than_results_are_taken(store: ObjectServer) -> None:
     asked = 0
 
