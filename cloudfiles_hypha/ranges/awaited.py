@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Generator, Iterable
 from concurrent.futures import Future
 from functools import partial
+from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -157,7 +158,7 @@ class AsyncRangeFile:
         """So many bytes, fewer only at the end; all that are left without ``size``."""
         self._check()
         left = self._cursor.left
-        wanted = left if size is None or size < 0 else min(size, left)
+        wanted = left if size is None or size < 0 else min(index(size), left)
         if not wanted:
             return b""
         content = self._cursor.at_hand(wanted)

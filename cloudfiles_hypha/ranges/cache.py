@@ -56,6 +56,7 @@ class Flight:
         "_entry",
         "abandoned",
         "ahead",
+        "compared",
         "content",
         "end",
         "error",
@@ -76,6 +77,7 @@ class Flight:
         self.content = b""
         self.error: BaseException | None = None
         self.abandoned = False
+        self.compared = False  # asked for with a condition, which the server may be unable to compare
         self.saved = False
         self.waiting = 0
 

@@ -41,7 +41,7 @@ class Cursor:
 
     def sought(self, offset: int, whence: int) -> int:
         """Go somewhere else, as ``io.IOBase.seek`` says."""
-        offset = index(offset)
+        offset = index(offset)  # numpy's numbers would overflow
         if whence == os.SEEK_CUR:
             offset += self.offset
         elif whence == os.SEEK_END:
@@ -276,7 +276,7 @@ class RangeFile(io.BufferedIOBase):
         self._check()
         with self._turn:
             left = self._cursor.left
-            wanted = left if size is None or size < 0 else min(size, left)
+            wanted = left if size is None or size < 0 else min(index(size), left)
             if not wanted:
                 return b""
             content = self._cursor.at_hand(wanted)

@@ -3,12 +3,14 @@
 A file has one stretch of one version of one object, and a checksum at its end, so that one that was torn (the machine
 stopped) is seen and removed. Nothing is locked: two that write the same bytes give them the same name, and what
 another process has removed is asked for again. What goes wrong with writing is warned of, once, and fails no read.
+What else is in the folder is not looked at, and not removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import time
 import warnings
 import zlib
@@ -26,6 +28,9 @@ _CHECKSUM = 4
 _NOTED = 60.0
 # What a process that was killed has left of a file is removed after so many seconds.
 _LEFT_OVER = 3600.0
+
+# The folders of an object's version, and the files (and drafts of files) in it: what else is there is the user's.
+_OURS = re.compile(r"[0-9a-f]{2}"), re.compile(r"[0-9a-f]{62}"), re.compile(r"\d+-\d+|\.\d+-\d+-\d+")
 
 _numbers = count()
 
@@ -76,15 +81,16 @@ class Shelf:
         """Remove what was not used for the longest time, until there is room for another sixteenth."""
         found: list[tuple[float, int, str]] = []
         old = time.time() - _LEFT_OVER
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                path = os.path.join(folder, name)
-                with suppress(OSError):
-                    status = os.stat(path)
-                    if name.startswith(".") and status.st_mtime < old:
-                        os.unlink(path)
-                    else:
-                        found.append((status.st_mtime, status.st_size, path))
+        paths = [self.folder]
+        for names in _OURS:
+            paths = [os.path.join(path, name) for path in paths for name in _listed(path) if names.fullmatch(name)]
+        for path in paths:
+            with suppress(OSError):
+                status = os.stat(path)
+                if os.path.basename(path).startswith(".") and status.st_mtime < old:
+                    os.unlink(path)
+                else:
+                    found.append((status.st_mtime, status.st_size, path))
         total = sum(size for _, size, _ in found)
         for _, size, path in sorted(found):
             if total <= self.limit - self.limit // 16:
@@ -93,6 +99,13 @@ class Shelf:
                 os.unlink(path)
                 os.rmdir(os.path.dirname(path))  # if it is empty now
             total -= size
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # it is none, or gone
+        return []
 
 
 _shelves: dict[tuple[str, int], Shelf] = {}

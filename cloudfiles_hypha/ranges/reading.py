@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from operator import index
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..arguments import Source
@@ -221,20 +222,38 @@ class Remote:
             stretches = self.kept.stretches(start, end, self.size)
         pieces: list[Held | Flight] = []
         asked: list[Flight] = []
-        for first, last, limit, there in stretches:
-            beyond = reach if last == end and not there else last
-            some, new = self.entry.claim(first, last, beyond, limit, 0 if there else least, _PART, ahead=ahead)
-            pieces += some
-            for flight in new:
-                content = self.kept.read(flight.start, flight.end) if there and self.kept is not None else None
-                if content is None:
-                    asked.append(flight)
-                else:
-                    flight.saved = True
-                    flight.land(content, None)
-        for flight in asked:
-            self._fly(flight)
+        grounded: list[Flight] = []  # claimed, and nobody brings them yet
+        try:
+            for first, last, limit, there in stretches:
+                beyond = reach if last == end and not there else last
+                some, new = self.entry.claim(first, last, beyond, limit, 0 if there else least, _PART, ahead=ahead)
+                pieces += some
+                grounded += new
+                for flight in new:
+                    content = self.kept.read(flight.start, flight.end) if there and self.kept is not None else None
+                    if content is None:
+                        asked.append(flight)
+                    else:
+                        grounded.remove(flight)
+                        flight.saved = True
+                        flight.land(content, None)
+            for flight in asked:
+                grounded.remove(flight)
+                self._fly(flight)
+        except BaseException:  # Ctrl-C; what nobody brings would be waited for for ever
+            for flight in grounded:
+                flight.abandoned = True
+                flight.land(None, Cancelled(GIVEN_UP))
+            for piece in pieces if not ahead else ():
+                self._leave(piece)
+            raise
         return pieces, asked
+
+    def _claimed_into(self, pieces: deque[Held | Flight], start: int, end: int) -> int:
+        """Add the pieces of bytes ``[start, end)``, which nobody else holds on to; how many are newly asked for."""
+        some, new = self._claimed(start, end, end, 0)
+        pieces += some
+        return sum(flight.end - flight.start for flight in new)
 
     def _mended(self, flight: Flight, error: BaseException, tries: int) -> Steps[bool]:
         """What to do about bytes that did not come: True to try again, False where no ranges can be had; or raises."""
@@ -243,10 +262,12 @@ class Remote:
         if isinstance(error, RangesUnsupported):
             yield from self._downloaded(error)
             return False
-        if isinstance(error, PreconditionFailed) and error.status == 412 and self._compared:
-            info = (yield from _result(self.reader.submit_head(self.path)))["content"]
-            if info.etag == self.etag:
-                self._compared = False  # what comes is compared here
+        if isinstance(error, PreconditionFailed) and error.status == 412 and flight.compared:
+            if self._compared:
+                info = (yield from _result(self.reader.submit_head(self.path)))["content"]
+                if info.etag == self.etag:
+                    self._compared = False  # what comes is compared here
+            if not self._compared:  # known by now; this one was asked for before
                 return True
         if isinstance(error, PreconditionFailed):
             raise self._changed() from error
@@ -255,13 +276,14 @@ class Remote:
         raise error
 
     def _fly(self, flight: Flight) -> None:
+        flight.compared = self._compared
         source = {
             "path": self.path,
             "start": flight.start,
             "end": flight.end,
             "part": True,
             "raw": self.options.raw,
-            "if_match": self.etag if self._compared else None,
+            "if_match": self.etag if flight.compared else None,
         }
         try:
             future = self.reader.submit(source)
@@ -317,23 +339,27 @@ class Remote:
         gap = self.options.minimum_range_request_bytes
         numbered = [(start, end, number) for number, (start, end) in enumerate(wanted)]
         asked = 0
-        pieces: list[Held | Flight] = []
+        pieces: deque[Held | Flight] = deque()
+        failed: list[Flight] = []
         try:
             for fetch in coalesce(numbered, gap=gap, largest=_PART):
-                some, new = self._claimed(fetch.start, fetch.end, fetch.end, 0)
-                pieces += some
-                asked += sum(flight.end - flight.start for flight in new)
-            for piece in pieces:
-                if isinstance(piece, Flight) and not piece.landed.done():
-                    yield piece.landed
+                asked += self._claimed_into(pieces, fetch.start, fetch.end)
+            while pieces:
+                piece = pieces[0]
+                if isinstance(piece, Flight):
+                    if not piece.landed.done():
+                        yield piece.landed
+                    if piece.error is not None:
+                        failed.append(piece)
+                self._leave(pieces.popleft())  # the cache decides how long its bytes stay
         finally:
             for piece in pieces:
                 self._leave(piece)
-        for piece in pieces:
-            if isinstance(piece, Flight) and piece.error is not None:
-                if not (yield from self._mended(piece, piece.error, 1)):
+        for flight in failed:
+            if flight.error is not None:
+                if not (yield from self._mended(flight, flight.error, 1)):
                     break
-                yield from self._read(piece.start, piece.end, 0, None)
+                yield from self._read(flight.start, flight.end, 0, None)
         return asked
 
     # -- without ranges ---------------------------------------------------------------------------------------
@@ -369,6 +395,7 @@ class Remote:
 
 
 def _checked(offset: int, length: int, size: int) -> tuple[int, int]:
+    offset, length = index(offset), index(length)
     if offset < 0 or length < 0:
         raise ValueError(f"prefetch: ({offset}, {length}): expected an offset and a length")
     return min(offset, size), min(offset + length, size)

@@ -193,6 +193,29 @@ def test_a_closed_file_can_not_be_used(use: Callable[[RangeFile], object]) -> No
     assert other.read(3) == TEXT[:3]
 
 
+class Short(int):
+    """A number as numpy has them: what is added to it has to fit into one byte."""
+
+    def __add__(self, other: int) -> int:
+        return Short((int(self) + other) % 256)
+
+    __radd__ = __add__
+
+    def __rsub__(self, other: int) -> int:
+        return Short((other - int(self)) % 256)
+
+
+def test_numbers_that_overflow_are_places_and_sizes_all_the_same() -> None:
+    file = opened(ScriptedReader(TEXT))
+    file.seek(Short(200))
+    assert file.read(Short(100)) == TEXT[200:300]
+    assert file.tell() == 300
+    assert file.seek(Short(50), 1) == 350
+    assert file.prefetch([(Short(250), Short(100))]) == 50
+    with pytest.raises(TypeError):
+        file.seek(1.5)  # type: ignore[arg-type]
+
+
 def test_peek_goes_nowhere_and_costs_once() -> None:
     reader = ScriptedReader(TEXT)
     file = opened(reader)
@@ -314,6 +337,33 @@ def test_prefetch_puts_close_ranges_together() -> None:
     assert reader.asked == [(0, 70), (500, 510), (119_995, 120_000)]
     with pytest.raises(ValueError, match="prefetch"):
         file.prefetch([(-1, 5)])
+
+
+def test_what_is_prefetched_stays_as_long_as_the_cache_keeps_it() -> None:
+    there = most = 0
+
+    class Block(bytes):
+        def __del__(self) -> None:
+            nonlocal there
+            there -= 1
+
+    class Counting(ScriptedReader):
+        def wait(self, future: Any) -> None:
+            nonlocal there, most
+            if future.done():
+                return
+            asked = self.held.pop(0)
+            there += 1
+            most = max(most, there)
+            content = Block(asked.source["end"] - asked.source["start"])
+            asked.set_result({"content": content, "size": len(self.content), "etag": self.etag, "error": None})
+
+    reader = Counting(bytes(80 << 20))
+    file = opened(reader, cache=RangeCache(17 << 20))
+    reader.holding = True
+    assert file.prefetch([(0, 80 << 20)]) == 80 << 20
+    assert len(reader.asked) == 10
+    assert most <= 4  # two are kept
 
 
 def test_one_after_the_other_is_fetched_ahead_and_ever_more() -> None:
@@ -459,6 +509,28 @@ def test_who_is_interrupted_breaks_off_what_nobody_else_waits_for() -> None:
     assert asked.cancelled_by_reader
     assert file.tell() == 0
     assert not file._cursor.remote.entry.flights
+
+
+def test_who_is_interrupted_in_asking_leaves_nobody_waiting_for_the_rest() -> None:
+    class Interrupting(ScriptedReader):
+        interrupts = False
+
+        def submit(self, source: Any) -> Any:
+            if self.interrupts:
+                raise KeyboardInterrupt
+            return super().submit(source)
+
+    reader = Interrupting(TEXT)
+    file = opened(reader)
+    file.seek(500)
+    file.read(10)
+    file.seek(0)
+    reader.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        file.read(1000)  # two gaps, of which the second one had been claimed
+    reader.interrupts = False
+    assert all(flight.landed.done() for flight in file._cursor.remote.entry.flights)
+    assert file.read(1000) == TEXT[:1000]
 
 
 def test_who_is_interrupted_leaves_it_to_others_who_wait() -> None:
@@ -630,6 +702,31 @@ def test_a_server_whose_etags_are_weak_refuses_in_vain(cf: ArtifactFiles, object
         file.seek(70_000)
         assert file.read(10) == TEXT[70_000:70_010]
         assert "if-match" not in object_server.requests[-1].headers
+
+
+def test_two_whom_a_weak_etag_was_refused_at_the_same_time_both_read_on() -> None:
+    class Weak(ScriptedReader):
+        def _answer(self, asked: Any) -> None:
+            if asked.source.get("if_match"):
+                asked.set_exception(PreconditionFailed("refused", path="a.bin", status=412))
+            else:
+                super()._answer(asked)
+
+    reader = Weak(TEXT, etag='W/"1"')
+    first = opened(reader)
+    second = first.clone()
+    second.seek(5000)
+    reader.holding = True
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first.read, 10)
+        reader.wait_for(1)
+        other = pool.submit(second.read, 10)
+        reader.wait_for(2)
+        reader.holding = False
+        reader.answer()
+        assert one.result(20) == TEXT[:10]
+        reader.answer()
+        assert other.result(20) == TEXT[5000:5010]
 
 
 def test_an_object_that_is_removed_is_not_found(cf: ArtifactFiles, object_server: ObjectServer) -> None:
@@ -1087,6 +1184,34 @@ def test_drafts_of_killed_processes_are_removed(tmp_path: Path) -> None:
     kept.Shelf(str(tmp_path), 1000).trim()
     assert not draft.exists()
     assert path.exists()
+
+
+def test_nothing_of_the_users_in_the_folder_is_removed(tmp_path: Path) -> None:
+    theirs = [tmp_path / name for name in (".bashrc", "data.csv", "0-100", "sub/.env", "ab/notes", "ab/.1-2-3")]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(5000))
+        os.utime(path, (1, 1))
+    on_disk(Addressed(TEXT), tmp_path, cache_dir_bytes=1000).read(900)
+    assert all(path.exists() for path in theirs)
+    assert len(files_in(tmp_path)) == len(theirs) + 1  # what they take does not count
+
+
+def test_to_be_interrupted_in_reading_the_disk_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk(Addressed(TEXT), tmp_path).read(1000)
+    file = on_disk(Addressed(TEXT), tmp_path)
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.Kept, "read", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.read(100)
+    assert all(flight.landed.done() for flight in file._cursor.remote.entry.flights)
+    assert file.read(100) == TEXT[:100]
 
 
 _OTHER_PROCESS = """
