@@ -7,6 +7,7 @@ go is said by a ``Place``; ``files`` makes one.
 
 from __future__ import annotations
 
+import codecs
 import io
 import logging
 import math
@@ -207,6 +208,7 @@ class Unpublished(io.BufferedIOBase):
     """What both kinds of files have in common: ``close`` publishes, ``abort`` and everything else does not."""
 
     name: str
+    _failed: BaseException | None = None  # of a write, of which part may be lost
 
     def _publish(self) -> None:
         raise NotImplementedError
@@ -252,6 +254,12 @@ class Unpublished(io.BufferedIOBase):
         if self.closed:
             raise ValueError(f"{self.name!r}: this file is closed")
 
+    def _check_whole(self) -> None:
+        if self._failed is not None:
+            raise TransferError(
+                f"an earlier write has failed ({self._failed}), so it cannot go on", path=self.name
+            ) from self._failed
+
     def drop(self) -> None:
         """It is collected, and was not closed."""
         if self.closed:
@@ -289,7 +297,6 @@ class Writer(Unpublished):
         self._position = 0
         self._pipe: _Pipe | None = None
         self._sent: Future[object] | None = None
-        self._failed: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}{', closed' if self.closed else f', {self._position} bytes'}>"
@@ -308,7 +315,7 @@ class Writer(Unpublished):
                 if len(self._pending) >= (self._at_once() if self._pipe is None else BLOCK):
                     self._send()
         except BaseException as error:
-            self._failed = error  # part of it may be lost
+            self._failed = error
             raise
         self._position += len(view)
         return len(view)
@@ -323,12 +330,6 @@ class Writer(Unpublished):
         """Bytes that were written."""
         self._check_open()
         return self._position
-
-    def _check_whole(self) -> None:
-        if self._failed is not None:
-            raise TransferError(
-                f"an earlier write has failed ({self._failed}), so it cannot go on", path=self.name
-            ) from self._failed
 
     @staticmethod
     def _at_once() -> float:
@@ -428,12 +429,19 @@ class Draft(Unpublished):
         return self.read(size)
 
     def write(self, data: Buffer, /) -> int:
-        """Put bytes where it stands, or with mode a at its end."""
+        """Put bytes where it stands, or with mode a at its end. After an error nothing can."""
         self._check_open()
-        if self._appends:
-            self._file.seek(0, io.SEEK_END)
-        self._changed = True
-        return self._file.write(data)
+        self._check_whole()
+        if isinstance(data, str):
+            raise TypeError(f"{self.name!r}: it takes bytes, not text; open it without the b for text")
+        try:
+            if self._appends:
+                self._file.seek(0, io.SEEK_END)
+            self._changed = True
+            return self._file.write(data)
+        except BaseException as error:
+            self._failed = error
+            raise
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Go somewhere; where it is then."""
@@ -446,12 +454,18 @@ class Draft(Unpublished):
         return self._file.tell()
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Cut it, or fill it up with zeros."""
+        """Cut it, or fill it up with zeros. After an error nothing can."""
         self._check_open()
-        self._changed = True
-        return self._file.truncate(self._file.tell() if size is None else size)
+        self._check_whole()
+        try:
+            self._changed = True
+            return self._file.truncate(self._file.tell() if size is None else size)
+        except BaseException as error:
+            self._failed = error
+            raise
 
     def _publish(self) -> None:
+        self._check_whole()
         if self._changed:
             self._file.flush()
             size = self._file.seek(0, io.SEEK_END)
@@ -469,11 +483,22 @@ class TextWriter(io.TextIOWrapper):
     def __init__(self, binary: Unpublished, encoding: str, errors: str | None, newline: str | None) -> None:
         super().__init__(binary, encoding, errors, newline)
         self._binary = binary
+        mark_order(binary, encoding)
 
     @property
     def mode(self) -> str:
         """As it was opened, without the b."""
         return str(getattr(self._binary, "mode", "wb")).replace("b", "")
+
+    def close(self) -> None:
+        """Store it; not if what is left to encode and to write cannot be, or that is interrupted."""
+        if not self.closed:
+            try:
+                self.flush()
+            except BaseException:
+                self.abort()  # else the end of ``close`` would store what there is without it
+                raise
+        super().close()
 
     def abort(self) -> None:
         """Close it, and store nothing."""
@@ -495,6 +520,13 @@ class TextWriter(io.TextIOWrapper):
         binary: Unpublished | None = getattr(self, "_binary", None)
         if binary is not None:
             binary.drop()
+
+
+def mark_order(binary: io.BufferedIOBase, encoding: str) -> None:
+    """Write the byte order mark that ``TextIOWrapper`` leaves out where the file below cannot be sought in, and without
+    which such text cannot be read again."""
+    if not binary.seekable() and codecs.lookup(encoding).name in ("utf-16", "utf-32"):
+        binary.write("".encode(encoding))
 
 
 def _result_of(future: Future[T]) -> T:

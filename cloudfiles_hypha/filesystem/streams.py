@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from fsspec.spec import AbstractBufferedFile
 
 from ..bridge import call
-from ..errors import PreconditionFailed, RangeNotSatisfiable
+from ..errors import PreconditionFailed, RangeNotSatisfiable, TransferError
 from ..ranges.file import RangeFile
 from ..ranges.opening import reader_of
+from ..writing import mark_order
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -156,14 +157,20 @@ class Deferred(io.BufferedIOBase):
         self.path = path
         self.content = tempfile.SpooledTemporaryFile(_SMALL)  # noqa: SIM115 -- closed by discard
         self.is_written = False
+        self._failed = False
 
     def writable(self) -> bool:
         """Yes."""
         return True
 
     def write(self, data: Any, /) -> int:
-        """Add bytes."""
-        self.content.write(data)
+        """Add bytes. After an error nothing of it is stored."""
+        try:
+            self._check_whole()
+            self.content.write(data)
+        except BaseException:
+            self._failed = True
+            raise
         return memoryview(data).nbytes
 
     def tell(self) -> int:
@@ -171,10 +178,17 @@ class Deferred(io.BufferedIOBase):
         return self.content.tell()
 
     def close(self) -> None:
-        """No more is written."""
+        """No more is written; after an error of writing, it is not stored."""
         if not self.closed:
-            self.is_written = True
-            super().close()
+            try:
+                self._check_whole()
+                self.is_written = True
+            finally:
+                super().close()
+
+    def _check_whole(self) -> None:
+        if self._failed:
+            raise TransferError("an earlier write has failed, so it cannot go on", path=self.path)
 
     def discard(self) -> None:
         """Let go of what was written."""
@@ -211,12 +225,15 @@ class CompressedWriting(io.BufferedIOBase):
         return memoryview(data).nbytes
 
     def close(self) -> None:
-        """Store it."""
+        """Store it; what goes wrong is raised here, and then nothing was stored."""
         if not self.closed:
             try:
                 if not self._file.closed:
                     self._packed.close()
                     self._file.close()
+            except BaseException:
+                self._file.discard()
+                raise
             finally:
                 super().close()
 
@@ -241,6 +258,17 @@ class TextWriting(io.TextIOWrapper):
     def __init__(self, file: Writing | Deferred | CompressedWriting, **options: Any) -> None:
         super().__init__(cast(Any, file), **{"encoding": "utf-8", **options})
         self._file = file
+        mark_order(file, self.encoding)
+
+    def close(self) -> None:
+        """Store it; not if what is left to encode and to write cannot be, or that is interrupted."""
+        if not self.closed:
+            try:
+                self.flush()
+            except BaseException:
+                self._file.discard()  # else the end of ``close`` would store what there is without it
+                raise
+        super().close()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

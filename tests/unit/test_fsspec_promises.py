@@ -342,6 +342,32 @@ def test_a_writer_that_raises_stores_nothing(hypha: FakeHypha, fs: HyphaFileSyst
     assert commits(hypha) == 0
 
 
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_text_that_cannot_be_written_in_closing_is_not_stored(
+    fs: HyphaFileSystem, memory: ArtifactFileSystem, monkeypatch: pytest.MonkeyPatch, compression: str | None
+) -> None:
+    def interrupted(self: object, data: object) -> int:
+        raise KeyboardInterrupt
+
+    for system, path in ((fs, "ws/data/new"), (memory, "new")):
+        with system.transaction:
+            file = system.open(path, "w", compression=compression)
+            file.write("kept until it is closed")
+            with monkeypatch.context() as patch:
+                patch.setattr(type(file.buffer), "write", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    file.close()
+        assert not system.exists(path)
+
+
+def test_text_with_a_mark_can_be_read_again(fs: HyphaFileSystem) -> None:
+    for compression in (None, "gzip"):
+        with fs.open("ws/data/marked", "w", encoding="utf-16", compression=compression) as file:
+            file.write("ab")
+        with fs.open("ws/data/marked", "r", encoding="utf-16", compression=compression) as file:
+            assert file.read() == "ab"
+
+
 def test_a_long_file_is_sent_while_it_is_written(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
     with fs.open("ws/data/long", "wb") as file:
         for number in range(30):

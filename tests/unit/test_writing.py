@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import threading
@@ -106,6 +107,60 @@ def test_what_is_forgotten_is_not_published_by_the_collector(files: ArtifactFile
             files.open("there.txt", mode).write(data)
             gc.collect()
         assert files.get("there.txt") == b"there"
+
+
+class Full:
+    """A temporary file of a disk that is full."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+
+def test_a_file_of_which_a_write_has_failed_is_not_published_by_closing_it(files: ArtifactFiles) -> None:
+    file = files.open("there.txt", "ab")
+    file.write(b"begun")
+    file._file = Full(file._file)
+    with pytest.raises(OSError, match="disk is full"):
+        file.write(b"lost")
+    with pytest.raises(TransferError, match="an earlier write has failed"):
+        file.write(b"more")
+    with pytest.raises(TransferError, match="an earlier write has failed"):
+        file.close()
+    assert file.closed
+    assert files.get("there.txt") == b"there"
+
+
+@pytest.mark.parametrize("mode", ["w", "a", "r+"])
+def test_text_that_cannot_be_written_in_closing_publishes_nothing(
+    files: ArtifactFiles, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    file = files.open("there.txt", mode)
+    file.write("kept until it is closed")
+
+    def interrupted(self: object, data: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(file.buffer), "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        file.close()
+    assert file.closed
+    assert files.get("there.txt") == b"there"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_text_of_an_encoding_with_a_mark_can_be_read_again(files: ArtifactFiles, encoding: str) -> None:
+    for mode, text in (("w", "ab"), ("a", "cd")):
+        with files.open("marked", mode, encoding=encoding) as file:
+            file.write(text)
+    assert files.get("marked") == "abcd".encode(encoding)
+    with files.open("marked", "r", encoding=encoding) as file:
+        assert file.read() == "abcd"
 
 
 def test_a_long_stream_goes_out_while_it_is_written_in_bounded_memory(
