@@ -663,8 +663,11 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
             raise OSError(errno.ENOTEMPTY, "not empty: rm(recursive=True) removes it with all that is in it", path)
 
     def rm_file(self, path: str) -> None:
-        """Remove one file."""
-        self.rm([path])
+        """Remove one file, of this very name: no pattern."""
+        path = self._strip_protocol(path)
+        for name in self._not_there([path]):
+            raise self._no_file(name)
+        self._remove([path])
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Remove files, or folders with all that is in them (``recursive``), on Hypha in one commit."""
@@ -674,14 +677,20 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         missing = {*self._not_there([name for name in files if name not in expansion.files])}
         for name in missing:
             if not recursive:
-                if self.isdir(name):
-                    raise IsADirectoryError(errno.EISDIR, "a folder: recursive=True removes it", name)
-                raise _missing(name)
-        files = [name for name in files if name not in missing]  # folders with nothing in them any more
+                raise self._no_file(name)
+        self._remove([name for name in files if name not in missing])  # folders with nothing in them any more
+        self._changed(paths)
+
+    def _no_file(self, path: str) -> OSError:
+        if self.isdir(path):
+            return IsADirectoryError(errno.EISDIR, "a folder: rm(recursive=True) removes it", path)
+        return _missing(path)
+
+    def _remove(self, files: Sequence[str]) -> None:
         for _, places in self._grouped(files, write=True):
             results = places[0].files.delete([place.name for place in places], raise_errors=False)
             raise_first(results or ())
-        self._changed(paths)
+        self._changed(files)
 
     def _not_there(self, paths: Sequence[str]) -> Iterator[str]:
         for _, places in self._grouped(paths):

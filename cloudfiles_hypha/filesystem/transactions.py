@@ -33,6 +33,12 @@ class StagedTransaction(Transaction):  # type: ignore[misc]
         self._blocks: dict[str, tuple[ArtifactFiles, AbstractContextManager[ArtifactFiles], bool]] = {}
         self._lock = RLock()  # guards the one above
 
+    def start(self) -> None:
+        """Begin it; within another one that is a ``RuntimeError``, since the end of either would be that of both."""
+        if self.fs._intrans:
+            raise RuntimeError("a transaction of this file system is under way already; they cannot be nested")
+        super().start()
+
     def enter(self, place: Place) -> None:
         """Have what is written there from now on belong to this."""
         with self._lock:
@@ -54,6 +60,11 @@ class StagedTransaction(Transaction):  # type: ignore[misc]
             except Exception as error:  # noqa: BLE001 -- raised below, when everything has ended
                 errors.append(error)
             for file in files:
+                if commit and not file.closed:
+                    _warn(
+                        f"{file.path!r} was not closed before the transaction ended, so it is not stored",
+                        ResourceWarning,
+                    )
                 file.discard()
             for artifact, block, before in self._blocks.values():
                 try:
@@ -92,6 +103,10 @@ def _store_deferred(fs: ArtifactFileSystem, files: Iterable[Writing | Deferred])
         raise_first(places[0].files.puts(items, raise_errors=False))
 
 
+def _warn(message: str, kind: type[Warning]) -> None:
+    warnings.warn(message, kind, stacklevel=5)
+
+
 def _end_block(
     files: ArtifactFiles, block: AbstractContextManager[ArtifactFiles], before: bool, *, commit: bool
 ) -> None:
@@ -103,10 +118,9 @@ def _end_block(
         if not block.__exit__(_GivenUp, error, None):
             raise error
     if before:
-        warnings.warn(
+        _warn(
             f"{files.cloudpath} was staged before the transaction that failed: what it has written is still staged",
             StagedWarning,
-            stacklevel=4,
         )
     else:
         with suppress(ArtifactNotFound):  # nothing was written, and so it was not made either

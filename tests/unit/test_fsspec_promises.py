@@ -423,6 +423,18 @@ def test_removing_a_folder_needs_to_be_said(fs: HyphaFileSystem) -> None:
     assert fs.find("ws/data") == ["ws/data/a.txt"]
 
 
+def test_one_file_is_removed_by_its_name_which_is_no_pattern(fs: HyphaFileSystem, memory: ArtifactFileSystem) -> None:
+    for system, folder in ((fs, "ws/data/odd"), (memory, "odd")):
+        for name in ("a*", "a[b]", "?"):
+            system.pipe({f"{folder}/{each}": b"1" for each in (name, "ab", "c")})
+            system.rm_file(f"{folder}/{name}")
+            assert system.find(folder) == [f"{folder}/ab", f"{folder}/c"]
+            with pytest.raises(FileNotFoundError):
+                asyncio.run(system._rm_file(f"{folder}/{name}"))
+        with pytest.raises(IsADirectoryError):
+            system.rm_file(folder)
+
+
 def test_moving_removes_what_was_copied_and_nothing_else(fs: HyphaFileSystem) -> None:
     fs.pipe_file("ws/data/dir/d.bin", b"d")
     fs.mv("ws/data/dir", "ws/data/moved", recursive=True, maxdepth=1)
@@ -493,6 +505,35 @@ def test_a_transaction_that_raises_leaves_everything_as_it_was(hypha: FakeHypha,
     assert not fs._place("ws/data").files.status()["staged"]
     fs.pipe_file("ws/data/later", b"1")
     assert commits(hypha) == 1
+
+
+def test_transactions_are_not_nested(fs: HyphaFileSystem, memory: ArtifactFileSystem) -> None:
+    for system, folder in ((fs, "ws/data"), (memory, "data")):
+        with system.transaction:
+            system.open(f"{folder}/first", "wb").close()
+            with pytest.raises(RuntimeError, match="cannot be nested"), system.transaction:
+                pytest.fail("it was begun")
+            system.open(f"{folder}/second", "wb").close()
+        assert system.exists(f"{folder}/first")
+        assert system.exists(f"{folder}/second")
+        with system.transaction:
+            system.open(f"{folder}/third", "wb").close()
+        assert system.exists(f"{folder}/third")
+
+
+def test_a_file_that_is_open_when_its_transaction_ends_is_not_stored_and_that_is_said(
+    fs: HyphaFileSystem, memory: ArtifactFileSystem
+) -> None:
+    for system, folder in ((fs, "ws/data"), (memory, "data")):
+        system.start_transaction()
+        system.open(f"{folder}/closed", "wb").close()
+        file = system.open(f"{folder}/open", "wb")
+        file.write(b"x")
+        with pytest.warns(ResourceWarning, match="open' was not closed before the transaction ended"):
+            system.end_transaction()
+        assert file.closed
+        assert system.exists(f"{folder}/closed")
+        assert not system.exists(f"{folder}/open")
 
 
 def test_what_was_staged_before_a_transaction_that_raises_is_left_alone(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
