@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, TypeVar, cast
 
+from ..disk.tree import files_below
 from ..errors import AccessDenied, ArtifactNotFound, BatchError, InvalidContent, ObjectNotFound, TransferError
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
@@ -567,7 +568,7 @@ class HyphaArtifact:
             elif not recursive:
                 raise IsADirectoryError(errno.EISDIR, "this is a folder; recursive=True puts all that is in it", local)
             else:
-                wanted += [(_below(remote) + name, path) for name, path in _files_in(local, maxdepth)]
+                wanted += [(_below(remote) + name, path) for name, path in _files_in(local, maxdepth, on_error)]
         if not wanted:
             return
         config = dict(multipart_config or {})
@@ -812,19 +813,15 @@ def _into(target: str, name: str) -> str:
     return _file(target)
 
 
-def _files_in(folder: str, maxdepth: int | None) -> Iterator[tuple[str, str]]:
-    """Names and paths of the files in a local folder."""
+def _files_in(folder: str, maxdepth: int | None, on_error: OnError) -> Iterator[tuple[str, str]]:
+    """Names and paths of the files in a local folder, and in those that links lead to."""
     if maxdepth is not None and maxdepth < 1:
         raise ValueError(f"maxdepth={maxdepth}: at least 1")
-    for above, folders, names in os.walk(folder, onerror=_raise):
-        within = os.path.relpath(above, folder).replace(os.sep, "/")
-        depth = 1 if within == "." else within.count("/") + 2
-        if maxdepth is not None and depth >= maxdepth:
-            folders.clear()
-        folders.sort()
-        for name in sorted(names):
-            yield name if within == "." else f"{within}/{name}", os.path.join(above, name)
 
+    def failed(path: str, error: Exception) -> None:
+        if on_error == "raise":
+            raise error if getattr(error, "errno", None) is not None else OSError(f"{path}: {error}")
 
-def _raise(error: OSError) -> NoReturn:
-    raise error
+    for name, path in files_below(folder, failed):
+        if maxdepth is None or name.count("/") < maxdepth:
+            yield name, path

@@ -395,6 +395,25 @@ def test_get_and_put_take_files_lists_and_folders(
     assert Path("some/file1.txt").exists()
 
 
+def test_put_follows_links_and_what_it_cannot_read_is_an_error(artifact: HyphaArtifact, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "b.txt").write_text("b")
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    artifact.put(folder, "put", recursive=True)
+    assert artifact.find("put") == ["put/a.txt", "put/link/b.txt"]
+    artifact.put(folder, "flat", recursive=True, maxdepth=1)
+    assert artifact.find("flat") == ["flat/a.txt"]
+    (folder / "back").symlink_to(folder)
+    with pytest.raises(OSError, match="back.*leads back to a folder above it"):
+        artifact.put(folder, "looped", recursive=True)
+    assert not artifact.exists("looped")
+    artifact.put(folder, "looped", recursive=True, on_error="ignore")
+    assert artifact.find("looped") == ["looped/a.txt", "looped/link/b.txt"]
+
+
 def test_a_callback_is_told_of_each_file(artifact: HyphaArtifact, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     artifact.get(["file1.txt", "nope"], str(tmp_path), events.append, on_error="ignore")
