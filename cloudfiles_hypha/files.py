@@ -450,6 +450,20 @@ class ArtifactFiles:
 
         return open_file(self, path, mode, **options)
 
+    def _read_in_caller(self, source: Source) -> Future[Result] | None:
+        """Like ``submit``, but read by whoever calls this; None where reads are signed, which is done together."""
+        if self._backend.can.batched:
+            return None
+        request = read_request(source, self._prefix)
+        task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
+        result: Result = self._batches.collect([task], None, engine=self._batches.inline)[0]
+        future: Future[Result] = Future()
+        if result["error"] is None:
+            future.set_result(result)
+        else:
+            future.set_exception(result["error"])
+        return future
+
     @property
     def _reads_in_caller(self) -> bool:
         """Whether what is read is read in the thread (or greenlet) that wants it, and not in the background."""

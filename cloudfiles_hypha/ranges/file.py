@@ -181,6 +181,7 @@ class RangeFile(io.BufferedIOBase):
         at_fork.add(self)
         wait: Callable[[Future[Any]], None] = getattr(cursor.remote.reader, "wait", wait_for)
         self._wait = wait
+        cursor.remote.at_once = getattr(cursor.remote.reader, "_read_in_caller", None)
 
     def forked(self) -> None:
         """In a child, where no other thread is at it."""

@@ -31,6 +31,8 @@ Steps = Generator["Future[Any]", None, T]
 
 # The largest request: large enough to be fast, small enough to be kept and let go of in pieces.
 _PART = 8 * 1024 * 1024
+# The largest piece that is read in the thread that wants it.
+_AT_ONCE = 256 * 1024
 # How far a long read asks ahead of what it has been given.
 _WINDOW = 4 * _PART
 # As many attempts to read what others gave up while it was waited for. Each of them takes another one's giving up.
@@ -87,15 +89,19 @@ class Remote:
         self.size = 0
         self.etag: str | None = None
         self.whole_only = False  # no range of it can be had
+        # Reads a small piece in the thread that wants it, where there is one: half of the time that it takes to have
+        # it read in the background.
+        self.at_once: Callable[[Source], Future[Result] | None] | None = None
         self._compared = True  # the server compares ETags; one that has a weak one refuses every If-Match
         self.entry = cache.entry(None)
         self.kept: Kept | None = None  # on disk, too
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("entry", "kept")}
+        return {name: value for name, value in vars(self).items() if name not in ("at_once", "entry", "kept")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.at_once = None
         self._share()
 
     def _share(self) -> None:
@@ -237,9 +243,10 @@ class Remote:
                         grounded.remove(flight)
                         flight.saved = True
                         flight.land(content, None)
+            at_once = not ahead and len(asked) == 1
             for flight in asked:
                 grounded.remove(flight)
-                self._fly(flight)
+                self._fly(flight, at_once=at_once and flight.end - flight.start <= _AT_ONCE)
         except BaseException:  # Ctrl-C; what nobody brings would be waited for for ever
             for flight in grounded:
                 flight.abandoned = True
@@ -275,7 +282,7 @@ class Remote:
             raise copy.copy(error) from error.__cause__
         raise error
 
-    def _fly(self, flight: Flight) -> None:
+    def _fly(self, flight: Flight, *, at_once: bool) -> None:
         flight.compared = self._compared
         source = {
             "path": self.path,
@@ -286,7 +293,8 @@ class Remote:
             "if_match": self.etag if flight.compared else None,
         }
         try:
-            future = self.reader.submit(source)
+            future = self.at_once(source) if at_once and self.at_once is not None else None
+            future = future or self.reader.submit(source)
         except Exception as error:  # noqa: BLE001 -- raised where it is waited for
             flight.land(None, error)
             return

@@ -67,7 +67,7 @@ async def eventually(true: Any) -> None:
 # --- What it is -----------------------------------------------------------------------------------------------------
 
 # ``submit`` and ``submit_head`` give futures already; ``files`` is the synchronous object.
-PLAIN = {"address", "reads_in_caller", "submit", "submit_head", "wait_in_caller"}
+PLAIN = {"address", "submit", "submit_head"}
 ITERATED = {"iget", "list", "scan", "uploads"}
 SAME = {"open", "recording", "staged", "sep", "join", "dirname", "basename"}
 

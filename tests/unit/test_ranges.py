@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -1257,3 +1258,16 @@ def test_an_error_of_the_store_is_the_readers(cf: ArtifactFiles, object_server: 
             file.read(10)
         assert isinstance(error.value, TransferError)
         assert error.value.path == "a.bin"
+
+
+def test_a_small_piece_is_read_by_the_thread_that_wants_it(object_server: ObjectServer) -> None:
+    object_server.put("a", bytes(range(256)) * 64)
+    with ArtifactFiles(object_server.url) as cf, cf.open("a", minimum_range_request_bytes=0) as file:
+        for place in (9000, 5000, 14000):
+            file.seek(place)
+            assert file.read(10) == bytes((place + number) % 256 for number in range(10))
+        while [thread for thread in threading.enumerate() if thread.name == "cloudfiles-hypha"]:
+            time.sleep(0.01)  # the one that has opened it
+        file.seek(7000)
+        file.read(10)
+        assert not [thread for thread in threading.enumerate() if thread.name == "cloudfiles-hypha"]
