@@ -11,10 +11,11 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from itertools import count
 from typing import NamedTuple, Protocol
-from weakref import WeakSet, WeakValueDictionary
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from ..engine.waiting import watch_collector
 from ..results import Result
@@ -86,9 +87,10 @@ class Flight:
         return f"<{type(self).__name__} [{self.start}, {self.end}) {state}>"
 
     def land(self, content: bytes | None, error: BaseException | None) -> None:
-        """It is over; from any thread."""
+        """It is over; from any thread. Of two who say so the first one is right."""
         self._entry.landed(self, content, error)
-        self.landed.set_result(None)
+        with suppress(InvalidStateError):
+            self.landed.set_result(None)
 
 
 class Entry:
@@ -105,29 +107,38 @@ class Entry:
         self.whole: Whole | None = None  # all bytes, where no ranges can be had
 
     def claim(
-        self, start: int, end: int, reach: int, limit: int, least: int, largest: int, *, ahead: bool = False
-    ) -> tuple[list[Held | Flight], list[Flight]]:
-        """The pieces that bytes ``[start, end)`` are in, in order, and those of them that the caller is to fetch now.
+        self,
+        new: list[Flight],
+        start: int,
+        end: int,
+        reach: int,
+        limit: int,
+        least: int,
+        largest: int,
+        *,
+        ahead: bool = False,
+    ) -> list[Held | Flight]:
+        """The pieces that bytes ``[start, end)`` are in, in order; ``new`` gets those that the caller is to fetch now.
 
-        A gap becomes flights of at most ``largest`` bytes. What is asked for goes on to ``reach``, and is at least
-        ``least`` bytes, but goes neither into what is here or on its way, nor beyond ``limit``. Whoever waits for a
-        flight (without ``ahead``) has to ``leave`` it.
+        Whoever is interrupted in this has to see to what ``new`` has by then. A gap becomes flights of at most
+        ``largest`` bytes. What is asked for goes on to ``reach``, and is at least ``least`` bytes, but goes neither
+        into what is here or on its way, nor beyond ``limit``. Whoever waits for a flight (without ``ahead``) has to
+        ``leave`` it.
         """
         with self.cache.lock:
             pieces: list[Held | Flight] = []
-            new: list[Flight] = []
             while start < end:
                 piece, stop = self._at(start)
                 if piece is None:
                     stop = min(stop, max(reach, start + least), start + largest, limit)
                     piece = Flight(self, start, stop, ahead=ahead)
+                    new.append(piece)  # first, for the sake of Ctrl-C
                     self.flights.insert(bisect_left(self.flights, start, key=_start), piece)
-                    new.append(piece)
                 if isinstance(piece, Flight) and not ahead:
                     piece.waiting += 1
                 pieces.append(piece)
                 start = stop
-            return pieces, new
+            return pieces
 
     def _at(self, offset: int) -> tuple[Held | Flight | None, int]:
         """What has the byte at ``offset``, if anything, and where that (or the gap) ends."""
@@ -177,7 +188,7 @@ class Entry:
 
     def put(self, start: int, content: bytes) -> None:
         """Keep bytes that came by another way; what of them is here or on its way already is left out."""
-        with self.cache.lock:
+        with self.cache.lock, self.cache.all_or_nothing:
             end = start + len(content)
             at = start
             while at < end:
@@ -190,14 +201,15 @@ class Entry:
 
     def landed(self, flight: Flight, content: bytes | None, error: BaseException | None) -> None:
         """A flight is over."""
-        with self.cache.lock:
+        with self.cache.lock, self.cache.all_or_nothing:
+            if flight not in self.flights:  # so after a fork, or when it was given up
+                return
+            if content is not None:
+                flight.content = content
+                self._insert(flight.start, content)
             flight.error = error
-            if flight in self.flights:  # not so after a fork
-                self.flights.remove(flight)
-                if content is not None:
-                    flight.content = content
-                    self._insert(flight.start, content)
-                    self.cache.trim()
+            self.flights.remove(flight)  # late, for the sake of Ctrl-C
+            self.cache.trim()
 
     def _insert(self, start: int, content: bytes) -> None:
         """Keep what is not here yet."""
@@ -238,6 +250,21 @@ class Entry:
             self.whole = None
 
 
+class _AllOrNothing:
+    """Whoever is interrupted in changing a cache (Ctrl-C) leaves an empty one, and not half a change."""
+
+    def __init__(self, cache: RangeCache) -> None:
+        self._cache = ref(cache)
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> None:
+        cache = self._cache()
+        if kind is not None and cache is not None:
+            cache.empty()
+
+
 _NEVER = 1 << 62
 _start: Callable[[Flight], int] = lambda flight: flight.start  # noqa: E731
 
@@ -260,6 +287,7 @@ class RangeCache:
         self._order: OrderedDict[tuple[int, int], Entry] = OrderedDict()
         self._entries: WeakValueDictionary[Hashable, Entry] = WeakValueDictionary()
         self._all: WeakSet[Entry] = WeakSet()
+        self.all_or_nothing = _AllOrNothing(self)
         at_fork.add(self)
         watch_collector()
 
@@ -279,6 +307,13 @@ class RangeCache:
         with self.lock:
             for (_, start), entry in [*self._order.items()]:
                 entry.drop(start)
+
+    def empty(self) -> None:
+        """Forget all that is here, whatever state it is in."""
+        self._order = OrderedDict()
+        self._size = 0
+        for entry in [*self._all]:
+            entry.starts, entry.blocks = [], {}
 
     def entry(self, key: Hashable | None) -> Entry:
         """What is here of the object of this key; of None, which is nobody else's, nothing."""
@@ -314,8 +349,7 @@ class RangeCache:
     def forked(self) -> None:
         """In a child, where another thread may have been at work with it at that moment."""
         self.lock = threading.RLock()
-        self._order = OrderedDict()
-        self._size = 0
+        self.empty()
         for entry in [*self._all]:
             entry.forked()
 

@@ -34,6 +34,9 @@ class Cursor:
         self._hand_at = 0
         self._hand = b""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return Cursor, (self.remote, self.offset)
+
     @property
     def left(self) -> int:
         """Bytes between here and the end."""

@@ -201,9 +201,14 @@ class Kept:
                 return
 
     def _write(self, span: tuple[int, int], block: bytes) -> None:
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
         draft = os.path.join(self._folder, f".{os.getpid()}-{next(_numbers)}-{time.time_ns()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(draft, flags, 0o600)
+        except FileNotFoundError:  # another process, which made room, has just removed it
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            descriptor = os.open(draft, flags, 0o600)
         try:
             with open(descriptor, "wb") as file:
                 file.write(block)

@@ -88,6 +88,7 @@ class Remote:
         self.cache = cache
         self.size = 0
         self.etag: str | None = None
+        self._opened = False  # the size is known
         self.whole_only = False  # no range of it can be had
         # Reads a small piece in the thread that wants it, where there is one: half of the time that it takes to have
         # it read in the background.
@@ -127,7 +128,7 @@ class Remote:
             if info.compress is not None and not options.raw:
                 return (yield from self._opened_whole(RangesUnsupported.because("encoded", self.path)))
             if info.size is not None:
-                self.size = info.size
+                self.size, self._opened = info.size, True
                 return self._share()
         # an answer to HEAD may leave the size out, which one to a range does not
         at_end = options.prefetch_direction == "END" and options.prefetch_bytes > 0
@@ -142,7 +143,7 @@ class Remote:
         content, self.etag = result["content"], result["etag"]
         if result["size"] is None:
             return (yield from self._opened_whole(RangesUnsupported.because("ignored", self.path)))
-        self.size = result["size"]
+        self.size, self._opened = result["size"], True
         self._share()
         at = self.size - len(content) if at_end else 0
         self.entry.put(at, content)
@@ -152,7 +153,7 @@ class Remote:
     def _opened_whole(self, error: RangesUnsupported) -> Steps[None]:
         self._share()
         whole = yield from self._downloaded(error)
-        self.size = whole.size
+        self.size, self._opened = whole.size, True
 
     # -- reading ----------------------------------------------------------------------------------------------
 
@@ -228,29 +229,30 @@ class Remote:
             stretches = self.kept.stretches(start, end, self.size)
         pieces: list[Held | Flight] = []
         asked: list[Flight] = []
-        grounded: list[Flight] = []  # claimed, and nobody brings them yet
+        claimed: list[Flight] = []  # claimed here
         try:
             for first, last, limit, there in stretches:
                 beyond = reach if last == end and not there else last
-                some, new = self.entry.claim(first, last, beyond, limit, 0 if there else least, _PART, ahead=ahead)
-                pieces += some
-                grounded += new
-                for flight in new:
+                known = len(claimed)
+                enough = 0 if there else least
+                pieces += self.entry.claim(claimed, first, last, beyond, limit, enough, _PART, ahead=ahead)
+                for flight in claimed[known:]:
                     content = self.kept.read(flight.start, flight.end) if there and self.kept is not None else None
                     if content is None:
                         asked.append(flight)
                     else:
-                        grounded.remove(flight)
                         flight.saved = True
                         flight.land(content, None)
             at_once = not ahead and len(asked) == 1
             for flight in asked:
-                grounded.remove(flight)
                 self._fly(flight, at_once=at_once and flight.end - flight.start <= _AT_ONCE)
         except BaseException:  # Ctrl-C; what nobody brings would be waited for for ever
-            for flight in grounded:
-                flight.abandoned = True
-                flight.land(None, Cancelled(GIVEN_UP))
+            for flight in claimed:
+                if not flight.landed.done():
+                    flight.abandoned = True
+                    flight.land(None, Cancelled(GIVEN_UP))
+                    if flight.future is not None:
+                        flight.future.cancel()
             for piece in pieces if not ahead else ():
                 self._leave(piece)
             raise
@@ -298,10 +300,6 @@ class Remote:
         except Exception as error:  # noqa: BLE001 -- raised where it is waited for
             flight.land(None, error)
             return
-        except BaseException:  # Ctrl-C in what reads here; others who wait do it themselves
-            flight.abandoned = True
-            flight.land(None, Cancelled(GIVEN_UP))
-            raise
         flight.future = future
         future.add_done_callback(partial(self._arrived, flight))
         if flight.abandoned:
@@ -384,6 +382,8 @@ class Remote:
             elif not whole.there.done():
                 yield whole.there
             if whole.error is None:
+                if self._opened and whole.size != self.size:  # where no ETag tells
+                    raise self._changed()
                 return whole
             if not whole.given_up:
                 raise whole.error

@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from cloudfiles_hypha import (
     TransferError,
 )
 from cloudfiles_hypha.ranges import kept
+from cloudfiles_hypha.ranges.cache import Entry
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import (
     Always,
@@ -512,6 +514,28 @@ def test_who_is_interrupted_breaks_off_what_nobody_else_waits_for() -> None:
     assert not file._cursor.remote.entry.flights
 
 
+@pytest.mark.parametrize("where", ["_insert", "drop"])
+def test_a_cache_that_was_interrupted_in_a_change_is_empty_and_of_use(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = opened(ScriptedReader(TEXT), cache=RangeCache(3000))
+    file.read(2000)
+    change = getattr(Entry, where)
+
+    def interrupted(entry: Entry, *args: Any) -> None:
+        change(entry, *args)
+        entry.blocks.clear()  # as if only half of it had been done
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Entry, where, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            file.read(2000)
+    file.seek(0)
+    assert file.read() == TEXT
+    assert file._cursor.remote.cache.size <= 3000
+
+
 def test_who_is_interrupted_in_asking_leaves_nobody_waiting_for_the_rest() -> None:
     class Interrupting(ScriptedReader):
         interrupts = False
@@ -790,6 +814,24 @@ def test_a_large_download_goes_to_a_file_and_is_made_once(cf: ArtifactFiles, obj
             found = pool.map(lambda cursor: cursor.read(100), cursors)
             assert [*found] == [content[offset : offset + 100] for offset in offsets]
     assert object_server.bytes_sent < 2 * len(content)
+
+
+def test_what_is_downloaded_again_and_has_another_size_has_changed(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    @dataclass(frozen=True)
+    class WithoutEtag(IgnoreRange):
+        def answer(self, exchange: Any) -> None:
+            response = exchange.respond(exchange.request.with_header("range", None))
+            exchange.send(response.with_header("ETag", None))
+
+    object_server.put("d/whole", TEXT, faults=[Always(WithoutEtag())])
+    with cf.open("whole", cache=RangeCache()) as file:
+        pickled = pickle.dumps(file)
+        object_server.put("d/whole", TEXT[:1000], faults=[Always(WithoutEtag())])
+        with pickle.loads(pickled) as other, pytest.raises(PreconditionFailed, match="changed"):
+            other.read(10)
+        assert file.read(10) == TEXT[:10]
 
 
 def test_who_wants_no_download_is_told_why(cf: ArtifactFiles, object_server: ObjectServer) -> None:
@@ -1163,6 +1205,26 @@ def test_a_full_disk_is_warned_of_once_and_fails_no_read(tmp_path: Path, monkeyp
             assert file.read(1000) == TEXT[:1000]
     assert files_in(tmp_path) == []
     assert file.read(1000) == TEXT[1000:2000]
+
+
+def test_a_folder_that_another_process_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    made: list[str] = []
+
+    def removed_at_once(folder: str, **options: Any) -> None:
+        os_makedirs(folder, **options)
+        if not made and len(os.path.basename(folder)) > 2:  # and not the one that it is in
+            os.rmdir(folder)
+            made.append(folder)
+
+    os_makedirs = os.makedirs
+    file = on_disk(Addressed(TEXT), tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.os, "makedirs", removed_at_once)
+        assert file.read(1000) == TEXT[:1000]
+    assert len(files_in(tmp_path)) == 1
+    assert not recwarn.list
 
 
 def test_a_folder_stays_within_its_bound(tmp_path: Path) -> None:

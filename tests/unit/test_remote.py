@@ -170,6 +170,18 @@ def test_reading_is_awaited_and_seeking_may_be(url: str) -> None:
     asyncio.run(main())
 
 
+def test_an_awaited_file_is_pickled_without_bytes(url: str) -> None:
+    async def main() -> None:
+        async with AsyncHttpFile(url, cache=RangeCache()) as file:
+            content = await file.read(10)
+            pickled = pickle.dumps(file)
+            assert content not in pickled
+            other = pickle.loads(pickled)
+            assert await other.read(10) == await file.read(10) != content
+
+    asyncio.run(main())
+
+
 def test_one_that_is_not_open_says_how() -> None:
     file = opened(ScriptedReader(TEXT))
     with pytest.raises(ValueError, match="async with"):
