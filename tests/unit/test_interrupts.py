@@ -23,6 +23,7 @@ from cloudfiles_hypha.disk.held import Held
 from cloudfiles_hypha.transfers.batch import Batches
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha, RemoteError
+from tests.support.object_server import ObjectServer
 
 WRITING = {module.__file__ for module in (backend, groups, journal, opening, staging)}
 # Taking such a lock and giving it back are one step each: the interpreter looks for signals after them.
@@ -312,3 +313,28 @@ def test_an_opening_of_others_is_not_taken_for_that_of_a_block_that_failed_in_it
     with pytest.warns(StagedWarning):
         files.put("y", b"y")
     assert hypha.count("commit") == 0
+
+
+@pytest.mark.parametrize("step", ["_reset", "_describe"])
+def test_a_handle_that_was_interrupted_in_being_set_up_is_set_up_anew(
+    step: str, object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = pytest.importorskip("cloudfiles_hypha.transports.curl.handle")
+    object_server.put("a", b"0123456789")
+    part = {"path": "a", "start": 2, "end": 6, "part": True}
+    carry_out = getattr(handles.CurlHandle, step)
+
+    def interrupted(handle: Any, *args: Any) -> None:
+        if step == "_reset":
+            carry_out(handle, *args)
+        raise KeyboardInterrupt
+
+    with ArtifactFiles(object_server.url, num_threads=0) as files:
+        for first, second in ((part, "a"), ("a", part)):  # by one handle
+            files.get([first])
+            with monkeypatch.context() as patched:
+                patched.setattr(handles.CurlHandle, step, interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    files.get([second])
+            assert files.get([part])[0]["content"] == b"2345"
+            assert files.get("a") == b"0123456789"

@@ -206,9 +206,10 @@ class CurlHandle:
             self._until = self.limit.charge(len(request.body) if isinstance(request.body, bytes | memoryview) else 0)
         simple = _simple(request)
         if simple is None or simple != self._simple:
+            self._simple = None  # until it is; who is interrupted in this leaves a handle that is set up for nothing
             self._reset()
-            self._simple = simple
             self._describe(request)
+            self._simple = simple
         self._vary(request)
         if self._proxy is not None:
             if request.url.startswith("http:"):
