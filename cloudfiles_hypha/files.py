@@ -878,6 +878,7 @@ class ArtifactFiles:
         content_type: str | None = None,
         cache_control: str | None = None,
     ) -> Unpublished | TextWriter:
+        from .engine.locks import turn_at
         from .writing import Place, open_to_write  # loads what few programs need
 
         name = check_name(path)
@@ -897,7 +898,8 @@ class ArtifactFiles:
 
         can = self._backend.can
         streams = not (self._engine.green or self._engine.inline) and bool(can.growing or can.flows)
-        place = Place(put, head, fetch, can.conditions, streams)
+        turn = partial(turn_at, self._engine, f"{self._location.root}/{self._prefix}{name}")
+        place = Place(put, head, fetch, turn, can.conditions, streams)
         return open_to_write(place, name, mode, encoding, errors, newline)
 
     def _as_written(self) -> Backend:

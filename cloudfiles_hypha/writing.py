@@ -17,6 +17,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -45,11 +46,13 @@ _log = logging.getLogger("cloudfiles_hypha")
 class Place:
     """Where files go. ``conditions`` are those that it can decide in the moment of a write ("new", "pinned"); ``etag``
     asks for what is there as the next write finds it, and ``fetch`` brings it into a file and gives its ETag, too; both
-    raise ``ObjectNotFound``. ``streams`` says that a thread can send what another one writes."""
+    raise ``ObjectNotFound``. ``turn`` keeps other threads of this process from storing a file of this name meanwhile on
+    a condition. ``streams`` says that a thread can send what another one writes."""
 
     put: Callable[[Content, Mapping[str, str]], object]
     etag: Callable[[], str | None]
     fetch: Callable[[IO[bytes]], str | None]
+    turn: Callable[[], AbstractContextManager[object]]
     conditions: frozenset[str]
     streams: bool
 
@@ -127,6 +130,12 @@ class _Condition:
                     "somebody else has changed or removed it since it was opened; open it anew", path=self._name
                 )
         return {}
+
+    def turn(self) -> AbstractContextManager[object]:
+        """What to look and to store within, where the place decides nothing: else two of this process could both look,
+        and then both store."""
+        wanted = "new" if self._new else None if self._etag is None else "pinned"
+        return nullcontext() if wanted is None or wanted in self._place.conditions else self._place.turn()
 
     def _there(self) -> tuple[str | None] | None:
         try:
@@ -354,7 +363,8 @@ class Writer(Unpublished):
     def _publish(self) -> None:
         self._check_whole()
         if self._pipe is None or self._sent is None:
-            self._place.put(bytes(self._pending), self._condition.asked())
+            with self._condition.turn():
+                self._place.put(bytes(self._pending), self._condition.asked())
             return
         if self._pending and not self._sent.done():
             self._pipe.push(bytes(self._pending))
@@ -470,7 +480,9 @@ class Draft(Unpublished):
             self._file.flush()
             size = self._file.seek(0, io.SEEK_END)
             self._file.seek(0)
-            self._place.put(self._file.read() if size < _SMALL else self._file, self._condition.asked())
+            content = self._file.read() if size < _SMALL else self._file
+            with self._condition.turn():
+                self._place.put(content, self._condition.asked())
         self._file.close()
 
     def _let_go(self, *, wait: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from threading import Lock
 
 from .pool import Engine
 
 _named: dict[tuple[bool, str], AbstractContextManager[object]] = {}
+_turns: dict[tuple[bool, str], tuple[AbstractContextManager[object], int]] = {}  # and how many want it
 _guard = Lock()
 
 
@@ -21,8 +23,26 @@ def named_lock(engine: Engine, name: str) -> AbstractContextManager[object]:
         return lock
 
 
+@contextmanager
+def turn_at(engine: Engine, name: str) -> Iterator[None]:
+    """Hold a lock of this name, of which there may be any number: it is forgotten when nobody wants it any more."""
+    key = (engine.green, name)
+    with _guard:
+        lock, wanted = _turns.get(key) or (engine.lock(), 0)
+        _turns[key] = lock, wanted + 1
+    try:
+        with lock:
+            yield
+    finally:
+        with _guard:
+            _, wanted = _turns.pop(key, (lock, 1))
+            if wanted > 1:
+                _turns[key] = lock, wanted - 1
+
+
 def _forget() -> None:
     global _guard
+    _turns.clear()
     _named.clear()  # a lock that another thread held at the fork would never be released in the child
     _guard = Lock()
 

@@ -26,7 +26,7 @@ from cloudfiles_hypha import (
     writing,
 )
 from cloudfiles_hypha.backends.memory import clear_memory
-from cloudfiles_hypha.engine import calls
+from cloudfiles_hypha.engine import calls, locks
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha
 from tests.support.object_server import Always, Status
@@ -338,6 +338,33 @@ def test_two_who_begin_one_file_by_appending_do_not_lose_what_the_other_wrote(fi
     with pytest.raises(FileExistsError):
         two.close()
     assert files.get("log") == b"one"
+
+
+@pytest.mark.parametrize("mode", ["ab", "r+b", "xb"])
+def test_threads_that_close_one_file_together_lose_nothing(hypha: FakeHypha, mode: str) -> None:
+    name = "new.txt" if mode == "xb" else "there.txt"
+    with connect(hypha) as files, ThreadPoolExecutor(4) as threads:
+        opened = [files.open(name, mode) for _ in range(4)]
+        for number, file in enumerate(opened):
+            file.seek(0, io.SEEK_END) if mode == "r+b" else None
+            file.write(str(number).encode())
+        gate = threading.Barrier(4)
+
+        def close(file: Any) -> Exception | None:
+            gate.wait()
+            try:
+                file.close()
+            except OSError as error:
+                return error
+            return None
+
+        errors = [*threads.map(close, opened)]
+        assert errors.count(None) == 1
+        kind = ObjectExists if mode == "xb" else PreconditionFailed
+        assert all(isinstance(error, kind) for error in errors if error is not None)
+        there = b"" if mode == "xb" else b"there"
+        assert files.get(name) == there + str(errors.index(None)).encode()
+    assert not locks._turns
 
 
 def test_what_is_staged_is_what_is_added_to(hypha: FakeHypha) -> None:
