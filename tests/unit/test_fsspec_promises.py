@@ -507,6 +507,24 @@ def test_a_transaction_that_raises_leaves_everything_as_it_was(hypha: FakeHypha,
     assert commits(hypha) == 1
 
 
+def test_a_transaction_drops_what_others_close_though_they_raise(hypha: FakeHypha) -> None:
+    options = {"server_url": hypha.url, "token": hypha.token}
+    fs = fsspec.filesystem("hypha", **options)
+    try:
+        with (
+            pytest.raises(ZeroDivisionError),
+            fs.transaction,
+            fsspec.open("hypha://ws/data/a.txt", "w", **options) as file,
+        ):
+            file.write("half of it")
+            1 / 0
+        assert file.closed
+        assert hypha.files("ws/data") == OLD
+    finally:
+        fs.close()
+        HyphaFileSystem.clear_instance_cache()
+
+
 def test_transactions_are_not_nested(fs: HyphaFileSystem, memory: ArtifactFileSystem) -> None:
     for system, folder in ((fs, "ws/data"), (memory, "data")):
         with system.transaction:
