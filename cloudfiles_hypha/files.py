@@ -43,7 +43,15 @@ from .content.sources import Content, Stream
 from .engine.calls import Raising, in_thread
 from .engine.kits import sockets_are_patched
 from .engine.pool import AMBIENT, Cancellation, Engine
-from .errors import BatchError, InvalidContent, InvalidRequest, ObjectExists, ObjectNotFound, TransferError
+from .errors import (
+    ArtifactNotFound,
+    BatchError,
+    InvalidContent,
+    InvalidRequest,
+    ObjectExists,
+    ObjectNotFound,
+    TransferError,
+)
 from .limit import RateLimit, rate_limit
 from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
@@ -854,8 +862,8 @@ class ArtifactFiles:
     def touch(self, paths: str | Iterable[str]) -> None:
         """Make empty files where there are none; what is there is left as it is."""
         names = [cast(str, paths)] if is_scalar(paths) else list(dict.fromkeys(paths))
-        there = self.exists(names)
-        missing = [(name, b"") for name in names if not there[name]]
+        there = self._there_for_writes(names)
+        missing = [(name, b"") for name in names if name not in there]
         if not missing:
             return
         if "new" not in self._backend.can.conditions:
@@ -905,6 +913,20 @@ class ArtifactFiles:
     def _as_written(self) -> Backend:
         """What the next write finds."""
         return self._backend.as_written(self._control()) if self._backend.can.versioned else self._backend
+
+    def _there_for_writes(self, names: Sequence[str]) -> set[str]:
+        """Which of these are there, what is staged included."""
+        try:
+            backend = self._as_written()
+        except ArtifactNotFound:
+            return set()  # it may be about to be made
+        if backend is self._backend:
+            return {name for name, known in self.exists(names).items() if known}
+        context = self._batches.context(backend=backend)
+        tasks = [Head(context, index, name, self._prefix + check_name(name)) for index, name in enumerate(names)]
+        results = self._batches.collect(tasks, backend.reading(silent=True))
+        raise_failures("touch", [each for each in results if not isinstance(each["error"], ObjectNotFound)])
+        return {each["path"] for each in results if each["error"] is None}
 
     def _now(self, task: Get | GetInto | Head, backend: Backend) -> Result:
         resolver = backend.reading(silent=isinstance(task, Head)) if backend.can.batched else None

@@ -340,6 +340,30 @@ def test_two_who_begin_one_file_by_appending_do_not_lose_what_the_other_wrote(fi
     assert files.get("log") == b"one"
 
 
+def test_what_is_staged_to_be_removed_is_not_there_for_who_writes_next(hypha: FakeHypha) -> None:
+    with connect(hypha) as files:
+        for mode in ("a", "x"):
+            with files.staged():
+                files.delete("there.txt")
+                with files.open("there.txt", mode) as file:
+                    file.write("anew")
+            assert files.get("there.txt") == b"anew"
+        with files.staged():
+            files.delete("there.txt")
+            with pytest.raises(ObjectNotFound):
+                files.open("there.txt", "r+")
+            files.touch("there.txt")
+        assert files.get("there.txt") == b""
+
+
+def test_touch_leaves_what_is_staged_as_it_is(hypha: FakeHypha) -> None:
+    with connect(hypha) as files:
+        with files.staged():
+            files.put("new.txt", b"staged")
+            files.touch(["new.txt", "empty.txt", "there.txt"])
+        assert [files.get(name) for name in ("new.txt", "empty.txt", "there.txt")] == [b"staged", b"", b"there"]
+
+
 @pytest.mark.parametrize("mode", ["ab", "r+b", "xb"])
 def test_threads_that_close_one_file_together_lose_nothing(hypha: FakeHypha, mode: str) -> None:
     name = "new.txt" if mode == "xb" else "there.txt"

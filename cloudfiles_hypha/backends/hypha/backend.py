@@ -80,6 +80,7 @@ class HyphaBackend(Backend):
         self._listing = Listing(self._manager, self.artifact)
         self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing, location.edition)
         self.version = self._reads.version
+        self._gone: frozenset[str] = frozenset()  # whose removal is staged: the server gives them out until the commit
         self.staging = Staging(
             self._manager,
             self.artifact,
@@ -118,6 +119,7 @@ class HyphaBackend(Backend):
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
+        self._check_there(request.path)
         with self._store_errors(request.path, ticket):
             if sink is not None:
                 return fetch_into(self._ways, str(ticket), request, sink)
@@ -125,8 +127,13 @@ class HyphaBackend(Backend):
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object; a URL signed for GET allows no HEAD, so its first byte is read."""
+        self._check_there(path)
         with self._store_errors(path, ticket):
             return first_byte(str(ticket), path, self._ways)
+
+    def _check_there(self, path: str) -> None:
+        if path in self._gone:
+            raise ObjectNotFound("its removal is staged", path=path)
 
     @contextmanager
     def _store_errors(self, path: str, ticket: Ticket) -> Iterator[None]:
@@ -193,7 +200,12 @@ class HyphaBackend(Backend):
 
     def as_written(self, control: Control) -> HyphaBackend:
         """This artifact's files as the next write finds them: at "stage", if it is staged."""
-        return self._at("stage") if self.staging.is_staged(control) else self
+        seen = self.staging.found(control)
+        if not seen.staged:
+            return self
+        other = self._at("stage")
+        other._gone = frozenset(seen.removals)
+        return other
 
     def _at(self, version: str) -> HyphaBackend:
         other = copy(self)

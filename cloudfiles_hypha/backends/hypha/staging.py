@@ -622,15 +622,15 @@ class Staging:
             session.take_up()
         return True
 
-    def is_staged(self, control: Control) -> bool:
-        """Whether the next write finds anything staged, by whomever. Raises ``ArtifactNotFound``.
+    def found(self, control: Control) -> Seen:
+        """What the next write finds staged, by whomever. Raises ``ArtifactNotFound``.
 
         In a block that is to make a version it finds that one, which is begun now if it was not before.
         """
         group = self._book(control).now()
         if group is not None and group.kind == "block" and group.version is not None:
             self.open(group, control)
-        return self._commits.look(control).staged
+        return self._commits.look(control)
 
     def status(self, control: Control) -> Status:
         """What is staged, which versions there are, and who staged it, as far as is known here."""
