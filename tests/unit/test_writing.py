@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +280,8 @@ def test_a_store_that_can_decide_does_so_in_the_moment_of_the_write() -> None:
         return "etag"
 
     for mode in ("xb", "r+b"):
-        place = writing.Place(lambda _, how: asked.append(how), etag, fetch, frozenset({"new", "pinned"}), streams=True)
+        can = frozenset({"new", "pinned"})
+        place = writing.Place(lambda _, how: asked.append(how), etag, fetch, nullcontext, can, streams=True)
         with writing.open_to_write(place, "x", mode, None, None, None) as file:
             file.write(b"")  # type: ignore[arg-type]
     assert asked == [{"overwrite": "never"}, {"if_match": "etag"}]
