@@ -8,7 +8,7 @@ or a presigned query string: whoever raises names the path, never the URL it was
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from .results import CopyResult, FileResult, Result
@@ -41,6 +41,14 @@ class TransferError(OSError):
         if path and not self.path:
             self.path = path
         return self
+
+    def __copy__(self) -> TransferError:
+        """A copy with attributes of its own. Others (tblib, which dask loads) have copies of exceptions share them."""
+        make, args, *state = cast("tuple[Any, ...]", self.__reduce__())
+        made: TransferError = make(*args)
+        for attributes in state:
+            made.__dict__.update(attributes)
+        return made
 
     def __str__(self) -> str:
         message = super().__str__()

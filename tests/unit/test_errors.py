@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import copy
+import copyreg
 import inspect
 import pickle
+from typing import Any
 
 import pytest
 
 import cloudfiles_hypha
 from cloudfiles_hypha import errors
-from cloudfiles_hypha.errors import ArtifactNotFound, BatchError, CommitError, ObjectNotFound, TransferError
+from cloudfiles_hypha.errors import (
+    ArtifactNotFound,
+    BatchError,
+    CommitError,
+    ObjectNotFound,
+    ServerError,
+    TransferError,
+)
 from cloudfiles_hypha.results import Result
 from cloudfiles_hypha.transports.base import host_of
 
@@ -145,3 +154,20 @@ def test_a_batch_error_is_pickled_with_every_result(kind: type[BatchError]) -> N
 )
 def test_a_url_is_named_by_its_host_alone(url: str) -> None:
     assert host_of(url) == "http://h:1"
+
+
+def test_a_copy_shares_nothing_whatever_others_have_copies_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sharing(error: ServerError) -> tuple[Any, ...]:
+        def make() -> ServerError:
+            made = ServerError("made")
+            made.__dict__ = error.__dict__
+            return made
+
+        return make, ()
+
+    monkeypatch.setitem(copyreg.dispatch_table, ServerError, sharing)
+    error = ServerError("broken", path="a", status=500, retry_after=2.0)
+    other = copy.copy(error)
+    other.path = "b"
+    assert (str(error), str(other), other.status, other.retry_after) == ("a: broken", "b: broken", 500, 2.0)
+    assert type(other) is ServerError
