@@ -208,12 +208,32 @@ class Deferred(io.BufferedIOBase):
         """Nothing: what was not closed is not stored."""
 
 
+class _Below(io.BufferedIOBase):
+    """The file below a codec. When that is dropped, what the codec has left to write at its own end goes nowhere."""
+
+    def __init__(self, file: Writing | Deferred) -> None:
+        self.file: Writing | Deferred | None = file
+
+    def writable(self) -> bool:
+        """Yes."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Pass it on."""
+        return memoryview(data).nbytes if self.file is None else self.file.write(data)
+
+    def tell(self) -> int:
+        """Bytes that were written."""
+        return 0 if self.file is None else self.file.tell()
+
+
 class CompressedWriting(io.BufferedIOBase):
     """Bytes that are compressed and stored when it is closed; when its ``with`` block raises, nothing is stored."""
 
     def __init__(self, file: Writing | Deferred, codec: Callable[..., Any]) -> None:
         self._file = file
-        self._packed = codec(file, mode="wb")
+        self._below = _Below(file)
+        self._packed = codec(self._below, mode="wb")
 
     def writable(self) -> bool:
         """Yes."""
@@ -232,13 +252,14 @@ class CompressedWriting(io.BufferedIOBase):
                     self._packed.close()
                     self._file.close()
             except BaseException:
-                self._file.discard()
+                self.discard()
                 raise
             finally:
                 super().close()
 
     def discard(self) -> None:
         """Store nothing of it."""
+        self._below.file = None
         self._file.discard()
 
     def __exit__(
