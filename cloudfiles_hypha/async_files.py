@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
-from functools import partial, wraps
+from contextlib import AbstractContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .bridge import Feed, call, iterate, wait
+from .bridge import Feed, call, iterate, like, wait, within
 from .engine.pool import Cancellation
 from .files import ArtifactFiles
 from .recording import Recording
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 R = TypeVar("R")
-F = TypeVar("F", bound="Callable[..., Any]")
 
 # Blocks of a file that are read from an asynchronous iterable before they can be sent.
 _BLOCKS_AHEAD = 4
@@ -70,19 +69,10 @@ class _Inputs(AsyncExitStack):
         return feed
 
 
-def _as(verb: Callable[..., object]) -> Callable[[F], F]:
-    """The decorator that gives a method the name and the docstring of another, and its signature."""
-
-    def decorate(method: F) -> F:
-        return cast(F, wraps(verb)(method))
-
-    return decorate
-
-
 def _awaited(
     verb: Callable[Concatenate[ArtifactFiles, P], R],
 ) -> Callable[Concatenate[AsyncArtifactFiles, P], Coroutine[Any, Any, R]]:
-    @_as(verb)
+    @like(verb)
     async def method(self: AsyncArtifactFiles, /, *args: P.args, **kwargs: P.kwargs) -> R:
         async with _Inputs(args, kwargs) as inputs:
             return await call(partial(verb, self.files, *inputs.args, **inputs.kwargs), inputs.stop)
@@ -93,15 +83,13 @@ def _awaited(
 def _iterated(
     verb: Callable[Concatenate[ArtifactFiles, P], Iterator[R]],
 ) -> Callable[Concatenate[AsyncArtifactFiles, P], AsyncGenerator[R, None]]:
-    @_as(verb)
+    @like(verb)
     async def method(self: AsyncArtifactFiles, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
         async with _Inputs(args, kwargs) as inputs:
             items = iterate(partial(verb, self.files, *inputs.args, **inputs.kwargs), inputs.stop)
-            try:
+            async with aclosing(items):
                 async for item in items:
                     yield item
-            finally:
-                await items.aclose()
 
     return method
 
@@ -110,7 +98,7 @@ def _quickly(verb: Callable[Concatenate[ArtifactFiles, P], R], submit: Callable[
     """``_awaited``, and where it is one item without options, no thread is needed."""
     slowly = _awaited(verb)
 
-    @_as(verb)
+    @like(verb)
     async def method(self: AsyncArtifactFiles, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         if kwargs or len(args) != 1 or not isinstance(args[0], str | Mapping):
             return await slowly(self, *args, **kwargs)
@@ -182,16 +170,8 @@ class AsyncArtifactFiles:
     @asynccontextmanager
     async def staged(self, comment: str | None = None, version: str | None = None) -> AsyncGenerator[Self, None]:
         """``ArtifactFiles.staged``, in an ``async with``."""
-        block = self.files.staged(comment, version)
-        await call(block.__enter__)
-        try:
+        async with within(self.files.staged(comment, version)):
             yield self
-        except BaseException as error:
-            # not to be cancelled: else nobody would note what is left staged
-            if not await asyncio.shield(call(partial(block.__exit__, type(error), error, error.__traceback__))):
-                raise
-        else:
-            await call(partial(block.__exit__, None, None, None))
 
     get = _quickly(ArtifactFiles.get, ArtifactFiles.submit)
     get_json = _awaited(ArtifactFiles.get_json)

@@ -12,9 +12,9 @@ import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import closing, nullcontext, suppress
-from functools import partial
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext, suppress
+from functools import partial, wraps
+from typing import Any, Generic, TypeVar, cast
 
 from .engine.calls import in_thread
 from .engine.pool import Cancellation
@@ -23,9 +23,19 @@ from .errors import Cancelled
 
 T = TypeVar("T")
 R = TypeVar("R")
+F = TypeVar("F", bound="Callable[..., Any]")
 
 # Items that one side of a thread and a loop may be ahead of the other. Each handing over costs about 20 us.
 _AHEAD = 64
+
+
+def like(verb: Callable[..., object]) -> Callable[[F], F]:
+    """The decorator that gives a method the name, the docstring and the signature of the one that it awaits."""
+
+    def decorate(method: F) -> F:
+        return cast(F, wraps(verb)(method))
+
+    return decorate
 
 
 async def wait(future: Future[R]) -> R:
@@ -212,3 +222,17 @@ async def iterate(make: Callable[[], Iterator[R]], stop: Cancellation) -> AsyncG
         waiter = asyncio.wrap_future(future)
         waiter.add_done_callback(_seen)
         await asyncio.wait([waiter])
+
+
+@asynccontextmanager
+async def within(block: AbstractContextManager[object]) -> AsyncGenerator[None, None]:
+    """A context manager whose beginning and end block, for ``async with``."""
+    await call(block.__enter__)
+    try:
+        yield
+    except BaseException as error:
+        # not to be cancelled: else nobody would note what is left staged
+        if not await asyncio.shield(call(partial(block.__exit__, type(error), error, error.__traceback__))):
+            raise
+    else:
+        await call(partial(block.__exit__, None, None, None))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
-from functools import partial, wraps
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..awaited import AsyncFile
-from ..bridge import call, iterate, wait
+from ..bridge import call, iterate, like, wait, within
 from ..engine.pool import Cancellation
 from ..files import ArtifactFiles
 from ..ranges.awaited import AsyncRangeFile
@@ -24,22 +23,12 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 R = TypeVar("R")
-F = TypeVar("F", bound="Callable[..., Any]")
-
-
-def _as(verb: Callable[..., object]) -> Callable[[F], F]:
-    """The decorator that gives a method the name, the docstring and the signature of another."""
-
-    def decorate(method: F) -> F:
-        return cast(F, wraps(verb)(method))
-
-    return decorate
 
 
 def _awaited(
     verb: Callable[Concatenate[HyphaArtifact, P], R],
 ) -> Callable[Concatenate[AsyncHyphaArtifact, P], Coroutine[Any, Any, R]]:
-    @_as(verb)
+    @like(verb)
     async def method(self: AsyncHyphaArtifact, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await call(partial(verb, self.artifact, *args, **kwargs))
 
@@ -49,14 +38,11 @@ def _awaited(
 def _iterated(
     verb: Callable[Concatenate[HyphaArtifact, P], Iterator[R]],
 ) -> Callable[Concatenate[AsyncHyphaArtifact, P], AsyncGenerator[R, None]]:
-    @_as(verb)
+    @like(verb)
     async def method(self: AsyncHyphaArtifact, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
-        items = iterate(partial(verb, self.artifact, *args, **kwargs), Cancellation())
-        try:
+        async with aclosing(iterate(partial(verb, self.artifact, *args, **kwargs), Cancellation())) as items:
             async for item in items:
                 yield item
-        finally:
-            await items.aclose()
 
     return method
 
@@ -101,13 +87,13 @@ class AsyncHyphaArtifact:
         """Its name in the workspace."""
         return self.artifact.artifact_alias
 
-    @_as(HyphaArtifact.open)
+    @like(HyphaArtifact.open)
     def open(self, urlpath: str, mode: str = "r", version: str | None = None, **options: Any) -> Any:
         if mode in ("rb", "br") and not options:
             return AsyncRangeFile(self.artifact._at(version), _name(urlpath))
         return AsyncFile(urlpath, mode, partial(self.artifact.open, urlpath, mode, version, **options))
 
-    @_as(HyphaArtifact.cat)
+    @like(HyphaArtifact.cat)
     async def cat(self, path: Any, *args: Any, **options: Any) -> Any:
         if args or options or not isinstance(path, str):
             return await call(partial(self.artifact.cat, path, *args, **options))
@@ -117,16 +103,8 @@ class AsyncHyphaArtifact:
     @asynccontextmanager
     async def staged(self, comment: str | None = None, version: str | None = None) -> AsyncGenerator[Self, None]:
         """``HyphaArtifact.staged``, in an ``async with``."""
-        block = self.artifact.staged(comment, version)
-        await call(block.__enter__)
-        try:
+        async with within(self.artifact.staged(comment, version)):
             yield self
-        except BaseException as error:
-            # not to be cancelled: else nobody would note what is left staged
-            if not await asyncio.shield(call(partial(block.__exit__, type(error), error, error.__traceback__))):
-                raise
-        else:
-            await call(partial(block.__exit__, None, None, None))
 
     head = _awaited(HyphaArtifact.head)
     size = _awaited(HyphaArtifact.size)
