@@ -105,7 +105,23 @@ class CachedReading(AbstractBufferedFile):  # type: ignore[misc]
         return cast(bytes, result["content"])
 
 
-class Writing(io.BufferedIOBase):
+class _Dropped(io.BufferedIOBase):
+    """A file that is closed by the end of its ``with`` block, and discarded where that raises."""
+
+    def discard(self) -> None:
+        """Store nothing of it."""
+        raise NotImplementedError
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+class Writing(_Dropped):
     """A file that is written as ``ArtifactFiles.open`` has it, and that tells its file system when it is stored."""
 
     def __init__(self, fs: ArtifactFileSystem, path: str, place: Place, mode: str, **options: Any) -> None:
@@ -138,19 +154,11 @@ class Writing(io.BufferedIOBase):
         self._file.abort()
         super().close()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
-
     def __del__(self) -> None:
         """Nothing: the file below says that it was not closed."""
 
 
-class Deferred(io.BufferedIOBase):
+class Deferred(_Dropped):
     """A file that is stored when the transaction ends in which it was written and closed."""
 
     def __init__(self, path: str) -> None:
@@ -195,14 +203,6 @@ class Deferred(io.BufferedIOBase):
         super().close()
         self.is_written = False
         self.content.close()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.discard()
 
     def __del__(self) -> None:
         """Nothing: what was not closed is not stored."""
