@@ -90,6 +90,7 @@ class Carrier:
         # All that may fail for want of descriptors or threads happens here, where the caller is told.
         self._loop = loop
         self._wake_read, self._wake_write = os.pipe()
+        self._pipe: tuple[int, ...] = (self._wake_read, self._wake_write)  # to be closed
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.thread = threading.Thread(target=self._main, name="cloudfiles-hypha", daemon=True)
@@ -300,8 +301,9 @@ class Carrier:
         self._close_pipe()
 
     def _close_pipe(self) -> None:
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        pipe, self._pipe = self._pipe, ()  # once: by a second time the numbers may be those of somebody else's files
+        for descriptor in pipe:
+            os.close(descriptor)
 
 
 class Fleet:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pycurl
 import pytest
@@ -341,6 +341,41 @@ def test_a_number_used_again_is_not_taken_for_the_socket_that_a_child_still_has(
     assert loop.turn(0) == []
     loop.close()
     for descriptor in (writing, kept, *again):
+        os.close(descriptor)
+
+
+class _Unclosable:
+    """A loop that fails when it is closed, by when two files have been opened."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+        self.opened: tuple[int, ...] = ()
+
+    def watch_descriptor(self, descriptor: int, readable: Callable[[], object]) -> None:
+        pass
+
+    def forget_descriptor(self, descriptor: int) -> None:
+        pass
+
+    def turn(self, timeout: float | None) -> list[Any]:
+        return []
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.closed == 1:
+            self.opened = os.pipe()
+            raise OSError("it does not close")
+
+
+def test_a_carrier_that_fails_in_ending_closes_its_descriptors_once() -> None:
+    loop = _Unclosable()
+    carrier = Carrier(cast(MultiLoop, loop), threading.RLock(), lambda carrier, loop: False)
+    carrier.end()
+    carrier.thread.join(20)
+    assert (carrier.thread.is_alive(), loop.closed) == (False, 2)
+    assert loop.opened == (carrier._wake_read, carrier._wake_write)  # the numbers are used again
+    for descriptor in loop.opened:
+        os.fstat(descriptor)
         os.close(descriptor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import linecache
 import re
 import sys
@@ -20,6 +21,7 @@ from cloudfiles_hypha.backends.hypha.groups import Book
 from cloudfiles_hypha.backends.hypha.journal import Journal
 from cloudfiles_hypha.backends.hypha.manager import ArtifactManager
 from cloudfiles_hypha.disk.held import Held
+from cloudfiles_hypha.engine import waiting
 from cloudfiles_hypha.transfers.batch import Batches
 from tests.support.clients import connect
 from tests.support.fake_hypha import FakeHypha, RemoteError
@@ -338,3 +340,36 @@ def test_a_handle_that_was_interrupted_in_being_set_up_is_set_up_anew(
                     files.get([second])
             assert files.get([part])[0]["content"] == b"2345"
             assert files.get("a") == b"0123456789"
+
+
+@pytest.mark.parametrize("phase", ["start", "stop"])
+def test_ctrl_c_in_noting_that_the_collector_is_at_work_leaves_no_wrong_note(
+    monkeypatch: pytest.MonkeyPatch, phase: str
+) -> None:
+    """Before the first line of the note is where Python looks for signals, and where no ``finally`` helps."""
+    interrupted: list[str] = []
+    seen: list[bool] = []
+
+    def interrupt(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code is waiting._note.__code__ and frame.f_locals["phase"] == phase:
+            interrupted.append(phase)
+            raise KeyboardInterrupt  # and Python lets go of this function, so the next call is not interrupted
+
+    class Looking:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            seen.append(waiting.here.collecting)
+
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: None)  # where Python puts what comes in the collector
+    waiting.watch_collector()
+    profiler = sys.getprofile()
+    gc.collect()
+    Looking()
+    sys.setprofile(interrupt)
+    try:
+        gc.collect()
+    finally:
+        sys.setprofile(profiler)
+    assert (interrupted, seen, waiting.here.collecting) == ([phase], [True], False)
