@@ -45,10 +45,23 @@ class Answer(Protocol):
         """One header by its lower-case name."""
 
 
+class WeakEtag(str):
+    """An ETag that was marked as weak: of objects that have the same one, the bytes may differ (RFC 9110, 8.8.1)."""
+
+    __slots__ = ()
+
+
 def etag_of(response: Answer) -> str | None:
-    """The ETag without its quotes and without the mark of a weak one."""
+    """The ETag without its quotes and without the mark of a weak one, which is a ``WeakEtag``."""
     etag = response.header("etag")
-    return etag.removeprefix("W/").strip('"') if etag else None
+    if not etag:
+        return None
+    return WeakEtag(etag[2:].strip('"')) if etag.startswith("W/") else etag.strip('"')
+
+
+def is_strong(etag: str | None) -> bool:
+    """Whether what has the same ETag has the same bytes."""
+    return etag is not None and not isinstance(etag, WeakEtag)
 
 
 def md5_in(response: Answer) -> str | None:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from ..errors import IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo
-from .digests import digest_in
+from .digests import digest_in, is_strong
 from .spool import Spool
 
 # Bytes that are fetched before a user's file is given them.
@@ -304,7 +304,7 @@ class Writer:
         info, size = piece.info, piece.spool.size
         last = self._last(piece)
         if not self._begun:
-            weak = info.etag is None or info.headers.get("etag", "").startswith("W/")
+            weak = not is_strong(info.etag)
             if not last and not self._one_piece and (weak or info.size is None):
                 self._one_piece = True  # nothing says that two answers are of the same object, or which is the last
                 return

@@ -72,11 +72,20 @@ class AsyncRangeFile:
 
     async def open(self) -> Self:
         """Find out what is there, if that has not been done; gives itself."""
+        while not self._opened and not self._closed:
+            mine: Future[None] = Future()
+            opening: Future[None] = vars(self).setdefault("_opening", mine)  # one step, also for several threads
+            if opening is not mine:  # of two versions that two find, reads would be a mixture
+                await _done(opening)
+                continue
+            try:
+                await self._drive(self._cursor.remote.opened())
+                self._opened = True
+            finally:
+                del vars(self)["_opening"]
+                mine.set_result(None)
         if self._closed:
             raise ValueError(f"{self.name!r}: the file is closed")
-        if not self._opened:
-            await self._drive(self._cursor.remote.opened())
-            self._opened = True
         return self
 
     def __await__(self) -> Generator[Any, None, Self]:

@@ -16,6 +16,7 @@ from operator import index
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..arguments import Source
+from ..content.digests import is_strong
 from ..engine.run import GIVEN_UP
 from ..engine.waiting import here
 from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
@@ -93,7 +94,7 @@ class Remote:
         # Reads a small piece in the thread that wants it, where there is one: half of the time that it takes to have
         # it read in the background.
         self.at_once: Callable[[Source], Future[Result] | None] | None = None
-        self._compared = True  # the server compares ETags; one that has a weak one refuses every If-Match
+        self._compared = True  # the server compares ETags; one that thinks of it as weak refuses every If-Match
         self.entry = cache.entry(None)
         self.kept: Kept | None = None  # on disk, too
 
@@ -107,7 +108,9 @@ class Remote:
 
     def _share(self) -> None:
         """From now on, what others have of this version is here, too. One that nothing tells apart is nobody else's."""
-        address = self.reader.address(self.path) if self.etag else None
+        strong = bool(self.etag) and is_strong(self.etag)
+        self._compared = self._compared and strong  # with a weak one, no server may compare
+        address = self.reader.address(self.path) if strong else None
         self.kept = None
         if address is None:
             self.entry = self.cache.entry(None)

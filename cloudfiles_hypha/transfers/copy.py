@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, TypeVar, cast
 
 from ..backends.base import Backend, CannotCopy, StaleTicket, Ticket, WriteSession
-from ..content.digests import EtagCheck, check_md5, digest_in, etag_of_parts
+from ..content.digests import EtagCheck, check_md5, digest_in, etag_of_parts, is_strong
 from ..content.sinks import PieceSink
 from ..content.spool import SPOOLED, Spool
 from ..engine.outcomes import UNRESOLVED, Done, More, Unresolved
@@ -129,10 +129,6 @@ class _Arrival:
 
 def _header(info: ObjectInfo) -> Callable[[str], str | None]:
     return info.headers.get if info.headers else {"etag": info.etag or ""}.get
-
-
-def _strong(info: ObjectInfo) -> bool:
-    return info.etag is not None and not info.headers.get("etag", "").startswith("W/")
 
 
 def _verify(backend: Backend, info: ObjectInfo, body: bytes | Spool) -> str:
@@ -308,7 +304,7 @@ class Copy(Task[Result]):
                 path=self.wanted.path,
             )
         request = self._request(info, _Elsewhere(info.size or 0))
-        if _strong(info) and (request.size > _LARGE or self.job.in_parts(request)):
+        if is_strong(info.etag) and (request.size > _LARGE or self.job.in_parts(request)):
             raise _Large(info)
 
     def _described(self, info: ObjectInfo) -> dict[str, str]:

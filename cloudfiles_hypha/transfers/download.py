@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic
 
 from ..content.codecs import MAX_SIZE_ON_DISK, check_encoding, decompress_blocks
-from ..content.digests import EtagCheck, digest_in, matches
+from ..content.digests import EtagCheck, digest_in, is_strong, matches
 from ..disk.partial import PartialFile
 from ..disk.tree import read_blocks
 from ..engine.run import Run
@@ -256,8 +256,7 @@ class Download(InParts[Part]):
 
     def _open(self, info: ObjectInfo, part: Part, *, whole: bool) -> None:
         self.size = info.size
-        strong = info.etag is not None and not info.headers.get("etag", "").startswith("W/")
-        if not whole and (info.size is None or not strong):
+        if not whole and (info.size is None or not is_strong(info.etag)):
             raise InOnePiece  # nothing would say that two answers are of the same object
         self._in_parts = not whole
         folder = self._file.target.parent

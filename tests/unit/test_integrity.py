@@ -21,6 +21,7 @@ from cloudfiles_hypha.content.digests import (
     etag_of,
     etag_of_parts,
     file_etags,
+    is_strong,
     matches,
     md5_in,
     md5_of,
@@ -69,6 +70,7 @@ def test_content_md5_is_the_base64_of_the_digest() -> None:
 )
 def test_an_etag_is_given_without_its_quotes(header: str, etag: str) -> None:
     assert etag_of(answer(ETag=header)) == etag
+    assert is_strong(etag_of(answer(ETag=header))) == (not header.startswith("W/"))
 
 
 def test_no_etag_is_none() -> None:

@@ -44,6 +44,7 @@ from tests.support.object_server import (
     Always,
     Chunked,
     Drop,
+    Fault,
     Gzip,
     IgnoreRange,
     NoAnswer,
@@ -729,6 +730,40 @@ def test_a_server_whose_etags_are_weak_refuses_in_vain(cf: ArtifactFiles, object
         file.seek(70_000)
         assert file.read(10) == TEXT[70_000:70_010]
         assert "if-match" not in object_server.requests[-1].headers
+
+
+class Weak(Fault):
+    def alter(self, exchange: Any, response: Any) -> Any:
+        return response.with_header("ETag", f'W/"{exchange.request.path}"')
+
+
+@pytest.mark.parametrize("options", [{}, {"prefetch_direction": "END"}, {"prefetch_bytes": 0}], ids=str)
+def test_what_has_the_same_weak_etag_may_be_other_bytes(
+    cf: ArtifactFiles, object_server: ObjectServer, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    object_server.put("d/a.bin", TEXT, faults=[Always(Weak())])
+    options = {"cache": RangeCache(), "cache_dir": tmp_path / "kept", **options}
+    with cf.open("a.bin", **options) as first:
+        assert first.clone().read() == TEXT
+        object_server.put("d/a.bin", TEXT[::-1])
+        with cf.open("a.bin", **options) as second:
+            assert second.read() == TEXT[::-1]
+            assert pickle.loads(pickle.dumps(second)).read() == b""
+        assert first.read() == TEXT  # which it still has
+    assert not (tmp_path / "kept").exists()
+    assert not [request for request in object_server.requests if "if-match" in request.headers]
+
+
+def test_another_weak_etag_is_a_change(cf: ArtifactFiles, object_server: ObjectServer) -> None:
+    class Changing(Fault):
+        def alter(self, exchange: Any, response: Any) -> Any:
+            return response.with_header("ETag", f'W/"{len(object_server.requests)}"')
+
+    object_server.put("d/a.bin", TEXT, faults=[Always(Changing())])
+    with cf.open("a.bin", cache=RangeCache()) as file:
+        file.seek(50_000)
+        with pytest.raises(PreconditionFailed):
+            file.read(10)
 
 
 def test_two_whom_a_weak_etag_was_refused_at_the_same_time_both_read_on() -> None:

@@ -55,6 +55,70 @@ def opened(reader: Any, **options: Any) -> AsyncRangeFile:
     return AsyncRangeFile(reader, "a.bin", **options)
 
 
+# -- opening
+
+
+def test_two_that_open_one_file_find_one_version() -> None:
+    async def main() -> None:
+        reader = ScriptedReader(TEXT)
+        reader.holding = True
+        file = opened(reader, prefetch_bytes=100)
+        opening = [asyncio.create_task(file.open()) for _ in range(3)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        reader.answer()
+        await opening[0]
+        reader.holding = False
+        reader.content, reader.etag = TEXT[::-1][:1000], "2"
+        while reader.held:
+            reader.answer()
+        assert await asyncio.gather(*opening) == [file] * 3
+        assert (file.size, file.etag, reader.asked) == (len(TEXT), "1", [(0, 100)])
+        assert await file.read(50) == TEXT[:50]
+        assert "_opening" not in vars(file)  # a lock is in it, which could not be pickled
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("failed", ["cancelled", "an error"])
+def test_where_one_fails_to_open_a_file_the_one_that_waits_opens_it(failed: str) -> None:
+    async def main() -> None:
+        reader = ScriptedReader(TEXT)
+        reader.holding = True
+        file = opened(reader, prefetch_bytes=100)
+        first, second = asyncio.create_task(file.open()), asyncio.create_task(file.open())
+        await asyncio.sleep(0)
+        if failed == "cancelled":
+            first.cancel()
+        else:
+            reader.answer(0, OSError("no"))
+        with pytest.raises((asyncio.CancelledError, OSError)):
+            await first
+        await asyncio.to_thread(reader.wait_for, 2 if failed == "cancelled" else 1)
+        reader.answer(-1)
+        assert await second is file
+        assert await file.read(100) == TEXT[:100]
+
+    asyncio.run(main())
+
+
+def test_of_two_that_open_a_file_which_is_closed_meanwhile_the_second_is_told_so() -> None:
+    async def main() -> None:
+        reader = ScriptedReader(TEXT)
+        reader.holding = True
+        file = opened(reader, prefetch_bytes=100)
+        first, second = asyncio.create_task(file.open()), asyncio.create_task(file.open())
+        await asyncio.sleep(0)
+        await file.close()
+        reader.answer()
+        for opening in (first, second):
+            with pytest.raises(ValueError, match="closed"):
+                await opening
+        assert len(reader.asked) == 1
+
+    asyncio.run(main())
+
+
 # -- by a URL
 
 
