@@ -69,7 +69,7 @@ class Task(Generic[R]):
         self.name = name  # as the user wrote it, without the prefix
         self.path = path
         self.ticket: Ticket = None
-        self.refused: Ticket = None  # the latest that the store refused
+        self.refused: tuple[Ticket, ...] = ()  # all that the store refused
         self.stale = 0  # how many it has refused in a row
         self.attempts = 0
         self.cancelled = False
@@ -158,8 +158,9 @@ class Task(Generic[R]):
 
     def went_stale(self, error: StaleTicket, ticket: Ticket) -> AccessDenied | None:
         """The store has refused ``ticket``: None if a fresh one is worth asking for, else the error that it is."""
-        if self.refused is not ticket:  # else another worker's part has met with the same refusal
-            self.refused = ticket
+        # else another worker's part has met with the same refusal, perhaps some time ago
+        if not any(ticket is refused for refused in self.refused):
+            self.refused += (ticket,)
             self.stale += 1
         if self.stale <= FRESH_TICKETS:
             return None

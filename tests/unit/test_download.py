@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -444,6 +445,37 @@ def test_urls_that_expire_between_parts_are_signed_again(
     hypha.store.fault(key, *[*[Fault()] * 5, Expiring()] * 2, method="GET")
     assert store.download("big", tmp_path / "big", part_size=PART)["verified"] == "md5"
     assert hypha.count("get_file") <= 8
+
+
+def test_a_url_that_was_replaced_before_is_not_counted_when_it_is_refused_once_more(
+    hypha: FakeHypha, tmp_path: Path
+) -> None:
+    urls: list[str] = []
+    turn = threading.Lock()  # guards that
+    refused_again = threading.Event()
+
+    class Expiring(Fault):
+        def answer(self, exchange: Any) -> None:
+            with turn:
+                urls.append(exchange.request.query)
+                number = len(urls)
+            if number == 2:  # its answer comes when the next URL was refused, too
+                assert refused_again.wait(20)
+            elif number in (3, 4):
+                hypha.expire_urls()
+            elif number == 5:
+                refused_again.set()
+                until = time.monotonic() + 5
+                while hypha.count("get_file") < 4 and time.monotonic() < until:
+                    exchange.sleep(0.01)  # the late answer has a URL asked for, if it is not the end
+            super().answer(exchange)
+
+    key = next(key for key in hypha.store.objects if key.endswith("/big"))
+    hypha.store.fault(key, Always(Expiring()), method="GET")
+    with connect_to(hypha, num_threads=2) as store:
+        assert store.download("big", tmp_path / "big", part_size=PART)["verified"] == "md5"
+    first, second, third = list(dict.fromkeys(urls))[:3]
+    assert urls[:5] == [first, first, first, second, third]
 
 
 # --- What is there already ------------------------------------------------------------------------------------------
