@@ -381,9 +381,10 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         self, places: Sequence[Place], starts: Sequence[int | None], ends: Sequence[int | None]
     ) -> tuple[list[Any], dict[int, Exception]]:
         """What to ask ``get`` for, all of one ``ArtifactFiles``; and which cannot be asked for. Offsets from the end
-        need sizes."""
+        need sizes, and of what no byte is wanted it has to be asked whether it is there."""
         heads: dict[str, Any] = {}
-        unknown = {place.name for place, *limits in zip(places, starts, ends, strict=True) if _from_end(*limits)}
+        wanted = zip(places, starts, ends, strict=True)
+        unknown = {place.name for place, *limits in wanted if _from_end(*limits) or _is_empty(*limits)}
         if unknown:
             heads = {result["path"]: result for result in places[0].files._heads(sorted(unknown))}
         items: list[Any] = []
@@ -391,11 +392,11 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         for index, (place, start, end) in enumerate(zip(places, starts, ends, strict=True)):
             item: Any = {"path": place.name}
             try:
-                if _from_end(start, end):
-                    result = heads[place.name]
-                    if result["error"] is not None:
-                        raise result["error"]
-                    start, end = _from_start(result["content"], start, end)
+                head = heads.get(place.name)
+                if head is not None and head["error"] is not None:
+                    raise head["error"]
+                if head is not None and _from_end(start, end):
+                    start, end = _from_start(head["content"], start, end)
                 if start is not None or end is not None:
                     item.update(start=start, end=None if end is None else max(end, start or 0))
             except OSError as error:
@@ -755,10 +756,12 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         place = self._file(path)
         if start is None and end is None:
             return cast(bytes, (await wait(place.files.submit(place.name)))["content"])
-        if _from_end(start, end):
+        if _from_end(start, end) or _is_empty(start, end):
             info = (await wait(place.files.submit_head(place.name)))["content"]
-            start, end = _from_start(info, start, end)
-        end = None if end is None else max(end, start or 0)
+            if _from_end(start, end):
+                start, end = _from_start(info, start, end)
+            if _is_empty(start, end):
+                return b""
         try:
             return cast(
                 bytes, (await wait(place.files.submit({"path": place.name, "start": start, "end": end})))["content"]
@@ -830,6 +833,10 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
 def _from_end(start: int | None, end: int | None) -> bool:
     return (start is not None and start < 0) or (end is not None and end < 0)
+
+
+def _is_empty(start: int | None, end: int | None) -> bool:
+    return end is not None and end <= (start or 0)
 
 
 def _from_start(info: ObjectInfo, start: int | None, end: int | None) -> tuple[int, int]:

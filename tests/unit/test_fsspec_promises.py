@@ -168,6 +168,21 @@ def test_an_error_of_a_range_is_in_its_place_or_raised(fs: HyphaFileSystem) -> N
         fs.cat_ranges(paths, 0, 1, on_error="raise")
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 0), (None, 0), (5, 5), (5, 1), (-1, -3), (50, 60)])
+def test_of_a_file_that_is_not_there_no_bytes_are_an_error_too(
+    fs: HyphaFileSystem, start: int | None, end: int | None
+) -> None:
+    with pytest.raises(FileNotFoundError):
+        fs.cat_file("ws/data/nothing", start, end)
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(fs._cat_file("ws/data/nothing", start, end))
+    missing, first, none = fs.cat_ranges(
+        ["ws/data/nothing", "ws/data/a.txt", "ws/data/a.txt"], [start, 0, 0], [end, 1, 0]
+    )
+    assert isinstance(missing, FileNotFoundError)
+    assert (first, none) == (b"a", b"")
+
+
 def test_cat_of_many_makes_the_calls_that_get_makes(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
     names = [f"many/{n:04}" for n in range(1000)]
     hypha.add_artifact("ws/many", {name: b"%d" % n for n, name in enumerate(names)})
