@@ -29,6 +29,7 @@ Replace = Literal["always", "never"]
 Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
+_KINDS = frozenset({"r", "w", "x", "a", "r+", "w+", "x+", "a+"})
 _GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part"})
 _PUT_KEYS = frozenset(
     {
@@ -334,3 +335,11 @@ def _patterns(patterns: Patterns) -> list[str]:
 def _matches(name: str, patterns: Iterable[str]) -> bool:
     last = name.rpartition("/")[2]
     return any(fnmatchcase(name if "/" in pattern else last, pattern) for pattern in patterns)
+
+
+def kind_of(mode: str) -> str:
+    """A mode without b and t, as "r" or "w+"; ``ValueError`` for one that there is not."""
+    kind = "".join(letter for letter in "rwxa+" if letter in mode)
+    if len(set(mode)) != len(mode) or not set(mode) <= set("rwxabt+") or {*"bt"} <= set(mode) or kind not in _KINDS:
+        raise ValueError(f"mode={mode!r}: choose r, w, x or a, with b for bytes, and + to read and write")
+    return kind

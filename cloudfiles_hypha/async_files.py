@@ -9,6 +9,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .arguments import kind_of
 from .bridge import Feed, call, iterate, like, wait, within
 from .engine.pool import Cancellation
 from .files import ArtifactFiles
@@ -159,7 +160,6 @@ class AsyncArtifactFiles:
         ``write`` are awaited, and which is published as it is there."""
         if mode not in ("rb", "br"):
             from .awaited import AsyncFile
-            from .writing import kind_of
 
             kind_of(mode)  # a wrong one is an error here, not when it is opened
             return AsyncFile(path, mode, partial(self.files.open, path, mode, **options))

@@ -16,6 +16,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
+from operator import itemgetter
 from typing import IO, TYPE_CHECKING, Any, Literal, cast, overload
 
 from . import backends
@@ -27,6 +28,7 @@ from .arguments import (
     Source,
     counted,
     is_scalar,
+    kind_of,
     name_filter,
     parse_json,
     put_options,
@@ -40,7 +42,7 @@ from .backends import Resources
 from .backends.base import Backend, Control, WriteSession
 from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
-from .engine.calls import Raising, in_thread
+from .engine.calls import Raising, done, in_thread
 from .engine.kits import sockets_are_patched
 from .engine.pool import AMBIENT, Cancellation, Engine
 from .errors import (
@@ -452,7 +454,7 @@ class ArtifactFiles:
         What "a" and "+" fetch and change is stored as a whole, and only if nobody else has changed it meanwhile (else
         ``PreconditionFailed``). A store that cannot look in the moment of a write (Hypha) is asked directly before it.
         """
-        if not mode.isalpha() or any(letter in mode for letter in "wxa"):
+        if kind_of(mode) != "r":
             return self._open_to_write(path, mode, **options)
         from .ranges.opening import open_file  # only here: few programs need it
 
@@ -464,13 +466,7 @@ class ArtifactFiles:
             return None
         request = read_request(source, self._prefix)
         task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
-        result: Result = self._batches.collect([task], None, engine=self._batches.inline)[0]
-        future: Future[Result] = Future()
-        if result["error"] is None:
-            future.set_result(result)
-        else:
-            future.set_exception(result["error"])
-        return future
+        return done(lambda: self._batches.collect([task], None, engine=self._batches.inline)[0], itemgetter("error"))
 
     @property
     def _reads_in_caller(self) -> bool:
@@ -490,7 +486,7 @@ class ArtifactFiles:
                 return self._batches.collect([task], resolver)[0]
 
             future = in_thread(do)
-        return Raising(future, lambda result: result["error"])
+        return Raising(future, itemgetter("error"))
 
     def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
         task = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, decode)

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, TypeVar
 
+from .arguments import kind_of
 from .content.sources import BLOCK, Content, Fed
 from .engine.calls import in_thread
 from .engine.kits import exiting
@@ -37,7 +38,6 @@ T = TypeVar("T")
 _SMALL = 8 * 1024 * 1024
 # Bytes that may have been written and not been asked for yet.
 _AHEAD = 4 * 1024 * 1024
-_MODES = frozenset({"w", "x", "a", "r+", "w+", "x+", "a+"})
 _DROPPED = "was not closed, so nothing of it is stored; close it, or open it in a with statement"
 _log = logging.getLogger("cloudfiles_hypha")
 
@@ -57,25 +57,12 @@ class Place:
     streams: bool
 
 
-def kind_of(mode: str) -> str:
-    """A mode without b and t, as "r" or "w+"; ``ValueError`` for one that there is not."""
-    kind = "".join(letter for letter in "rwxa+" if letter in mode)
-    if (
-        len(set(mode)) != len(mode)
-        or not set(mode) <= set("rwxabt+")
-        or {*"bt"} <= set(mode)
-        or kind not in _MODES | {"r"}
-    ):
-        raise ValueError(f"mode={mode!r}: choose r, w, x or a, with b for bytes, and + to read and write")
-    return kind
-
-
 def open_to_write(
     place: Place, name: str, mode: str, encoding: str | None, errors: str | None, newline: str | None
 ) -> Unpublished | TextWriter:
     """A file that is stored as ``name`` when it is closed; ``ValueError`` for a mode that there is not."""
     kind = kind_of(mode)
-    if kind not in _MODES:
+    if kind == "r":
         raise ValueError(f"mode={mode!r}: this one writes nothing")
     if "b" in mode and (encoding, errors, newline) != (None, None, None):
         raise ValueError(f"mode={mode!r}: bytes have no encoding, errors or newline")

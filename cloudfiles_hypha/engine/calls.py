@@ -1,4 +1,4 @@
-"""Calls that block, in threads of their own, as futures; and futures whose errors are among their results."""
+"""Calls that block, in threads of their own or at once, as futures; and futures whose errors are in their results."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ def in_thread(function: Callable[[], R], stop: Cancellation | None = None) -> Ca
         work()
         return future
     threading.Thread(target=work, name=f"cloudfiles-hypha-call-{next(_numbers)}", daemon=True).start()
+    return future
+
+
+def done(function: Callable[[], R], error_of: Callable[[R], BaseException | None]) -> Future[R]:
+    """What a function returns, called at once; with what it raises, or is found in the result, as its exception."""
+    future: Future[R] = Future()
+    try:
+        value = function()
+        error = error_of(value)
+    except Exception as raised:  # noqa: BLE001 -- raised where the future is waited for
+        error = raised
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
     return future
 
 

@@ -1,13 +1,14 @@
-"""What ``open`` does, by mode: which file object there is for it."""
+"""What ``open`` does to read, by mode: which file object there is for it."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from operator import itemgetter
+from typing import Any, cast
 
 from ..arguments import Source
+from ..engine.calls import done
 from ..results import Result
 from .file import RangeFile
 from .reading import Reader
@@ -23,24 +24,11 @@ class InCaller:
 
     def submit(self, source: Source) -> Future[Result]:
         """The result, which is there."""
-        return self._done(lambda: self.files.get([source], raise_errors=False)[0])
+        return done(lambda: self.files.get([source], raise_errors=False)[0], itemgetter("error"))
 
     def submit_head(self, path: str) -> Future[Result]:
         """Likewise."""
-        return self._done(lambda: {"content": self.files.head(path), "error": None})
-
-    def _done(self, read: Callable[[], Any]) -> Future[Result]:
-        future: Future[Result] = Future()
-        try:
-            result = read()
-            error = result["error"]
-        except Exception as raised:  # noqa: BLE001 -- raised where the future is waited for
-            error = raised
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-        return future
+        return done(lambda: cast(Any, {"content": self.files.head(path), "error": None}), itemgetter("error"))
 
     def address(self, path: str) -> str | None:
         """That of what it reads by."""
@@ -59,11 +47,8 @@ def reader_of(files: Any) -> Reader:
 
 
 def open_file(files: Any, path: str, mode: str = "rb", **options: Any) -> Any:
-    """The file object for a mode."""
-    opener = MODES.get(mode)
-    if opener is None:
-        raise ValueError(f"mode={mode!r}: choose one of {', '.join(map(repr, sorted(MODES)))}")
-    return opener(files, path, **options)
+    """The file object for a mode that reads: of bytes, if there is a b in it, else of text."""
+    return (_binary if "b" in mode else _text)(files, path, **options)
 
 
 def _text(files: Any, path: str, **options: Any) -> io.TextIOWrapper:
@@ -80,7 +65,3 @@ def _binary(files: Any, path: str, **options: Any) -> RangeFile:
         if options.get(name) is not None:
             raise ValueError(f"{name}={options[name]!r}: binary files have none; open it with mode='r'")
     return RangeFile(reader_of(files), path, **{name: value for name, value in options.items() if name not in _TEXT})
-
-
-MODES: dict[str, Callable[..., Any]] = {"r": _text, "rt": _text, "rb": _binary, "br": _binary}
-"""How a file is opened, by mode; those that write are added by what can."""
