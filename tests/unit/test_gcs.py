@@ -50,6 +50,7 @@ class Store:
         self.token: str | None = None  # what has to be shown
         self.generation = 1000
         self.composite = False
+        self.updated = "2026-01-02T03:04:05.678Z"
         self.lie = b""  # sent in the place of an object's bytes
         self.drop_chunks: list[int] = []  # pieces, by number, that are answered with 503 after half of them was kept
         self.lose_answers = 0  # how many uploads are stored without saying so
@@ -68,7 +69,7 @@ class Store:
             "name": name,
             "size": str(len(content)),
             "generation": str(generation),
-            "updated": "2026-01-02T03:04:05.678Z",
+            "updated": self.updated,
             "contentType": "text/x-mine",
             "crc32c": b64(google_crc32c.value(content).to_bytes(4, "big")),
             "md5Hash": b64(hashlib.md5(content).digest()),
@@ -248,6 +249,27 @@ def test_bytes_that_are_not_the_objects_are_an_error(store: Store, cf: ArtifactF
     with pytest.raises(IntegrityError, match="CRC32C"):
         cf.get("a")
     assert len(store.seen) == 1 + 4  # it may have been the line
+
+
+@pytest.mark.parametrize(
+    ("updated", "seconds"),
+    [
+        ("2026-01-02T03:04:05.678Z", 1767323045.678),
+        ("2026-01-02T03:04:05Z", 1767323045.0),
+        ("2026-01-02T03:04:05.5Z", 1767323045.5),
+        ("2026-01-02T03:04:05.123456789Z", 1767323045.123456789),
+        ("2026-01-02T05:04:05.25+02:00", 1767323045.25),
+        ("2026-02-30T03:04:05Z", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_the_time_of_an_object_is_read_however_exact_it_is(
+    store: Store, cf: ArtifactFiles, updated: str, seconds: float | None
+) -> None:
+    store.put("a", b"1")
+    store.updated = updated
+    assert cf.head("a").last_modified == pytest.approx(seconds)
 
 
 def test_without_crc32c_the_md5_is_compared(store: Store, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch) -> None:

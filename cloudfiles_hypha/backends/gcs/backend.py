@@ -13,7 +13,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -52,6 +52,7 @@ _CHUNK = 16 * MIB
 _GRAIN = 256 * 1024
 _ENCODING = "x-goog-stored-content-encoding"
 _NO_BUCKET = re.compile("specified bucket does not exist", re.IGNORECASE)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _RECEIVED = re.compile(r"bytes=0-(\d+)")
 _Resource = dict[str, Any]
 _log = logging.getLogger("cloudfiles_hypha")
@@ -576,9 +577,7 @@ def _info(item: _Resource, path: str) -> ObjectInfo:
     }
     if item.get("crc32c"):
         headers["x-goog-hash"] = f"crc32c={item['crc32c']}"
-    modified = None
-    if item.get("updated"):
-        modified = datetime.fromisoformat(str(item["updated"]).replace("Z", "+00:00")).timestamp()
+    modified = _seconds(str(item.get("updated") or ""))
     size = int(item["size"]) if item.get("size") is not None else None
     compress = encoding_name(headers.get("content-encoding"))
     return ObjectInfo(path, size, generation, item.get("contentType"), modified, headers, compress)
@@ -639,6 +638,17 @@ def _hashes(header: str | None) -> dict[str, str]:
     """``x-goog-hash: crc32c=..., md5=...``, both in base64."""
     pairs = (part.strip().partition("=") for part in (header or "").split(","))
     return {name: value for name, _, value in pairs if value}
+
+
+def _seconds(text: str) -> float | None:
+    """A time as RFC 3339 has it, in seconds since 1970; stores write any number of digits of a second's fraction."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        return None
+    time, fraction, zone = found.groups()
+    with suppress(ValueError):  # there is no such day
+        return datetime.fromisoformat(time + zone.replace("Z", "+00:00")).timestamp() + float(fraction or 0)
+    return None
 
 
 def _hex(digest: str) -> str:
