@@ -96,6 +96,12 @@ class Bench:
             raise servers.Unavailable(str(error)) from error
         return Access(server.server_url, server.token, server.workspace)
 
+    def noted_hypha(self) -> tuple[Access, Path]:
+        """The same by way of an nginx, and the file in which that notes each call."""
+        access = self.hypha()
+        base, log = self._start("nginx before Hypha", lambda: servers.noting(access.server))
+        return Access(base, access.token, access.workspace), log
+
     def store(self) -> dict[str, str]:
         """Where the S3 behind the Hypha server is, and its keys."""
         self.hypha()
@@ -247,13 +253,13 @@ def _first_and_later(
 def hypha_single(bench: Bench) -> None:
     """Get 1,000 x 4 KiB from a Hypha artifact with a scalar `get` each: from 64 threads, and from 1,000 coroutines."""
     case, count = "hypha-single", bench.count(1000)
-    access, alias = bench.hypha(), f"read-{uuid.uuid4().hex[:8]}"
-    names = [(f"{FOLDER}/{file_name(index)}", servers.payload(index, SMALL_SIZE)) for index in range(count)]
-    access.files(alias, create=True).puts(names)
+    access, noted = bench.noted_hypha()
+    alias = artifact_of(access, count)
 
     def reading(client: str) -> Callable[[int], dict[str, Any]]:
         return lambda number: {
             "client": client, "access": vars(access), "alias": alias, "count": count, "size": SMALL_SIZE,
+            "log": str(noted),
         }  # fmt: skip
 
     clients = ("one batch", "64 threads, a file at a time", "a coroutine each")
@@ -261,6 +267,16 @@ def hypha_single(bench: Bench) -> None:
     for client, most in zip(clients[1:], (2.5, 1.5), strict=True):
         measure = f"wall time, {client} / that of one batch"
         bench.add(case, measure, ratios(found[client], found[clients[0]]), at_most(most))
+    for client, most_calls in zip(clients, (None, None, at_most(25)), strict=True):
+        bench.add(case, f"control calls, {client}", [each["calls"] for each in found[client]], most_calls)
+
+
+def artifact_of(access: Access, count: int) -> str:
+    """A new artifact of ``count`` small files; its alias."""
+    alias = f"read-{uuid.uuid4().hex[:8]}"
+    names = [(f"{FOLDER}/{file_name(index)}", servers.payload(index, SMALL_SIZE)) for index in range(count)]
+    access.files(alias, create=True).puts(names)
+    return alias
 
 
 def hypha_put(bench: Bench) -> None:

@@ -341,12 +341,14 @@ def task_hypha_get(
     return {**figures, "items": count}
 
 
-def task_hypha_single(*, client: str, access: dict[str, str], alias: str, count: int, size: int) -> Figures:
+def task_hypha_single(*, client: str, access: dict[str, str], alias: str, count: int, size: int, log: str) -> Figures:
     """Read ``count`` files of an artifact: in one call, from 64 threads that each read one file after the other, or
-    from as many coroutines."""
+    from as many coroutines; or by the file system."""
     names = [f"{FOLDER}/{file_name(index)}" for index in range(count)]
     import_package("ours")
-    files = Access(**access).files(alias)
+    hypha = Access(**access)
+    files = hypha.files(alias)
+    before = noted(log)
     if client == "one batch":
         bodies, figures = _timed(lambda: [result["content"] for result in files.get(names)])
     elif client == "a coroutine each":
@@ -357,11 +359,18 @@ def task_hypha_single(*, client: str, access: dict[str, str], alias: str, count:
             return await asyncio.gather(*[awaited.get(name) for name in names])
 
         bodies, figures = _timed(lambda: asyncio.run(read()))
+    elif client == "fs.cat":
+        from cloudfiles_hypha.filesystem.fsspec import HyphaFileSystem
+
+        paths = [f"{hypha.workspace}/{alias}/{name}" for name in names]
+        fs = HyphaFileSystem(server_url=hypha.server, token=hypha.token)
+        found, figures = _timed(lambda: fs.cat(paths))
+        bodies = [found[path] for path in paths]
     else:
         with ThreadPoolExecutor(64) as pool:
             bodies, figures = _timed(lambda: list(pool.map(files.get, names)))
     _verify(bodies, size)
-    return {**figures, "items": count}
+    return {**figures, "items": count, "calls": noted(log)[0] - before[0]}
 
 
 def task_hypha_put(*, client: str, access: dict[str, str], alias: str, source: str, count: int, size: int) -> Figures:
@@ -484,6 +493,17 @@ def _timed(call: Callable[[], T], *, collect: bool = True) -> tuple[T, Figures]:
     return value, {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak_memory_mb()}
 
 
+def noted(log: str) -> tuple[int, int]:
+    """How many requests nginx has noted so far, and how many bytes of bodies; once it notes no more."""
+    seen = -1
+    while True:
+        lines = Path(log).read_text(encoding="ascii").splitlines()
+        if len(lines) == seen:
+            return seen, sum(map(int, lines))
+        seen = len(lines)
+        time.sleep(0.3)
+
+
 def _verify(bodies: Sequence[Any], size: int) -> None:
     for index, body in enumerate(bodies):
         if bytes(body) != payload(index, size):
@@ -511,6 +531,7 @@ def _exchange(method: str, requests: list[tuple[str, bytes | None]]) -> list[byt
 def measure_in_child(task: str, **arguments: Any) -> Figures:
     """Run one task in a fresh process; raises ``MissingPeer`` where its client is not installed."""
     environment = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is imported late is compiled, as an installer leaves it
     child = subprocess.run(
         [sys.executable, "-m", "benchmarks.clients"],
         input=json.dumps({"task": task, **arguments}),  # not on the command line: there may be a token in it
@@ -540,9 +561,12 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    from . import bucket_clients, file_clients, movers
+    from . import bucket_clients, file_clients, library_clients, movers
 
-    task = {**TASKS, **movers.TASKS, **bucket_clients.TASKS, **file_clients.TASKS}[arguments.pop("task")]
+    modules = (movers, bucket_clients, file_clients, library_clients)
+    task = dict(TASKS, **{name: each for module in modules for name, each in module.TASKS.items()})[
+        arguments.pop("task")
+    ]
     try:
         answer: dict[str, Any] = task(**arguments)
     except ModuleNotFoundError as error:

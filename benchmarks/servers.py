@@ -57,9 +57,18 @@ http {{
     scgi_temp_path {home}/scgi;
     server {{
         listen {host}:{port} backlog=1024;
-        root {home}/files;
+        {server}
     }}
 }}
+"""
+_PASS_ON = """
+        client_max_body_size 0;
+        location / {{
+            proxy_pass {target};
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_read_timeout 300s;
+        }}
 """
 
 
@@ -113,24 +122,51 @@ def large(size: int, log: Path | None = None) -> Iterator[tuple[str, Path]]:
 @contextlib.contextmanager
 def serve(fill: Callable[[Path], None], log: Path | None = None) -> Iterator[str]:
     """Serve what ``fill`` puts into a folder with nginx; yields the base URL. ``log`` gets the bytes of each answer."""
-    binary = find_nginx()
+    find_nginx()  # before much is written
     with tempfile.TemporaryDirectory(prefix="benchmark-nginx-") as directory:
-        home = Path(directory)
-        fill(home / "files")
-        port = _free_port()
-        user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not enter the directory
-        config = home / "nginx.conf"
-        config.write_text(
-            _NGINX.format(home=home, host=HOST, port=port, user=user, log=f"{log} bytes" if log else "off"),
-            encoding="ascii",
-        )
-        process = subprocess.Popen([binary, "-p", directory, "-e", "stderr", "-c", str(config)])
-        try:
-            _wait_for(port, process)
-            yield f"http://{HOST}:{port}"
-        finally:
-            process.terminate()
-            process.wait(10)
+        fill(Path(directory, "files"))
+        with _nginx(Path(directory), f"root {directory}/files;", log) as base:
+            yield base
+
+
+@contextlib.contextmanager
+def noting(target: str) -> Iterator[tuple[str, Path]]:
+    """An nginx that passes all requests on to ``target``; yields its URL, and the file that gets a line for each."""
+    with (
+        tempfile.TemporaryDirectory(prefix="benchmark-noting-") as directory,
+        noted_in() as log,
+        _nginx(Path(directory), _PASS_ON.format(target=target), log) as base,
+    ):
+        yield base, log
+
+
+@contextlib.contextmanager
+def noted_in() -> Iterator[Path]:
+    """A file that nginx can write into, whoever it runs as."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-log-") as folder:
+        log = Path(folder, "log")
+        log.touch()
+        log.chmod(0o666)
+        yield log
+
+
+@contextlib.contextmanager
+def _nginx(home: Path, server: str, log: Path | None) -> Iterator[str]:
+    binary = find_nginx()
+    port = _free_port()
+    user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not enter the directory
+    config = home / "nginx.conf"
+    config.write_text(
+        _NGINX.format(home=home, host=HOST, port=port, user=user, log=f"{log} bytes" if log else "off", server=server),
+        encoding="ascii",
+    )
+    process = subprocess.Popen([binary, "-p", str(home), "-e", "stderr", "-c", str(config)])
+    try:
+        _wait_for(port, process)
+        yield f"http://{HOST}:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 @contextlib.contextmanager
