@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from cloudfiles_hypha import (
     ArtifactFiles,
+    IntegrityError,
     ObjectNotFound,
     Observer,
     PreconditionFailed,
@@ -37,6 +38,8 @@ from cloudfiles_hypha import (
     ServerError,
     TransferError,
 )
+from cloudfiles_hypha.content.sinks import PartSink
+from cloudfiles_hypha.models import GetRequest, ObjectInfo
 from cloudfiles_hypha.ranges import kept
 from cloudfiles_hypha.ranges.cache import Entry
 from tests.support.fake_hypha import FakeHypha
@@ -1370,3 +1373,19 @@ def test_a_small_piece_is_read_by_the_thread_that_wants_it(object_server: Object
         file.seek(7000)
         file.read(10)
         assert not [thread for thread in threading.enumerate() if thread.name == "cloudfiles-hypha"]
+
+
+@pytest.mark.parametrize("end", [13, None])
+@pytest.mark.parametrize("blocks", [(), (b"01", b"2"), (b"01234", b"56789", b"x")])
+def test_room_for_a_part_that_was_not_filled_is_no_content(end: int | None, blocks: tuple[bytes, ...]) -> None:
+    sink = PartSink(GetRequest("a", 3, end, part=True))
+    for _ in range(2):  # of the first attempt nothing is left
+        sink.begin(ObjectInfo("a", 13), 3, 13)
+        for block in blocks:
+            sink.write(block)
+        with pytest.raises(IntegrityError, match=f"expected 10 bytes, got {len(b''.join(blocks))}"):
+            sink.content()
+    sink.begin(ObjectInfo("a", 13), 3, 13)
+    sink.write(b"01234")
+    sink.write(b"56789")
+    assert sink.content() == b"0123456789"
