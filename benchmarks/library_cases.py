@@ -158,7 +158,7 @@ def zarr_arrays(bench: Bench) -> None:
     for at_once in (10, 64):
         arguments = {**array, "place": vars(place), "at_once": at_once}
         clients = {client: _with(client, arguments) for client in ("ours", "obstore", "s3fs")}
-        found = bench.interleave(f"{case}-s3-{at_once}", bench.rounds(5), "zarr-s3", clients)
+        found = bench.interleave(f"{case}-s3-{at_once}", bench.rounds(3), "zarr-s3", clients)
         for peer in ("obstore", "s3fs"):
             speed = ratios(found[peer], found["ours"])
             bench.add(case, f"`s3://`, {at_once} at once: speed / that of {peer}", speed, at_least(1.0))
@@ -169,7 +169,7 @@ def zarr_arrays(bench: Bench) -> None:
 
     for at_once in (10, 64, 500):
         name = f"{case}-hypha-{at_once}"
-        alone = bench.interleave(name, bench.rounds(2), "zarr-hypha", {"ours": from_hypha(at_once)})["ours"]
+        alone = bench.interleave(name, bench.rounds(1), "zarr-hypha", {"ours": from_hypha(at_once)})["ours"]
         bench.add(case, f"Hypha, {at_once} at once", [each["seconds"] for each in alone], unit="s")
         bench.add(case, f"Hypha, {at_once} at once: control calls", [each["calls"] for each in alone])
 
