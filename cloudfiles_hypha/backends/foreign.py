@@ -111,13 +111,19 @@ def locate(text: str, rest: str) -> ForeignLocation:
     if issubclass(kind, AbstractArchiveFileSystem):
         raise ValueError(f"{shown!r}: which archive? Write {scheme}://::/folder/archive, or {scheme}://::s3://bucket/a")
     rest = rest.rstrip("/")
-    probe = kind._strip_protocol(f"{scheme}://{rest}/x")
+    try:
+        probe = kind._strip_protocol(f"{scheme}://{rest}/x")
+        given = kind._get_kwargs_from_urls(f"{scheme}://{rest}/x")
+    except ValueError:  # which would say what it stumbled over: perhaps a part of a password
+        raise ValueError(
+            f"{scheme}://...: fsspec cannot read this cloudpath; a password with odd characters goes into secrets=, "
+            "and github:// and gist:// need a commit or branch, as in github://owner:repository@main/folder"
+        ) from None
     folder = probe[:-1].strip("/") if isinstance(probe, str) else ""
     if not isinstance(probe, str) or not probe.endswith("x") or not rest.endswith(folder):
         raise ValueError(f"{shown!r}: fsspec reads this path as another one; '?' and '#' cannot be in it")
     top = rest[: len(rest) - len(folder)].rstrip("/")
     url = f"{scheme}://{top}"
-    given = kind._get_kwargs_from_urls(f"{url}/x")
     root = url
     if given.get("password") is not None:
         root = f"{scheme}://{given.get('username')}@{top.rpartition('@')[2]}"

@@ -27,7 +27,7 @@ def ftp_server(folder: Path, *, may: str = "elradfmwMT") -> Iterator[int]:
     authorizer.add_user(USER, PASSWORD, str(folder), perm=may)
 
     class Handler(FTPHandler):  # type: ignore[misc]
-        pass
+        auth_failed_timeout = 0
 
     Handler.authorizer = authorizer
     loop = IOLoop()

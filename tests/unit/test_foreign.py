@@ -40,6 +40,8 @@ from cloudfiles_hypha import (  # noqa: E402
     UntypedWarning,
 )
 from cloudfiles_hypha.backends import foreign, locate  # noqa: E402
+from cloudfiles_hypha.filesystem.fsspec import HyphaFileSystem  # noqa: E402
+from tests.support.fake_hypha import FakeHypha  # noqa: E402
 from tests.support.ftp_server import PASSWORD, USER, ftp_server  # noqa: E402
 
 QUICK = RetryPolicy(attempts=3, first=0.001, longest=0.002, elapsed=10)
@@ -489,6 +491,7 @@ def test_a_cloudpath_is_taken_apart_without_its_secrets(text: str, root: str, pr
     ("text", "said"),
     [
         ("ftp://host/a?b", "cannot be in it"),
+        ("ftp://me:pass/word@host/a", r"^ftp://\.\.\.: fsspec cannot read this cloudpath"),
         ("ftp://host/a/../b", "must not contain"),
         ("zip:///x/a.zip", "which archive"),
         ("zip://in::", "what comes after '::' is missing"),
@@ -557,6 +560,15 @@ def test_a_large_member_goes_to_disk_piece_by_piece(tmp_path: Path, monkeypatch:
     assert (tmp_path / "to").read_bytes() == content
 
 
+def test_an_archive_may_be_in_an_artifact(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeHypha(token=None, workspace="demo") as server:
+        monkeypatch.setenv("HYPHA_SERVER_URL", server.url)
+        ArtifactFiles("hypha://demo/data", create=True).put("a.zip", archive.read_bytes())
+        with ArtifactFiles("zip://in::hypha://demo/data/a.zip", num_threads=2) as cf:
+            assert cf.get(["7", "8"], return_dict=True) == {"7": b"7" * 1000, "8": b"8" * 1000}
+        HyphaFileSystem.clear_instance_cache()
+
+
 def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../outside", "")
@@ -604,6 +616,13 @@ def test_a_connection_that_the_server_has_ended_is_made_again(folder: Path, monk
         files.ftp.sock.shutdown(2)
         time.sleep(0.01)
         assert [*cf] == ["a"]
+
+
+def test_several_processes_share_the_work(folder: Path) -> None:
+    files = {f"d/{number}": b"%d" % number for number in range(40)}
+    with ftp_server(folder) as port, ArtifactFiles(f"ftp://{USER}:{PASSWORD}@127.0.0.1:{port}", num_threads=2) as cf:
+        cf.puts(files.items(), parallel=2)
+        assert cf.get([*files], return_dict=True, parallel=2) == files
 
 
 def test_folders_go_up_and_down_and_files_are_opened(folder: Path, tmp_path: Path) -> None:
