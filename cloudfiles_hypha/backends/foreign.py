@@ -587,10 +587,10 @@ class _Instances:
     """
 
     def __init__(self, make: Callable[[], AbstractFileSystem], kind: type[AbstractFileSystem]) -> None:
-        archive = issubclass(kind, AbstractArchiveFileSystem)
-        self.turn: AbstractContextManager[object] = RLock() if archive else nullcontext()
+        self._archive = issubclass(kind, AbstractArchiveFileSystem)
+        self.turn: AbstractContextManager[object] = RLock() if self._archive else nullcontext()
         self._make = make
-        self._one = archive or bool(kind.async_impl)
+        self._one = self._archive or bool(kind.async_impl)
         self._lock = Lock()  # guards what follows
         self._process = os.getpid()
         self._idle: list[tuple[AbstractFileSystem, float]] = []
@@ -617,6 +617,9 @@ class _Instances:
     def give_back(self, files: AbstractFileSystem, *, whole: bool) -> None:
         """It is not needed any more; ``whole`` if it can be used again."""
         if self._one:
+            if self._archive and not whole:  # whatever it is read from may be gone; others may still be at it
+                with self._lock:
+                    self._idle = [each for each in self._idle if each[0] is not files]
             return
         if whole and self._process == os.getpid():
             with self._lock:

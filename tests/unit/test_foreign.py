@@ -569,6 +569,17 @@ def test_an_archive_may_be_in_an_artifact(archive: Path, monkeypatch: pytest.Mon
         HyphaFileSystem.clear_instance_cache()
 
 
+def test_an_archive_whose_place_broke_is_opened_again(store: dict[str, bytes], archive: Path) -> None:
+    store["/a.zip"] = archive.read_bytes()
+    with ArtifactFiles("zip://::troubled://a.zip", retry=QUICK) as cf:
+        assert cf.get("b.txt") == b"bee"
+        Troubled.faults["read"] = [fails(OSError("broke"))]
+        assert cf.get(["in/7"])[0]["attempts"] == 2
+        Troubled.faults["open"] = [fails(OSError("only an archive that is opened again meets this"))]
+        Troubled.faults["read"] = [fails(OSError("broke"))]
+        assert cf.get(["in/7"])[0]["attempts"] == 3
+
+
 def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../outside", "")
