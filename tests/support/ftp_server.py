@@ -13,8 +13,8 @@ USER, PASSWORD = "user", "pass-word"
 
 
 @contextmanager
-def ftp_server(folder: Path, *, may: str = "elradfmwMT") -> Iterator[int]:
-    """Its port. ``may`` are the permissions that pyftpdlib knows."""
+def ftp_server(folder: Path, *, may: str = "elradfmwMT", patience: float = 300) -> Iterator[int]:
+    """Its port. ``may`` are the permissions that pyftpdlib knows; who is silent for ``patience`` seconds has to go."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of asyncore, in Python before 3.12
         from pyftpdlib.authorizers import DummyAuthorizer
@@ -28,6 +28,7 @@ def ftp_server(folder: Path, *, may: str = "elradfmwMT") -> Iterator[int]:
 
     class Handler(FTPHandler):  # type: ignore[misc]
         auth_failed_timeout = 0
+        timeout = patience
 
     Handler.authorizer = authorizer
     loop = IOLoop()

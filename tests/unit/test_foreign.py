@@ -10,8 +10,9 @@ import errno
 import io
 import os
 import pickle
+import select
 import tarfile
-import time
+import threading
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
@@ -416,11 +417,11 @@ def test_each_worker_has_a_connection_of_its_own_and_they_are_used_again(
 
 
 def test_what_runs_in_fsspecs_own_loop_is_shared(store: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Troubled, "async_impl", True)
-    store.update({f"/f/{number}": b"" for number in range(50)})
-    with ArtifactFiles("troubled://f", num_threads=8) as cf:
-        cf.get(map(str, range(50)))
-    assert len(Troubled.made) == 1
+    for asynchronous in (False, True):
+        monkeypatch.setattr(Troubled, "async_impl", asynchronous)
+        instances = foreign._Instances(Troubled, Troubled)
+        monkeypatch.setattr(Troubled, "cachable", False)  # else fsspec itself has but one for each thread
+        assert (instances.take() is instances.take()) == asynchronous
 
 
 def test_a_forked_process_takes_no_connection_of_its_parent(
@@ -580,6 +581,25 @@ def test_an_archive_whose_place_broke_is_opened_again(store: dict[str, bytes], a
         assert cf.get(["in/7"])[0]["attempts"] == 3
 
 
+def test_the_readers_of_an_archive_take_turns(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:  # tarfile's members share one position in the file
+        for number in range(4):
+            (tmp_path / "member").write_bytes(bytes([number]) * 200_000)
+            tar.add(tmp_path / "member", str(number))
+    wrong: list[int] = []
+    with ArtifactFiles(f"tar://::{tmp_path}/a.tar", num_threads=0) as cf:
+
+        def read(number: int) -> None:
+            wrong.extend(number for _ in range(25) if cf.get(str(number)) != bytes([number]) * 200_000)
+
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
 def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("../outside", "")
@@ -603,6 +623,17 @@ def test_a_wrong_password_is_told_and_not_shown(folder: Path) -> None:
         assert "not-this" not in "".join(traceback.format_exception(caught.value)) + repr(cf) + repr(cf._location)
 
 
+def test_a_server_that_lets_nobody_read_denies_access(folder: Path) -> None:
+    (folder / "a").write_bytes(b"content")
+    access = {"username": USER, "password": PASSWORD}
+    with (
+        ftp_server(folder, may="el") as port,
+        ArtifactFiles(f"ftp://127.0.0.1:{port}", secrets=access) as cf,
+        pytest.raises(AccessDenied),  # for fsspec it is not there
+    ):
+        cf.get("a")
+
+
 def test_a_server_that_lets_nobody_write_denies_access_at_once(folder: Path) -> None:
     (folder / "a").write_bytes(b"content")
     access = {"username": USER, "password": PASSWORD}
@@ -618,14 +649,16 @@ def test_a_server_that_lets_nobody_write_denies_access_at_once(folder: Path) -> 
 def test_a_connection_that_the_server_has_ended_is_made_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "a").write_bytes(b"content")
     access = {"username": USER, "password": PASSWORD}
-    with ftp_server(folder) as port, ArtifactFiles(f"ftp://127.0.0.1:{port}", secrets=access) as cf:
+    with (
+        ftp_server(folder, patience=0.2) as port,
+        ArtifactFiles(f"ftp://127.0.0.1:{port}", secrets=access) as cf,
+    ):
         assert cf.get("a") == b"content"
         backend = cf._backend
         assert isinstance(backend, foreign.ForeignBackend)
         ((files, _),) = backend._instances._idle
         monkeypatch.setattr(foreign, "_FRESH", 0.0)
-        files.ftp.sock.shutdown(2)
-        time.sleep(0.01)
+        assert select.select([files.ftp.sock], [], [], 10)[0]  # the server's farewell, which fsspec reads as "empty"
         assert [*cf] == ["a"]
 
 
