@@ -13,6 +13,7 @@ import pickle
 import select
 import tarfile
 import threading
+import time
 import traceback
 import zipfile
 from collections.abc import Callable, Iterator
@@ -581,23 +582,31 @@ def test_an_archive_whose_place_broke_is_opened_again(store: dict[str, bytes], a
         assert cf.get(["in/7"])[0]["attempts"] == 3
 
 
-def test_the_readers_of_an_archive_take_turns(tmp_path: Path) -> None:
+def test_the_readers_of_an_archive_take_turns(store: dict[str, bytes], tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as tar:  # tarfile's members share one position in the file
         for number in range(4):
-            (tmp_path / "member").write_bytes(bytes([number]) * 200_000)
+            (tmp_path / "member").write_bytes(bytes([number]) * 20_000)
             tar.add(tmp_path / "member", str(number))
-    wrong: list[int] = []
-    with ArtifactFiles(f"tar://::{tmp_path}/a.tar", num_threads=0) as cf:
+    store["/a.tar"] = (tmp_path / "a.tar").read_bytes()
+    inside: list[int] = []
+    most: list[int] = []
 
-        def read(number: int) -> None:
-            wrong.extend(number for _ in range(25) if cf.get(str(number)) != bytes([number]) * 200_000)
+    def look(path: str) -> None:
+        inside.append(threading.get_ident())
+        time.sleep(0.005)
+        most.append(len(set(inside)))
+        inside.pop()
 
-        threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    with ArtifactFiles("tar://::troubled://a.tar", num_threads=0) as cf:
+        assert len([*cf]) == 4
+        Troubled.faults["read"] = [look] * 1000
+        threads = [threading.Thread(target=cf.get, args=(str(number),)) for number in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert wrong == []
+    assert len(most) >= 4
+    assert set(most) == {1}
 
 
 def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path) -> None:
