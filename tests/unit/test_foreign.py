@@ -621,6 +621,7 @@ def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    pytest.importorskip("pyftpdlib")
     (tmp_path / "ftp").mkdir()
     return tmp_path / "ftp"
 
