@@ -117,10 +117,15 @@ def _fsspec(names: dict[str, Any]) -> None:
         pytest.importorskip(package, reason="the page shows it")
 
 
+def _other_protocols(names: dict[str, Any]) -> None:
+    pytest.importorskip("fsspec", reason="the page shows it")
+
+
 PREPARED: dict[str, Callable[[dict[str, Any]], None]] = {
     "azure.md": _azure,
     "fsspec.md": _fsspec,
     "moving.md": _copying,
+    "other-protocols.md": _other_protocols,
     "recording.md": _recording,
     "concurrency.md": _concurrency,
     "large-files.md": _large_files,
