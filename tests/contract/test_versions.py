@@ -23,13 +23,14 @@ from cloudfiles_hypha import (
     ObjectNotFound,
     PreconditionFailed,
     ReadOnly,
+    TransferError,
     Version,
 )
 from cloudfiles_hypha.backends.memory import clear_memory
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.transports import HttpRequest
-from tests.contract.test_backends import ENGINES, TEN, Place
+from tests.contract.test_backends import ENGINES, ODD_NAMES, TEN, Place
 from tests.support.azurite import azurite
 from tests.support.fake_hypha import FakeHypha
 from tests.support.gcs_emulator import gcs_emulator
@@ -161,6 +162,52 @@ def test_a_version_that_is_not_there_is_no_file(kept: Kept, cf: ArtifactFiles) -
 def test_of_a_name_that_never_was_there_are_no_versions(kept: Kept, cf: ArtifactFiles) -> None:
     kept.write(cf, **{"a.txt": b"a"})
     assert cf.versions("a") == []
+
+
+def test_versions_come_page_by_page(kept: Kept, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = cf._backend
+    if not isinstance(backend, S3Backend):
+        pytest.skip("an artifact tells all of its versions at once")
+    for number in range(5):
+        kept.write(cf, **{"a": b"%d" % number, "a/b": b""})
+    asked, pages = backend._asked, []
+
+    def with_two(query: dict[str, str], prefix: str) -> bytes:
+        pages.append(query)
+        return asked({**query, "max-keys": "2"}, prefix)
+
+    monkeypatch.setattr(backend, "_asked", with_two)
+    found = cf.versions("a")
+    results = cf.get([{"path": "a", "version": version.id} for version in found])
+    assert [result["content"] for result in results] == [b"0", b"1", b"2", b"3", b"4"]
+    assert len(pages) > 2
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_names_of_any_kind_have_versions(kept: Kept, cf: ArtifactFiles, name: str) -> None:
+    for content in (b"old", b"new"):
+        kept.write(cf, **{name: content})
+    old, new = cf.versions(name)
+    assert (old.latest, new.latest) == (False, True)
+    assert cf.get({"path": name, "version": old.id}) == b"old"
+
+
+def test_an_object_that_the_store_leaves_out_of_its_pages_is_an_error(
+    kept: Kept, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = cf._backend
+    if not isinstance(backend, S3Backend):
+        pytest.skip("an artifact has no such pages")
+    kept.write(cf, a=b"a")
+    pages = iter(
+        [
+            b"<ListVersionsResult><IsTruncated>true</IsTruncated><NextKeyMarker>a-1</NextKeyMarker></ListVersionsResult>",
+            b"<ListVersionsResult><IsTruncated>false</IsTruncated></ListVersionsResult>",
+        ]
+    )
+    monkeypatch.setattr(backend, "_asked", lambda query, prefix: next(pages))
+    with pytest.raises(TransferError, match="leaves this object out"):
+        cf.versions("a")
 
 
 def test_what_is_removed_has_no_latest_version_and_can_be_read(kept: Kept, cf: ArtifactFiles) -> None:

@@ -231,8 +231,8 @@ class HyphaBackend(Backend):
         return other
 
     def versions(self, path: str, control: Control) -> Sequence[Version]:
-        """The versions of the artifact that have this file: one call for their names, and for each a call and a request
-        of one byte."""
+        """The versions of the artifact that have this file, whichever one this is of: one call for their names, and for
+        each a call and a request of one byte."""
         data = control.retry(lambda: self._manager.call("read", artifact_id=self.artifact, silent=True))
         told = data.get("versions") if isinstance(data, dict) else None
         names = [str(each["version"]) for each in told or () if isinstance(each, dict) and each.get("version")]
@@ -284,6 +284,7 @@ class HyphaBackend(Backend):
         call = partial(self._manager.call, method, **named, **arguments)
         answer = call() if method in ("create", "delete") else control.retry(call)
         self._reads.forget()
+        self._others.clear()
         return answer
 
     def take_up(self, control: Control) -> bool:
