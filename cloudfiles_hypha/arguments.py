@@ -18,7 +18,7 @@ from .content.codecs import Compress, check_codec, codec_of
 from .content.sources import Stream, as_body
 from .errors import InvalidContent
 from .models import GetRequest, PutRequest
-from .paths import check_name
+from .paths import check_name, check_version
 from .results import Result
 
 T = TypeVar("T")
@@ -135,13 +135,6 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
         part=part,
         version=check_version(path, source.get("version")),
     )
-
-
-def check_version(path: str, version: object) -> str | None:
-    """A version's id as ``versions`` tells it, or None for what is there now."""
-    if version is None or (isinstance(version, str) and version and version.isascii() and version.isprintable()):
-        return version
-    raise ValueError(f"{path!r}: version={version!r}: expected the id of a Version, as versions() tells it")
 
 
 def _check_part(path: str, part: object, start: object, end: object, into: object) -> None:

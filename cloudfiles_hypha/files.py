@@ -25,7 +25,6 @@ from .arguments import (
     Reading,
     Replace,
     Source,
-    check_version,
     counted,
     is_scalar,
     name_filter,
@@ -521,11 +520,7 @@ class ArtifactFiles:
 
     def _check_version(self, path: str, version: str | None) -> None:
         """Raise ``ValueError`` unless that may be a version of a file here; if it is one, only reading it tells."""
-        check_version(path, version)
-        if version is not None and not self._backend.can.keeps_versions:
-            raise ValueError(
-                f"{path!r}: {self._backend.scheme}:// keeps no versions, so {version!r} cannot be read; leave it out"
-            )
+        self._backend.check_version(path, version)
 
     def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
         task = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, decode)
@@ -1167,8 +1162,8 @@ class ArtifactFiles:
         folder that is there (or ends in a slash). Or it is a prefix, "" or ending in a slash: everything below it
         goes into the folder ``dest``, by its name without the prefix; a folder with nothing in it is an
         ``ObjectNotFound``. Or an iterable of paths, or of dicts with ``path`` and, if it is to be called otherwise
-        below ``dest``, ``local_path``: each goes below ``dest`` by its whole name. The latter two give a list of
-        ``FileResult`` dicts in order; for errors see ``get``.
+        below ``dest``, ``local_path``, and if it is to be an old one, ``version`` (see ``versions``): each goes below
+        ``dest`` by its whole name. The latter two give a list of ``FileResult`` dicts in order; for errors see ``get``.
 
         A file that is there is replaced by default if its content is "different", by its size and the ETag that its
         bytes would have in an S3 (elsewhere nothing can be compared, and it counts as different); "never", "always",

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol, TypeVar
 
 from ..errors import InvalidRequest, ReadOnly, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored, Version
-from ..paths import Location
+from ..paths import Location, check_version
 from ..plan.batches import BatchSizes
 from ..results import UnfinishedUpload
 
@@ -271,6 +271,13 @@ class Backend:
     def versions(self, path: str, control: Control) -> Sequence[Version]:
         """The versions that the store has of a file, oldest first; only where ``keeps_versions`` says so."""
         raise NotImplementedError
+
+    def check_version(self, path: str, version: object) -> None:
+        """Raise ``ValueError`` unless that may be the version of a file, or None."""
+        if check_version(path, version) is not None and not self.can.keeps_versions:
+            raise ValueError(
+                f"{path!r}: {self.scheme}:// keeps no versions, so {version!r} cannot be read; leave it out"
+            )
 
     def at(self, version: str) -> Backend:
         """What ``reading``, ``get`` and ``head`` are asked of for another version; only where ``keeps_versions`` says

@@ -28,7 +28,7 @@ from ..recording.flights import LOGS, Log, now, queued
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
 from .control import RunControl
-from .head import Head
+from .head import Compare, Head
 from .put import Put, PutEncoded
 from .task import Context, Task
 
@@ -350,7 +350,7 @@ class _Resolution:
             return [(tasks, self._resolve)]
         apart: dict[tuple[str | None, bool], list[Task[Any]]] = {}
         for task in tasks:
-            apart.setdefault((task.version, isinstance(task, Head)), []).append(task)
+            apart.setdefault((task.version, isinstance(task, Head | Compare)), []).append(task)
         return [
             (
                 some,

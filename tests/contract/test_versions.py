@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cloudfiles_hypha import (
+    ArtifactFile,
     ArtifactFiles,
     AsyncArtifactFiles,
     BatchError,
@@ -144,6 +145,34 @@ def test_an_old_version_is_opened_beside_the_latest(kept: Kept, cf: ArtifactFile
         assert file.readlines() == [b"new\n", b"lines\n"]
     with pytest.raises(ValueError, match="not be written to"):
         cf.open("a", "r+b", version=first)
+
+
+def test_an_old_version_is_downloaded(kept: Kept, cf: ArtifactFiles, tmp_path: Path) -> None:
+    for content in (b"old" * 3 * MIB, b"new" * 3 * MIB):
+        kept.write(cf, a=content)
+    first, second = (version.id for version in cf.versions("a"))
+    wanted = [{"path": "a", "local_path": "old", "version": first}, {"path": "a", "local_path": "new"}]
+    assert [each["skipped"] for each in cf.download(wanted, tmp_path, part_size=4 * MIB)] == [False, False]
+    assert (tmp_path / "old").read_bytes()[:3] == b"old"
+    assert (tmp_path / "new").read_bytes()[:3] == b"new"
+    assert [each["skipped"] for each in cf.download(wanted, tmp_path)] == [True, True]
+    other = [{**wanted[0], "version": second}, {**wanted[1], "version": first}]
+    for dry_run in (True, False):
+        assert [each["skipped"] for each in cf.download(other, tmp_path, dry_run=dry_run)] == [False, False]
+    assert (tmp_path / "old").read_bytes()[:3] == b"new"
+
+
+def test_one_file_has_versions_and_metadata(kept: Kept, place: Place) -> None:
+    with place.open() as cf, ArtifactFile(f"{place.cloudpath}/a", **place.options) as file:
+        for content in (b"one", b"second"):
+            kept.write(cf, a=content)
+        first, second = file.versions()
+        assert (file.get(version=first.id), file.head(version=first.id).size, second.latest) == (b"one", 3, True)
+        if not kept.of_artifact:
+            file.put(b"third", metadata={"a": "b"})
+            assert file.head().metadata == {"a": "b"}
+            file.set_metadata({"c": "d"})
+            assert file.head().metadata == {"c": "d"}
 
 
 def test_a_version_that_is_not_there_is_no_file(kept: Kept, cf: ArtifactFiles) -> None:
@@ -318,6 +347,7 @@ def test_a_store_that_keeps_no_versions_says_so_before_anything_is_asked(cloudpa
             lambda: cf.head("a", version="v0"),
             lambda: cf.open("a", version="v0"),
             lambda: cf.open("a", "r", version="v0"),
+            lambda: cf.download([wanted], tmp_path),
         ):
             with pytest.raises(ValueError, match="'a': .*keeps no versions"):
                 attempt()
