@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .arguments import Replace
@@ -9,7 +10,7 @@ from .backends import split_cloudpath
 from .content.codecs import Compress
 from .content.sources import Content
 from .files import ArtifactFiles
-from .models import ObjectInfo
+from .models import ObjectInfo, Version
 from .paths import SEP, join_names, last_of, parent_of
 from .results import CopyResult, Result
 
@@ -38,9 +39,9 @@ class ArtifactFile:
         """Close idle connections. The object may be used again, and opens new ones."""
         self.files.close()
 
-    def get(self, start: int | None = None, end: int | None = None) -> bytes:
-        """Its bytes, or those of the half-open range."""
-        content: bytes = self.files.get({"path": self.name, "start": start, "end": end})
+    def get(self, start: int | None = None, end: int | None = None, *, version: str | None = None) -> bytes:
+        """Its bytes, or those of the half-open range; with the id of a ``Version`` as they were then."""
+        content: bytes = self.files.get({"path": self.name, "start": start, "end": end, "version": version})
         return content
 
     def get_json(self) -> Any:
@@ -58,10 +59,11 @@ class ArtifactFile:
         *,
         overwrite: Replace = "always",
         if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Result:
         """Store it; see ``ArtifactFiles.put``."""
         described = (content_type, cache_control, content_encoding, compress, compression_level)
-        return self.files.put(self.name, content, *described, overwrite=overwrite, if_match=if_match)
+        return self.files.put(self.name, content, *described, overwrite=overwrite, if_match=if_match, metadata=metadata)
 
     def put_json(
         self,
@@ -77,9 +79,17 @@ class ArtifactFile:
         described = (cache_control, compress, compression_level)
         return self.files.put_json(self.name, content, *described, overwrite=overwrite, if_match=if_match)
 
-    def head(self) -> ObjectInfo:
-        """Size, ETag, content type and headers."""
-        return self.files.head(self.name)
+    def head(self, *, version: str | None = None) -> ObjectInfo:
+        """Size, ETag, content type, metadata and headers; of a version as they were then."""
+        return self.files.head(self.name, version=version)
+
+    def versions(self) -> list[Version]:
+        """The versions that the store still has, oldest first; see ``ArtifactFiles.versions``."""
+        return self.files.versions(self.name)
+
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replace what is said of it by names of your own; see ``ArtifactFiles.set_metadata``."""
+        self.files.set_metadata(self.name, metadata)
 
     def size(self) -> int:
         """Its size in bytes."""

@@ -156,3 +156,10 @@ def check_local_name(path: str, *, windows_names: bool = False) -> str:
 def folded(name: str) -> str:
     """The same text for names that some disk takes for the same: macOS and Windows ignore case, macOS composition."""
     return unicodedata.normalize("NFC", name.casefold())
+
+
+def check_version(path: str, version: object) -> str | None:
+    """A version's id as ``versions`` tells it, or None for what is there now."""
+    if version is None or (isinstance(version, str) and version and version.isascii() and version.isprintable()):
+        return version
+    raise ValueError(f"{path!r}: version={version!r}: expected the id of a Version, as versions() tells it")

@@ -23,9 +23,13 @@ class Head(Task[Result]):
 
     __slots__ = ("request",)
 
-    def __init__(self, context: Context, index: int, name: str, path: str) -> None:
-        super().__init__(context, index, name, path)
-        self.request = GetRequest(path)
+    def __init__(self, context: Context, index: int, name: str, path: str, version: str | None = None) -> None:
+        super().__init__(context.at(version), index, name, path)
+        self.request = GetRequest(path, version=version)
+
+    @property
+    def version(self) -> str | None:
+        return self.request.version
 
     def work(self, run: Run) -> Done[Result]:
         info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))
@@ -39,7 +43,7 @@ class Head(Task[Result]):
 class Compare(Task[Verdict]):
     """Whether a local file has the content of one object; read to be compared where no digest is, if that is cheap."""
 
-    __slots__ = ("_file", "_has")
+    __slots__ = ("_file", "_has", "_version")
 
     heavy = True  # digesting keeps a core busy
 
@@ -51,14 +55,20 @@ class Compare(Task[Verdict]):
         path: str,
         has: Callable[[ObjectInfo], bool | None],
         file: str,
+        version: str | None = None,
     ) -> None:
-        super().__init__(context, index, name, path)
+        super().__init__(context.at(version), index, name, path)
+        self._version = version
         self._has = has
         self._file = file
 
     def work(self, run: Run) -> Done[Verdict]:
         info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))
         return Done(((self.index, self._verdict(run, info)),))
+
+    @property
+    def version(self) -> str | None:
+        return self._version
 
     def _verdict(self, run: Run, info: ObjectInfo) -> bool | None:
         verdict = self._has(info)

@@ -66,6 +66,7 @@ class Save(Task[FileResult]):
         tags: object = None,
         raw: bool = False,
         max_size: int | None = None,
+        version: str | None = None,
     ) -> None:
         super().__init__(context, index, name, path)
         self.target = target
@@ -75,7 +76,7 @@ class Save(Task[FileResult]):
         self.checksum = checksum
         self.info = info
         self.user_tags = tags
-        self.reading = GetRequest(path, raw=raw, max_size=max_size)
+        self.reading = GetRequest(path, raw=raw, max_size=max_size, version=version)
         self.known: Overwrite | None = None  # what to compare the file that is there by
         self.looked = raw  # whether the object is encoded, where the file that is there might be what is stored
         self.download: Download | None = None
@@ -85,6 +86,10 @@ class Save(Task[FileResult]):
     @property
     def tags(self) -> object:
         return self.user_tags
+
+    @property
+    def version(self) -> str | None:
+        return self.reading.version
 
     # -- the file that is there -----------------------------------------------------------------------------------
 

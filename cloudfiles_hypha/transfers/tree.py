@@ -39,7 +39,7 @@ Wanted = Callable[[str], bool]
 """Whether the file of a name is to be moved."""
 
 OVERWRITE = ("always", "never", "newer", "different")
-_DOWNLOAD_KEYS = frozenset({"path", "local_path", "tags"})
+_DOWNLOAD_KEYS = frozenset({"path", "local_path", "tags", "version"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ class Trees:
         make_bar: MakeBar,
     ) -> list[FileResult]:
         """Files by name, each below ``dest`` by its whole name or the ``local_path`` beside it."""
-        wanted: Iterable[_Wanted] = _named(paths, Path(dest), options)
+        wanted: Iterable[_Wanted] = _named(self._backend, paths, Path(dest), options)
         if isinstance(paths, Sequence | Set):
             wanted = list(wanted)
             check_targets([one.target for one in wanted])
@@ -156,13 +156,14 @@ class Trees:
         def needed() -> Iterator[Save]:
             for index, one in enumerate(wanted):
                 path = self._prefix + one.name
+                source = f"{self._source} {path}"
                 task = Save(
-                    context,
+                    context.at(one.version),
                     index,
                     one.name,
                     path,
                     one.target,
-                    source=f"{self._source} {path}",
+                    source=source if one.version is None else f"{source} version {one.version!r}",
                     begun=begun,
                     part_size=options.part_size,
                     checksum=options.checksum,
@@ -170,6 +171,7 @@ class Trees:
                     tags=one.tags,
                     raw=options.raw,
                     max_size=options.max_size,
+                    version=one.version,
                 )
                 try:
                     if task.decide(options.overwrite):
@@ -212,8 +214,16 @@ class Trees:
             return bool(entry.has(stored, s3_etags=self._backend.can.s3_etags))
 
         tasks = [
-            Compare(context, number, entry.name, self._prefix + entry.name, partial(is_there, number), entry.path)
-            for number, entry in enumerate(entries)
+            Compare(
+                context,
+                number,
+                entry.name,
+                self._prefix + entry.name,
+                partial(is_there, number),
+                entry.path,
+                version=one.version,
+            )
+            for number, (entry, one) in enumerate(zip(entries, wanted, strict=True))
         ]
         resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
         verdicts = self._batches.collect(tasks, resolver, cancel=options.cancel)
@@ -408,9 +418,12 @@ class _Wanted:
     target: Path
     info: ObjectInfo | None = None
     tags: object = None
+    version: str | None = None
 
 
-def _named(paths: Iterable[str | Mapping[str, Any]], folder: Path, options: TreeOptions) -> Iterator[_Wanted]:
+def _named(
+    backend: Backend, paths: Iterable[str | Mapping[str, Any]], folder: Path, options: TreeOptions
+) -> Iterator[_Wanted]:
     seen: set[Path] = set()
     landing = Landing(folder, windows_names=options.windows_names)
     for item in paths:
@@ -418,15 +431,17 @@ def _named(paths: Iterable[str | Mapping[str, Any]], folder: Path, options: Tree
             if "path" not in item or not _DOWNLOAD_KEYS.issuperset(item):
                 raise ValueError(f"download takes dicts with {sorted(_DOWNLOAD_KEYS)}; this has {sorted(item)}")
             name, local, tags = check_name(item["path"]), item.get("local_path"), item.get("tags")
+            version = item.get("version")
+            backend.check_version(name, version)
         else:
-            name, local, tags = check_name(item), None, None
+            name, local, tags, version = check_name(item), None, None, None
         if options.wanted(name):
             place = name if local is None else local
             target = landing.place(place)
             if target in seen:
                 raise ValueError(f"{str(target)!r}: two sources would be written to it")
             seen.add(target)
-            yield _Wanted(name, target, tags=tags)
+            yield _Wanted(name, target, tags=tags, version=version)
 
 
 class Entry:

@@ -192,6 +192,20 @@ def test_an_upload_is_stored_only_if_the_store_says_so(
             writes.close_parts(request, Session("s", ()), [""], cf._control())
 
 
+def test_metadata_are_headers_and_replaced_by_one_request(object_server: ObjectServer) -> None:
+    object_server.fault("acc/data/a", Status(201), Status(200))
+    with ArtifactFiles(f"az://{object_server.url}/acc/data", secrets={}, num_threads=0) as cf:
+        cf.put("a", b"a", metadata={"Run": "1"})
+        cf.set_metadata("a", {"run": "2", "by_whom": "me"})
+        with pytest.raises(ValueError, match="'with-a-dash' is no name there"):
+            cf.set_metadata("a", {"with-a-dash": "1"})
+    put, replaced = object_server.requests
+    assert (put.method, put.headers["x-ms-meta-run"]) == ("PUT", "1")
+    assert (replaced.method, replaced.query) == ("PUT", "comp=metadata")
+    told = {name: value for name, value in replaced.headers.items() if name.startswith("x-ms-meta-")}
+    assert told == {"x-ms-meta-run": "2", "x-ms-meta-by_whom": "me"}
+
+
 def test_names_that_xml_cannot_hold_are_listed_exactly() -> None:
     blobs = '<Blob><Name Encoded="true">a%EF%BF%BEb%2520</Name></Blob><Blob><Name>a%20</Name></Blob>'
     text = f"<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>m</NextMarker></EnumerationResults>"
