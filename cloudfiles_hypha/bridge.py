@@ -225,11 +225,11 @@ async def iterate(make: Callable[[], Iterator[R]], stop: Cancellation) -> AsyncG
 
 
 @asynccontextmanager
-async def within(block: AbstractContextManager[object]) -> AsyncGenerator[None, None]:
+async def within(block: AbstractContextManager[R]) -> AsyncGenerator[R, None]:
     """A context manager whose beginning and end block, for ``async with``."""
-    await call(block.__enter__)
+    entered = await call(block.__enter__)
     try:
-        yield
+        yield entered
     except BaseException as error:
         # not to be cancelled: else nobody would note what is left staged
         if not await asyncio.shield(call(partial(block.__exit__, type(error), error, error.__traceback__))):
