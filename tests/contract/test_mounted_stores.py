@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from cloudfiles_hypha import StorageManager
+from cloudfiles_hypha.devserver.server import DevServer
 from cloudfiles_hypha.errors import StorageError, StorageNotFoundError, StoragePermissionError
 from tests.support.clients import QUICK
 from tests.support.fake_hypha import FakeHypha
@@ -165,4 +167,21 @@ class TestBucket(NodesContract):
     def storage(self, bucket: S3Server) -> Iterator[StorageManager]:
         with StorageManager() as manager:
             manager.configure([of_bucket(bucket)])
+            yield manager
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[DevServer]:
+    if not os.environ.get("CLOUDFILES_HYPHA_SERVER_PYTHON"):
+        pytest.skip("needs CLOUDFILES_HYPHA_SERVER_PYTHON, the Python that has Hypha")
+    with DevServer(workspace="mounts") as server:
+        yield server
+
+
+class TestRealArtifact(NodesContract):
+    @pytest.fixture
+    def storage(self, real: DevServer) -> Iterator[StorageManager]:
+        options = {"artifact": "mounts/nodes", "token": real.token, "server_url": real.server_url, "create": True}
+        with StorageManager() as manager:
+            manager.configure({"store": {"protocol": "hypha", **options}})
             yield manager
