@@ -156,6 +156,39 @@ class TestArtifact(NodesContract):
         assert hypha.count("commit") == 3
         assert len([name for name in hypha.files("ws/a") if name.startswith("new")]) == 10
 
+    def test_versions_can_be_read_by_name_place_and_time(self, storage: StorageManager, hypha: FakeHypha) -> None:
+        node = storage.node("store:file")
+        for number in range(3):
+            with storage.mount("store").files.staged(version=f"n{number}"):
+                node.write(f"content {number}")
+        versions = node.versions()
+        assert [each.id for each in versions] == ["n0", "n1", "n2"]
+        assert [node.open(version=place).read() for place in (0, -1, "n1")] == [
+            b"content 0",
+            b"content 2",
+            b"content 1",
+        ]
+        before = storage.node("store:file", version=-2)
+        assert (before.read_text(), before.size(), before.exists(), before.is_dir()) == ("content 1", 9, True, False)
+        assert node.capabilities.versioning
+        for refused in (lambda: before.write("x"), lambda: node.open("w", version=0), before.delete):
+            with pytest.raises(StoragePermissionError, match="past"):
+                refused()
+        with pytest.raises(IndexError, match="version 3 of 3"):
+            node.open(version=3)
+        with pytest.raises(ValueError, match="several versions"):
+            before.open(version=0)
+
+        async def main() -> None:
+            assert await before.read() == b"content 1"
+            assert [each.id for each in await node.versions()] == ["n0", "n1", "n2"]
+            async with node.open(version=0) as file:
+                assert await file.read() == b"content 0"
+            async with node.open("r", version=1) as file:
+                assert await file.read() == "content 1"
+
+        asyncio.run(main())
+
     def test_children_are_one_listing(self, storage: StorageManager, hypha: FakeHypha) -> None:
         assert len(storage.node("store:many").children()) == 200
         pages = [(call.method, call.kwargs.get("dir_path"), call.kwargs.get("offset")) for call in hypha.calls]

@@ -7,11 +7,15 @@ import inspect
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cloudfiles_hypha.backends import memory
+from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
 from cloudfiles_hypha.errors import (
     NotAwaited,
@@ -20,6 +24,7 @@ from cloudfiles_hypha.errors import (
     StorageNotFoundError,
     StoragePermissionError,
 )
+from cloudfiles_hypha.models import Version
 from cloudfiles_hypha.mounts.faces import AsyncNode, StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 from cloudfiles_hypha.mounts.node import SyncNode
@@ -533,3 +538,63 @@ def test_file_objects_are_plain_and_asynchronous(node: StorageNode) -> None:
         pending.close()
 
     asyncio.run(main())
+
+
+# -- versions, and what is said of a file
+
+
+def test_of_a_store_without_versions_none_can_be_read(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.versions() == []
+    for past in (storage.node("mem:file", version=-1).read, lambda: node.open(version="v1")):
+        with pytest.raises(StoragePermissionError, match="^mem:file: mem:// keeps no versions"):
+            past()
+    assert not node.capabilities.versioning
+
+
+class Versioned(MemoryBackend):
+    """A store that says of each file that there were two."""
+
+    can = replace(MemoryBackend.can, keeps_versions=True)
+
+    def versions(self, path: str, control: Control) -> list[Version]:
+        return [Version("old", last_modified=1000.0), Version("new", last_modified=2000.0, latest=True)]
+
+    def at(self, version: str) -> MemoryBackend:
+        return MemoryBackend(version)
+
+
+def test_a_version_is_chosen_by_its_time(monkeypatch: pytest.MonkeyPatch, storage: StorageManager) -> None:
+    monkeypatch.setattr(memory, "MemoryBackend", Versioned)
+    storage.configure({name: {"cloudpath": f"mem://{name}"} for name in ("store", "old", "new")})
+    monkeypatch.undo()
+    for name in ("store", "old", "new"):
+        storage.mount(name).files.put("file", name)
+    node = storage.node("store:file")
+    at = [datetime.fromtimestamp(seconds, timezone.utc) for seconds in (1000, 1999, 2000, 9000)]
+    assert [node.open(as_of=time).read() for time in at] == [b"old", b"old", b"new", b"new"]
+    assert node.open(as_of=at[0].replace(tzinfo=None)).read() == b"old"
+    with pytest.raises(StorageNotFoundError, match="as old as"):
+        node.open(as_of=datetime.fromtimestamp(999, timezone.utc))
+
+
+def test_what_is_said_of_a_file_is_kept_with_it(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.get_metadata() == {}
+    node.set_metadata({"Author": "somebody"})
+    assert node.get_metadata() == {"author": "somebody"}
+    assert node.read() == b"x"
+
+    async def main() -> None:
+        await node.set_metadata({"year": "2024"})
+        assert await node.get_metadata() == {"year": "2024"}
+
+    asyncio.run(main())
+    local = storage.node("home:file")
+    local.write("x")
+    assert local.get_metadata() == {}
+    with pytest.raises(StoragePermissionError, match="keeps no metadata"):
+        local.set_metadata({"a": "b"})
+    assert (node.capabilities.metadata, local.capabilities.metadata) == (True, False)
