@@ -301,7 +301,7 @@ def _foreign(given: _Reading, protocol: str) -> tuple[str, dict[str, Any]]:
     """Any protocol that fsspec knows: where it is makes the cloudpath, all else are its storage options."""
     if protocol in _ARCHIVES:
         target = given.text("file", "fo", needed=True)
-        place = _below(f"{protocol}://", given.text("base_path")) + f"::{target}"
+        place = f"{protocol}://{(given.text('base_path') or '').strip('/')}::{target}"
     elif protocol in _CALLED:
         place = f"{protocol}://"
         for ours, its in _CALLED[protocol].items():
