@@ -67,7 +67,9 @@ DEV = [
     "nbclient>=0.10",
     "numpy",
     "pandas",
+    "paramiko>=3",  # sftp:// through fsspec, and the server that it is tested with
     "psutil>=5.9",
+    "pyftpdlib>=2",
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",

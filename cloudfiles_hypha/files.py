@@ -240,6 +240,7 @@ class ArtifactFiles:
     def close(self) -> None:
         """Close idle connections. The object may be used again, and opens new ones."""
         self._batches.close()
+        self._backend.close()
         if self._transport is not None:
             self._transport.close()
 

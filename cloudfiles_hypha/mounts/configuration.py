@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..backends import has_scheme
+from ..backends import is_supported
 from ..errors import StorageConfigError
 from ..files import ArtifactFiles
 from .mount import LEVELS, Mount, Permissions
@@ -155,7 +155,7 @@ class _Reading:
             self._protocol = protocol
             if protocol in _PROTOCOLS:
                 cloudpath, extra = _PROTOCOLS[protocol](self)
-            elif has_scheme(protocol):
+            elif is_supported(protocol):
                 cloudpath, extra = _foreign(self, protocol)
             else:
                 raise self.wrong(f"unknown protocol {protocol!r}; there are {', '.join(_PROTOCOLS)}, and fsspec's")
@@ -303,10 +303,12 @@ def _foreign(given: _Reading, protocol: str) -> tuple[str, dict[str, Any]]:
         target = given.text("file", "fo", needed=True)
         place = f"{protocol}://{(given.text('base_path') or '').strip('/')}::{target}"
     elif protocol in _CALLED:
-        place = f"{protocol}://"
         for ours, its in _CALLED[protocol].items():
-            value = given.take(ours, its, needed=True)
-            given.put_back(its, value)
+            given.put_back(its, given.take(ours, its, needed=True))
+        place = f"{protocol}://{(given.text('base_path') or '').strip('/')}"
+        user, password = (given.take("username"), given.take("password")) if protocol == "webdav" else (None, None)
+        if user is not None:
+            given.put_back("auth", (user, password))
     else:
         host, share = given.text("host", needed=True), given.text("share")
         port = given.take("port")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -280,6 +281,50 @@ def test_what_a_protocol_is_told_becomes_a_cloudpath(options: dict[str, Any], cl
         mount = manager.mount("m")
         assert mount.cloudpath == mount.files.cloudpath == cloudpath
         assert mount.files._settings.secrets == secrets
+
+
+@pytest.mark.parametrize(
+    ("options", "cloudpath", "secrets"),
+    [
+        (
+            {
+                "protocol": "ftp",
+                "host": "h",
+                "port": 2121,
+                "path": "/a/b",
+                "username": "u",
+                "password": "p",
+                "timeout": 9,
+            },
+            "ftp://h:2121/a/b",
+            {"username": "u", "password": "p", "timeout": 9},
+        ),
+        (
+            {"protocol": "github", "org": "o", "repo": "r", "sha": "main", "token": "t", "base_path": "docs"},
+            "github://docs",
+            {"org": "o", "repo": "r", "sha": "main", "token": "t"},
+        ),
+    ],
+)
+def test_any_protocol_of_fsspec_is_a_mount(options: dict[str, Any], cloudpath: str, secrets: object) -> None:
+    pytest.importorskip("fsspec")
+    with StorageManager() as manager:
+        manager.configure([{"name": "m", "num_threads": 2, **options}])
+        files = manager.mount("m").files
+        assert (files.cloudpath, files._settings.secrets, files._settings.num_threads) == (cloudpath, secrets, 2)
+
+
+def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("folder/a.txt", "first")
+    with StorageManager() as manager:
+        options = {"protocol": "zip", "file": str(tmp_path / "a.zip")}
+        manager.configure({"all": options, "part": {**options, "base_path": "folder"}})
+        assert [each.fullpath for each in manager.node("all").children()] == ["all:folder"]
+        assert manager.node("part:a.txt").read() == manager.node("all:folder/a.txt").read() == b"first"
+        with pytest.raises(StoragePermissionError):
+            manager.node("part:a.txt").write(b"x")
 
 
 @pytest.mark.parametrize(
