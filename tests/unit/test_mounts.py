@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from cloudfiles_hypha import ArtifactFiles
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
@@ -526,6 +528,39 @@ def test_many_reads_in_a_coroutine_need_no_thread_each(storage: StorageManager) 
         return [task.result() for task in tasks], most
 
     assert asyncio.run(main()) == ([b"x"] * 300, 0)
+
+
+def test_a_thousand_reads_begin_a_few_at_a_time_so_that_the_loop_goes_on(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    submit = ArtifactFiles.submit
+
+    def counted(self: ArtifactFiles, *args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return submit(self, *args, **options)
+
+    monkeypatch.setattr(ArtifactFiles, "submit", counted)
+    node = storage.node("mem:file")
+    node.write(b"x")
+
+    async def main() -> list[int]:
+        tasks = [asyncio.ensure_future(node.read()) for _ in range(200)]
+        given_up = [asyncio.ensure_future(node.read()) for _ in range(50)]
+        at_each_time_around = [0]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            at_each_time_around.append(begun)
+            for task in given_up:
+                task.cancel()
+        assert {task.result() for task in tasks} == {b"x"}
+        assert [*await asyncio.gather(node.read(), node.size())] == [b"x", 1]
+        return at_each_time_around
+
+    seen = asyncio.run(main())
+    assert seen[-1] == 200
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 40
 
 
 def test_one_manager_serves_several_loops_and_threads(storage: StorageManager) -> None:
