@@ -15,6 +15,7 @@ GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 # Each below what would be another major version; Python 3.10 has the older ones of these.
 DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 KEYRING = ["keyring>=24"]
+MOUNTS = ["pyyaml>=6"]
 PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
@@ -54,6 +55,7 @@ DEV = [
     *COMPRESSION,
     *GCS,
     *KEYRING,
+    *MOUNTS,
     *FSSPEC,
     *PLOT,
     *READERS,
@@ -83,6 +85,7 @@ DEV = [
     "setuptools>=68",  # of which Python 3.12 brings none; the test of the source distribution builds with it
     "trustme>=1.1",
     "types-greenlet",
+    "types-PyYAML",
     "types-tqdm",
 ]
 
@@ -107,6 +110,7 @@ setup(
         "plot": PLOT,
         "fsspec": FSSPEC,
         "zarr": ZARR,
+        "mounts": MOUNTS,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

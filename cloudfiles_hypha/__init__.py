@@ -23,6 +23,7 @@ from .errors import (
     InvalidContent,
     InvalidRequest,
     LossyWarning,
+    NotAwaited,
     NotModified,
     NotStaged,
     ObjectExists,
@@ -33,6 +34,10 @@ from .errors import (
     ReadOnly,
     ServerError,
     StagedWarning,
+    StorageConfigError,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
     TooManyRequests,
     TransferError,
     TransferTimeout,
@@ -54,6 +59,9 @@ if TYPE_CHECKING:
     from .async_files import AsyncArtifactFiles
     from .filesystem.artifact import HyphaArtifact
     from .filesystem.async_artifact import AsyncHyphaArtifact
+    from .mounts.faces import AsyncNode, StorageNode
+    from .mounts.manager import StorageManager
+    from .mounts.node import SyncNode
     from .ranges import RangeCache, RangeFile
     from .remote import AsyncHttpFile, AsyncRangeFile, HttpFile
 
@@ -69,6 +77,10 @@ _LATER = {
     "HyphaArtifact": "filesystem.artifact",
     "RangeCache": "ranges",
     "RangeFile": "ranges",
+    "AsyncNode": "mounts.faces",
+    "StorageManager": "mounts.manager",
+    "StorageNode": "mounts.faces",
+    "SyncNode": "mounts.node",
 }
 
 __all__ = [
@@ -80,6 +92,7 @@ __all__ = [
     "AsyncArtifactFiles",
     "AsyncHttpFile",
     "AsyncHyphaArtifact",
+    "AsyncNode",
     "AsyncRangeFile",
     "BatchError",
     "BucketNotFound",
@@ -99,6 +112,7 @@ __all__ = [
     "InvalidRequest",
     "Item",
     "LossyWarning",
+    "NotAwaited",
     "NotModified",
     "NotStaged",
     "ObjectExists",
@@ -117,7 +131,14 @@ __all__ = [
     "ServerError",
     "StagedWarning",
     "Step",
+    "StorageConfigError",
+    "StorageError",
+    "StorageManager",
+    "StorageNode",
+    "StorageNotFoundError",
+    "StoragePermissionError",
     "SubtreeSize",
+    "SyncNode",
     "SyncPlan",
     "SyncReport",
     "Timeouts",

@@ -230,3 +230,67 @@ class WithdrawnWarning(UserWarning):
 
 class UntypedWarning(UserWarning):
     """Objects were stored without the content type that was asked for: the store's URLs allow none to be sent."""
+
+
+class NotAwaited(TypeError, AttributeError):
+    """What is to be awaited was used as if it were the value already: ``await`` is missing, or ``.sync``.
+
+    An ``AttributeError`` as well, so that whoever only looks whether there is such an attribute is told that there is
+    none.
+    """
+
+
+class StorageError(TransferError):
+    """What went wrong at a node of a mount; ``path`` is the node's full path. It is the error of ours, too, that it is
+    made of: one that says ``ConnectionFailed`` is both."""
+
+
+class StorageNotFoundError(StorageError, ObjectNotFound):
+    """There is no such file, folder or mount."""
+
+
+class StoragePermissionError(StorageError, PermissionError):
+    """The mount does not allow it, or the store refuses it."""
+
+
+class StorageConfigError(StorageError, ValueError):
+    """A mount cannot be configured so; or it is used after it was closed."""
+
+
+_TRANSLATED: dict[type[OSError], type[StorageError]] = {}
+
+
+def storage_error(error: OSError, path: str) -> StorageError:
+    """The same error about the node with this full path: a ``StorageError`` as well as what it was."""
+    message = str(error.args[0]) if isinstance(error, TransferError) and error.args else str(error)
+    made = _made_as(type(error), message)
+    made.__dict__.update(error.__dict__)
+    made.path, made.errno = path, error.errno
+    return made
+
+
+def _made_as(kind: type[OSError], message: str) -> StorageError:
+    made_as = _TRANSLATED.get(kind)
+    if made_as is None:
+        base: type[StorageError] = StorageError
+        if issubclass(kind, FileNotFoundError):
+            base = StorageNotFoundError
+        elif issubclass(kind, PermissionError):
+            base = StoragePermissionError
+        if issubclass(kind, base):
+            made_as = kind
+        elif issubclass(base, kind):
+            made_as = base
+        else:
+            made_as = type(
+                kind.__name__, (base, kind), {"__reduce__": _reduced, "_kind": kind, "__doc__": kind.__doc__}
+            )
+        _TRANSLATED[kind] = made_as
+    made = made_as.__new__(made_as, message)
+    TransferError.__init__(made, message)
+    return made
+
+
+def _reduced(error: Any) -> tuple[Any, ...]:
+    """Its class was made here, and is made again where it is unpickled."""
+    return _made_as, (error._kind, error.args[0]), error.__dict__

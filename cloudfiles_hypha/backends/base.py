@@ -220,6 +220,8 @@ class Capabilities:
     """``get`` may be asked for the last bytes of an object by a negative ``start``."""
     tells_uploads: bool = False
     """Uploads in parts that were not completed can be listed and aborted."""
+    folders: bool = False
+    """Folders are there without files in them, and have to be made and removed: ``Backend.make_folder``."""
     keeps_versions: bool = False
     """What a name had before can be listed (``Backend.versions``) and read (``Backend.at``)."""
     metadata: int = 0
@@ -357,6 +359,16 @@ class Backend:
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
         raise ReadOnly(f"{self.scheme}:// can only be read from", path=path)
+
+    def is_folder(self, path: str) -> bool | None:
+        """Whether there is a folder of this name, empty or not; None where only what is in it can tell."""
+        return None
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and those it is in; where there are no empty ones, nothing is to be made."""
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder and the folders in it as far as no files are left in them, where there are empty ones."""
 
     def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
         """A context manager that surrounds a batch of writes and gives its session."""

@@ -103,6 +103,7 @@ class LocalBackend(Backend):
         conditions=frozenset({"new"}),
         lists_encodings=True,
         reads_cheaply=True,
+        folders=True,
     )
 
     def __init__(self, folder: str, settings: Settings) -> None:
@@ -246,6 +247,28 @@ class LocalBackend(Backend):
         try:
             with _translated(path), self._locked(path, exclusive=True), self._folder.own_home(path) as home:
                 home.remove()
+        except ObjectNotFound:
+            return
+
+    # -- folders, which are there without files, too --------------------------------------------------------------
+
+    def is_folder(self, path: str) -> bool:
+        """Whether there is a folder of this name, empty or not."""
+        with _translated(path):
+            return self._folder.is_folder(path)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder, and those it is in."""
+        check_local_name(path, windows_names=self._windows_names)
+        with _translated(path, writing=True):
+            self._folder.make_folder(path)
+
+    def remove_folder(self, path: str) -> None:
+        """Remove a folder and the folders in it as far as no files are left in them; one that keeps something is an
+        error."""
+        try:
+            with _translated(path):
+                self._folder.remove_folder(path)
         except ObjectNotFound:
             return
 

@@ -177,6 +177,35 @@ class Folder:
             raise Outside(errno.EACCES, "a link to a folder leads to this file: remove it by its own name")
         return home
 
+    # -- folders ------------------------------------------------------------------------------------------------
+
+    def is_folder(self, name: str) -> bool:
+        """Whether there is a folder of this name ("" is all of it); a link that leads out of here is ``Outside``."""
+        path = self.path(name)
+        if not os.path.isdir(path):
+            return False
+        self._check(os.path.realpath(path), name)
+        return True
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder, and those it is in, where they are not there."""
+        path = self.path(name)
+        self._check(os.path.realpath(path), name)  # before anything is made
+        _make_folders(path)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder and the folders in it that hold nothing else; never a file, and no link is followed. What it
+        holds besides is an ``OSError``."""
+        self.own_home(name).close()
+        path = self.path(name)
+        if os.path.islink(path):
+            raise Outside(errno.EACCES, "a link to a folder: what it leads to is removed by its own name")
+        for folder, _, _ in os.walk(path, topdown=False):
+            if folder != path:
+                with suppress(OSError):
+                    os.rmdir(folder)
+        os.rmdir(path)
+
     # -- listing ------------------------------------------------------------------------------------------------
 
     def walk(self, prefix: str, *, flat: bool) -> Iterator[tuple[str, os.DirEntry[str] | None]]:

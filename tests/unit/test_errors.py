@@ -26,7 +26,7 @@ from cloudfiles_hypha.transports.base import host_of
 ALL = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, Exception) and not issubclass(kind, Warning)
+    if issubclass(kind, Exception) and not issubclass(kind, Warning | errors.NotAwaited)  # a mistake of the program
 ]
 BUILTIN = {
     "TransferError": OSError,
@@ -55,6 +55,10 @@ BUILTIN = {
     "InvalidContent": ValueError,
     "BatchError": OSError,
     "CommitError": OSError,
+    "StorageError": OSError,
+    "StorageNotFoundError": FileNotFoundError,
+    "StoragePermissionError": PermissionError,
+    "StorageConfigError": ValueError,
 }
 MAY_PASS = {"IntegrityError", "ConnectionFailed", "TruncatedBody", "TransferTimeout", "ServerError", "TooManyRequests"}
 
@@ -171,3 +175,15 @@ def test_a_copy_shares_nothing_whatever_others_have_copies_be(monkeypatch: pytes
     other.path = "b"
     assert (str(error), str(other), other.status, other.retry_after) == ("a: broken", "b: broken", 500, 2.0)
     assert type(other) is ServerError
+
+
+@pytest.mark.parametrize("kind", [*ALL, OSError, IsADirectoryError], ids=lambda kind: kind.__name__)
+def test_an_error_of_a_node_is_what_it_was_and_a_storage_error(kind: type[OSError]) -> None:
+    error = kind("what happened")
+    error.attempts = 7  # type: ignore[attr-defined]
+    made = errors.storage_error(error, "mount:path")
+    for each in (made, pickle.loads(pickle.dumps(made)), copy.copy(made)):
+        assert isinstance(each, errors.StorageError)
+        assert isinstance(each, kind)
+        assert isinstance(each, errors.StorageNotFoundError) is issubclass(kind, FileNotFoundError)
+        assert (str(each), each.path, each.attempts) == ("mount:path: what happened", "mount:path", 7)

@@ -29,7 +29,7 @@ LAYERS = (
     ("content", "disk"),
     ("transports",),
     ("engine",),
-    ("bridge", "awaited"),
+    ("bridge", "awaited", "either"),
     ("backends",),
     ("transfers",),
     ("arguments",),
@@ -39,7 +39,7 @@ LAYERS = (
     ("async_files",),
     ("shortcuts",),
     ("one",),
-    ("remote", "filesystem", "zarr"),
+    ("remote", "filesystem", "zarr", "mounts"),
     ("compat",),
     ("cli", "devserver", "__init__", "__main__"),
 )

@@ -1,0 +1,706 @@
+"""Mounts and nodes: which files are meant, what may be done with them, and what errors say."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudfiles_hypha import ArtifactFiles, bridge
+from cloudfiles_hypha.backends import memory
+from cloudfiles_hypha.backends.base import Control
+from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
+from cloudfiles_hypha.errors import (
+    NotAwaited,
+    StorageConfigError,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
+)
+from cloudfiles_hypha.models import Version
+from cloudfiles_hypha.mounts.faces import AsyncNode, StorageNode
+from cloudfiles_hypha.mounts.manager import StorageManager
+from cloudfiles_hypha.mounts.node import SyncNode
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[StorageManager]:
+    """A mount in memory and one of a folder."""
+    clear_memory()
+    (tmp_path / "home").mkdir()
+    with StorageManager() as manager:
+        manager.configure(
+            [
+                {"name": "mem", "protocol": "memory"},
+                {"name": "home", "protocol": "local", "base_path": str(tmp_path / "home")},
+                {"name": "b64", "protocol": "base64"},
+            ]
+        )
+        yield manager
+    clear_memory()
+
+
+@pytest.fixture(params=["mem", "home"])
+def node(request: pytest.FixtureRequest, storage: StorageManager) -> StorageNode:
+    """A node of each kind of store, of which nothing is there yet."""
+    return storage.node(f"{request.param}:folder/file.txt")
+
+
+def test_a_node_is_written_read_and_removed(node: StorageNode) -> None:
+    assert not node.exists()
+    assert node.write_bytes(b"one") is True
+    assert (node.read(), node.read_bytes(), node.read_text(), node.read("r")) == (b"one", b"one", "one", "one")
+    assert (node.exists(), node.is_file(), node.is_dir(), node.size()) == (True, True, False, 3)
+    assert node.md5hash() == "f97c5d29941bfb1b2fdab0874906ab82"
+    assert node.mtime() > 1_600_000_000
+    node.append(b" two")
+    assert node.read() == b"one two"
+    node.delete()
+    assert not node.exists()
+    node.delete()
+
+
+def test_the_same_in_a_coroutine(node: StorageNode) -> None:
+    async def main() -> None:
+        assert not await node.exists()
+        assert await node.write_bytes(b"one") is True
+        found = await asyncio.gather(node.read(), node.read_bytes(), node.read_text(), node.read("r"))
+        assert [*found] == [b"one", b"one", "one", "one"]
+        assert (await node.exists(), await node.is_file(), await node.is_dir(), await node.size()) == (
+            True,
+            True,
+            False,
+            3,
+        )
+        assert await node.md5hash() == "f97c5d29941bfb1b2fdab0874906ab82"
+        await node.append(b" two")
+        assert await node.read() == b"one two"
+        await node.delete()
+        assert not await node.exists()
+
+    asyncio.run(main())
+
+
+def test_the_explicit_faces_are_sure(node: StorageNode) -> None:
+    async def main() -> None:
+        assert node.sync.write(b"in a coroutine, by the one that blocks") is True
+        assert await node.aio.read() == b"in a coroutine, by the one that blocks"
+        assert node.aio.sync.node == node
+
+    asyncio.run(main())
+
+
+def test_a_callback_that_takes_a_size_for_a_number_is_told(node: StorageNode) -> None:
+    node.write(b"four")
+
+    async def main() -> str:
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def callback() -> None:
+            size = node.size()
+            try:
+                told.set_result(f"took {size!r} for a number" if size > 3 else "likewise")
+            except NotAwaited as error:
+                size.close()
+                told.set_result(str(error))
+
+        asyncio.get_running_loop().call_soon(callback)
+        return await told
+
+    assert asyncio.run(main()).startswith("StorageNode.size() was compared")
+
+
+def methods(face: type) -> dict[str, inspect.Signature]:
+    found = inspect.getmembers(face, inspect.isfunction)
+    return {name: inspect.signature(method) for name, method in found if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("face", [StorageNode, AsyncNode])
+def test_the_faces_of_a_node_are_equal(face: type) -> None:
+    def parameters(signature: inspect.Signature) -> list[tuple[str, Any]]:
+        return [(each.name, each.default) for each in signature.parameters.values()]
+
+    mine, its = methods(face), methods(SyncNode)
+    assert {name: parameters(each) for name, each in mine.items()} == {
+        name: parameters(each) for name, each in its.items()
+    }
+
+    def properties(kind: type) -> set[str]:
+        return {name for name, each in inspect.getmembers(kind) if isinstance(each, property) and name[0] != "_"}
+
+    assert properties(face) | {"sync"} == properties(SyncNode)
+
+
+def test_the_errors_of_a_node_name_it(node: StorageNode) -> None:
+    for read in (node.read, node.size, node.mtime, node.md5hash):
+        with pytest.raises(StorageNotFoundError, match=f"^{node.fullpath}: no such") as caught:
+            read()
+        assert isinstance(caught.value, FileNotFoundError)
+
+    async def main() -> None:
+        with pytest.raises(FileNotFoundError, match=f"^{node.fullpath}: no such"):
+            await node.read()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["../up", "a/../../up", "/etc/passwd", "a\0b", "a\\b"])
+def test_a_path_that_leads_out_is_refused_before_anything_is_asked(storage: StorageManager, path: str) -> None:
+    with pytest.raises(ValueError, match="^'home:"):
+        storage.node(f"home:{path}")
+    with pytest.raises(ValueError, match="^'home:"):
+        storage.node("home", path)
+    with pytest.raises(ValueError, match="^'home:"):
+        storage.node("home:folder").child(path)
+
+
+def test_a_link_that_leads_out_is_refused(storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "file").write_text("not to be read")
+    (tmp_path / "home" / "link").symlink_to(tmp_path / "secret")
+    for node in (storage.node("home:link/file"), storage.node("home:link")):
+        with pytest.raises(StoragePermissionError, match="leads out"):
+            node.children() if node.basename == "link" else node.read()
+    with pytest.raises(StoragePermissionError):
+        storage.node("home:link/other").write(b"x")
+    with pytest.raises(StoragePermissionError):
+        storage.node("home:link/folder").mkdir()
+    with pytest.raises(PermissionError, match="leads out"):
+        storage.mount("home").backend.make_folder("link/folder")
+    assert [each.name for each in (tmp_path / "secret").iterdir()] == ["file"]
+
+
+def test_to_remove_a_link_to_a_folder_removes_nothing_of_what_it_leads_to(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "home" / "other" / "empty", tmp_path / "secret" / "empty"):
+        folder.mkdir(parents=True)
+    (tmp_path / "home" / "inside").symlink_to(tmp_path / "home" / "other")
+    (tmp_path / "home" / "outside").symlink_to(tmp_path / "secret")
+    for name in ("inside", "outside"):
+        with pytest.raises(PermissionError, match="link"):
+            storage.mount("home").backend.remove_folder(name)
+    with pytest.raises(StoragePermissionError, match="leads out"):
+        storage.node("home:outside").delete()
+    storage.node("home:inside").delete()
+    assert sorted(each.name for each in (tmp_path / "home").iterdir()) == ["other", "outside"]
+    assert (tmp_path / "home" / "other" / "empty").is_dir()
+    assert (tmp_path / "secret" / "empty").is_dir()
+
+
+def test_permissions_are_those_of_the_mount(storage: StorageManager) -> None:
+    storage.node("mem:a/b/file").write(b"x")
+    storage.configure(
+        [
+            {"name": "reading", "path": "mem:a", "permissions": "readonly"},
+            {"name": "writing", "path": "mem:a/b", "permissions": "readwrite"},
+        ]
+    )
+    assert storage.node("reading:b/file").read() == storage.node("writing:file").read() == b"x"
+    assert storage.node("writing:other").write(b"y")
+    for refused in (storage.node("writing:file").delete, lambda: storage.node("reading:b/file").write(b"z")):
+        with pytest.raises(StoragePermissionError, match="permissions 'read"):
+            refused()
+    with pytest.raises(StorageConfigError, match=r"mount 'more': .*are more than those of 'reading'"):
+        storage.configure([{"name": "more", "path": "reading:b", "permissions": "delete"}])
+    assert storage.node("reading").children() == [storage.node("mem:a/b")]
+
+
+def test_a_wrong_mount_leaves_none_of_the_others(storage: StorageManager) -> None:
+    before = storage.get_mount_names()
+    with pytest.raises(StorageConfigError, match="mount 'third': unknown: 'colour'"):
+        storage.configure(
+            [
+                {"name": "first", "protocol": "memory"},
+                {"name": "second", "protocol": "memory"},
+                {"name": "third", "protocol": "memory", "colour": "blue"},
+            ]
+        )
+    assert storage.get_mount_names() == before
+
+
+def test_what_is_used_after_its_end_says_so(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    storage.delete_mount("mem")
+    with pytest.raises(StorageConfigError, match="^mem:file: this mount was closed, or deleted"):
+        node.write(b"x")
+    with pytest.raises(StorageNotFoundError, match=r"^mem:: no mount of this name; configured: 'home'"):
+        storage.node("mem:file")
+    storage.close()
+    assert storage.get_mount_names() == []
+
+
+def test_a_folder_has_children(storage: StorageManager) -> None:
+    folder = storage.node("home:folder")
+    folder.mkdir()
+    assert folder.is_dir()
+    assert folder.children() == []
+    for name in ("b.txt", "a.txt", "deeper/c.txt"):
+        folder.child(name).write(b"x")
+    assert [each.basename for each in folder.children()] == ["a.txt", "b.txt", "deeper"]
+    with pytest.raises(StorageError, match="there already"):
+        folder.mkdir()
+    folder.mkdir(exist_ok=True)
+    folder.delete()
+    assert not folder.exists()
+
+
+def test_content_in_a_path(storage: StorageManager) -> None:
+    node = storage.node("b64:/9j/4A++")
+    assert node.read() == b"\xff\xd8\xff\xe0\x0f\xbe"
+    assert (node.exists(), node.size()) == (True, 6)
+    assert not storage.node("b64:not base64!").exists()
+    with pytest.raises(StoragePermissionError):
+        node.write(b"x")
+
+
+# -- configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "cloudpath", "secrets"),
+    [
+        (
+            {"protocol": "s3", "bucket": "bkt", "prefix": "p/", "region": "eu-west-1", "key": "K", "secret": "S"},
+            "s3://bkt/p",
+            {"region": "eu-west-1", "AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "S"},
+        ),
+        (
+            {"protocol": "s3", "bucket": "bkt", "base_path": "p", "anon": True, "endpoint_url": "http://localhost:1"},
+            "s3://http://localhost:1/bkt/p",
+            {"no_sign_request": True},
+        ),
+        ({"protocol": "gcs", "bucket": "bkt", "prefix": "p", "token": "anon"}, "gs://bkt/p", {}),
+        (
+            {"protocol": "azure", "container": "box", "account_name": "acc", "account_key": "a2V5"},
+            "az://box",
+            {"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "a2V5"},
+        ),
+        ({"protocol": "http", "base_url": "https://host/folder"}, "https://host/folder", None),
+        ({"protocol": "memory", "base_path": "x"}, "mem://m/x", None),
+        (
+            {"protocol": "hypha", "artifact": "ws/alias", "version": "v1", "prefix": "sub"},
+            "hypha://ws/alias@v1/sub",
+            None,
+        ),
+        ({"protocol": "hypha", "artifact": "hypha://ws/alias"}, "hypha://ws/alias", None),
+        ({"cloudpath": "mem://bucket/folder"}, "mem://bucket/folder", None),
+    ],
+)
+def test_what_a_protocol_is_told_becomes_a_cloudpath(options: dict[str, Any], cloudpath: str, secrets: object) -> None:
+    with StorageManager() as manager:
+        manager.configure([{"name": "m", **options}])
+        mount = manager.mount("m")
+        assert mount.cloudpath == mount.files.cloudpath == cloudpath
+        assert mount.files._settings.secrets == secrets
+
+
+@pytest.mark.parametrize(
+    ("options", "cloudpath", "secrets"),
+    [
+        (
+            {
+                "protocol": "ftp",
+                "host": "h",
+                "port": 2121,
+                "path": "/a/b",
+                "username": "u",
+                "password": "p",
+                "timeout": 9,
+            },
+            "ftp://h:2121/a/b",
+            {"username": "u", "password": "p", "timeout": 9},
+        ),
+        (
+            {"protocol": "github", "org": "o", "repo": "r", "sha": "main", "token": "t", "base_path": "docs"},
+            "github://docs",
+            {"org": "o", "repo": "r", "sha": "main", "token": "t"},
+        ),
+    ],
+)
+def test_any_protocol_of_fsspec_is_a_mount(options: dict[str, Any], cloudpath: str, secrets: object) -> None:
+    pytest.importorskip("fsspec")
+    with StorageManager() as manager:
+        manager.configure([{"name": "m", "num_threads": 2, **options}])
+        files = manager.mount("m").files
+        assert (files.cloudpath, files._settings.secrets, files._settings.num_threads) == (cloudpath, secrets, 2)
+
+
+def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("folder/a.txt", "first")
+    with StorageManager() as manager:
+        options = {"protocol": "zip", "file": str(tmp_path / "a.zip")}
+        manager.configure({"all": options, "part": {**options, "base_path": "folder"}})
+        assert [each.fullpath for each in manager.node("all").children()] == ["all:folder"]
+        assert manager.node("part:a.txt").read() == manager.node("all:folder/a.txt").read() == b"first"
+        with pytest.raises(StoragePermissionError):
+            manager.node("part:a.txt").write(b"x")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"protocol": "s3"}, "protocol 's3' needs 'bucket'"),
+        (
+            {"protocol": "s3", "bucket": "bkt", "prefix": "p", "base_path": "p"},
+            "'base_path' and 'prefix' mean the same",
+        ),
+        ({"protocol": "local", "base_path": "relative"}, "absolute"),
+        ({"protocol": "local", "base_path": "/nowhere/at/all"}, "there is no folder"),
+        ({"protocol": "http", "base_url": "ftp://host"}, "begins with http"),
+        ({"protocol": "http", "base_url": "http://h", "permissions": "delete"}, "can only be read from"),
+        ({"protocol": "gopher", "host": "h"}, "unknown protocol 'gopher'"),
+        ({"protocol": "memory", "permissions": "all"}, "permissions are one of 'readonly'"),
+        ({"protocol": "memory", "encrypted": True}, "'encrypted': there is no encryption at rest yet"),
+        ({"protocol": "memory", "storage_key": "hush-hush"}, "'storage_key': there is no encryption"),
+        ({"path": "nobody:folder"}, "it lies in 'nobody', which is not configured"),
+        ({"protocol": "memory", "cloudpath": "mem://x"}, "give one of them"),
+        ({}, "say which 'protocol'"),
+        ({"protocol": "hypha", "artifact": "ws/a", "tokne": "hush-hush"}, "unknown: 'tokne'"),
+        ({"protocol": "s3", "bucket": "bkt", "key": "K", "secrets": {"profile": "hush-hush"}}, "'secrets'"),
+    ],
+)
+def test_what_is_wrong_with_a_mount_names_it_and_no_secret(options: dict[str, Any], why: str) -> None:
+    manager = StorageManager()
+    with pytest.raises(StorageConfigError, match=why) as caught:
+        manager.configure([{"name": "m", **options}])
+    assert "mount 'm'" in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert manager.get_mount_names() == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "../a", 7, None])
+def test_a_name_that_could_not_be_in_a_path_is_refused(name: object) -> None:
+    with pytest.raises(StorageConfigError, match="name"):
+        StorageManager().configure([{"name": name, "protocol": "memory"}])
+
+
+YAML = """
+- name: mem
+  protocol: memory
+- name: sub
+  path: mem:folder
+  permissions: readonly
+"""
+JSON = '{"mem": {"protocol": "memory"}, "sub": {"path": "mem:folder", "permissions": "readonly"}}'
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.yaml", YAML), ("s.yml", YAML), ("s.json", JSON)])
+def test_a_file_says_which_mounts_there_are(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    for source in (path, str(path)):
+        with StorageManager() as manager:
+            manager.configure(source)
+            assert manager.get_mount_names() == ["mem", "sub"]
+            assert manager.node("sub:x").capabilities.readonly
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.yaml", "a: [b"), ("s.json", "{"), ("s.json", "7"), ("s.ini", "")])
+def test_a_file_that_says_nothing_of_mounts_is_named(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageConfigError, match=name):
+        StorageManager().configure(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        StorageManager().configure(tmp_path / "missing.yaml")
+
+
+def test_options_of_the_files_may_be_said_of_a_mount_and_no_repr_shows_a_token() -> None:
+    with StorageManager() as manager:
+        options = {"artifact": "ws/a", "token": "hush-hush", "server_url": "http://localhost:1", "num_threads": 3}
+        manager.add_mount({"name": "h", "protocol": "hypha", **options})
+        assert manager.mount("h").files._settings.num_threads == 3
+        shown = (repr(manager), repr(manager.mount("h")), repr(manager.node("h:a")), str(manager.node("h:a")))
+        assert not any("hush" in text for text in shown)
+
+
+# -- writing only what differs
+
+
+def test_what_is_there_already_is_not_written_and_not_read(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = storage.node("mem:file")
+    assert node.write_bytes(b"same", skip_if_unchanged=True) is True
+
+    def get(*_: object) -> None:
+        raise AssertionError("the content was read, although the store knows its digest")
+
+    monkeypatch.setattr(MemoryBackend, "get", get)
+    assert node.write_text("same", skip_if_unchanged=True) is False
+    assert node.write_bytes(b"else", skip_if_unchanged=True) is True
+    assert node.write_bytes(b"else", skip_if_unchanged=True) is False
+    assert node.write_bytes(b"else") is True
+
+
+def test_a_store_without_digests_is_read_to_tell(storage: StorageManager) -> None:
+    node = storage.node("home:file")
+    assert [node.write(each, skip_if_unchanged=True) for each in ("a", "a", "b", "bb", b"bb")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_what_is_written_is_bytes_or_text_as_the_mode_says(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("é", mode="w", encoding="latin-1")
+    assert (node.read(), node.read("r", "latin-1"), node.read_text("latin-1")) == (b"\xe9", "é", "é")
+    for data, mode in (("text", "wb"), (b"bytes", "w")):
+        with pytest.raises(TypeError, match="takes"):
+            node.write(data, mode=mode)
+    with pytest.raises(ValueError, match="mode='a'"):
+        node.write(b"x", mode="a")
+    with pytest.raises(ValueError, match="mode='w'"):
+        node.read("w")
+    with pytest.raises(TypeError, match="write_bytes"):
+        node.write_text(b"x")
+    with pytest.raises(TypeError, match="write_text"):
+        node.write_bytes("x")
+
+
+# -- names
+
+
+def test_what_a_node_is_called_needs_no_look(storage: StorageManager) -> None:
+    node = storage.node("mem:docs//2024/report.tar.gz/")
+    assert (node.fullpath, node.path, node.basename) == (
+        "mem:docs/2024/report.tar.gz",
+        "docs/2024/report.tar.gz",
+        "report.tar.gz",
+    )
+    assert (node.stem, node.suffix, node.ext, node.splitext()) == (
+        "report.tar",
+        ".gz",
+        "gz",
+        ("docs/2024/report.tar", ".gz"),
+    )
+    assert (node.parent.fullpath, node.dirname, node.parent.parent.parent.fullpath) == ("mem:docs/2024",) * 2 + (
+        "mem:",
+    )
+    assert storage.node("mem:a.pdf").mimetype == "application/pdf"
+    assert storage.node("mem:a").mimetype == "application/octet-stream"
+    assert storage.node("mem", "a", "b/c").child("d", "e").fullpath == "mem:a/b/c/d/e"
+    assert {storage.node("mem:a"), storage.node("mem:/".rstrip("/") + "a"), storage.node("mem:b")} == {
+        storage.node("mem:a"),
+        storage.node("mem:b"),
+    }
+    assert storage.node("mem:a") != storage.node("home:a")
+
+
+def test_what_a_mount_can_do(storage: StorageManager) -> None:
+    storage.configure([{"name": "ro", "path": "home:", "permissions": "readonly"}])
+    mem, home, fixed = (storage.node(f"{name}:x").capabilities for name in ("mem", "home", "ro"))
+    assert (mem.write, mem.temporary, mem.hash_on_metadata, mem.mkdir) == (True, True, True, False)
+    assert (home.write, home.temporary, home.hash_on_metadata, home.mkdir) == (True, False, False, True)
+    assert (fixed.write, fixed.delete, fixed.readonly) == (False, False, True)
+    assert "readonly" in str(fixed)
+    with pytest.raises(AttributeError):
+        fixed.write = True  # type: ignore[misc]
+
+
+def test_a_url_is_none_where_there_is_none(storage: StorageManager, tmp_path: Path) -> None:
+    assert storage.node("mem:x").url() is None
+    storage.add_mount({"name": "web", "protocol": "local", "base_path": tmp_path, "base_url": "/static/"})
+    storage.add_mount({"name": "css", "path": "web:css"})
+    node = storage.node("css:a b.css")
+    assert (node.url(), node.internal_url()) == ("/static/css/a%20b.css",) * 2
+    node.write("x")
+    assert node.internal_url(nocache=True) == f"/static/css/a%20b.css?mtime={int(node.mtime())}"
+
+
+def test_a_mount_itself_is_not_removed(storage: StorageManager) -> None:
+    storage.node("home:kept").write("x")
+    with pytest.raises(StorageError, match="the mount itself"):
+        storage.node("home").delete()
+    assert storage.node("home:kept").exists()
+    assert storage.node("home").is_dir()
+
+
+# -- loops and threads
+
+
+def test_many_reads_in_a_coroutine_need_no_thread_each(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [storage.node(f"mem:{number}") for number in range(300)]
+    for node in nodes:
+        node.write(b"x")
+
+    def in_thread(*_: object) -> None:
+        raise AssertionError("a thread was started for one read")
+
+    monkeypatch.setattr(bridge, "in_thread", in_thread)
+
+    async def main() -> None:
+        assert await asyncio.gather(*[node.read() for node in nodes]) == [b"x"] * 300
+        node = nodes[0]
+        for asked in (node.read_bytes, node.read_text, node.exists, node.is_file, node.size, node.mtime, node.md5hash):
+            assert await asked()
+        with pytest.raises(AssertionError, match="a thread was started"):
+            await node.write(b"x")
+
+    asyncio.run(main())
+
+
+def test_a_thousand_reads_begin_a_few_at_a_time_so_that_the_loop_goes_on(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    submit = ArtifactFiles.submit
+
+    def counted(self: ArtifactFiles, *args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return submit(self, *args, **options)
+
+    monkeypatch.setattr(ArtifactFiles, "submit", counted)
+    node = storage.node("mem:file")
+    node.write(b"x")
+
+    async def main() -> list[int]:
+        tasks = [asyncio.ensure_future(node.read()) for _ in range(200)]
+        given_up = [asyncio.ensure_future(node.read()) for _ in range(50)]
+        at_each_time_around = [0]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            at_each_time_around.append(begun)
+            for task in given_up:
+                task.cancel()
+        assert {task.result() for task in tasks} == {b"x"}
+        assert [*await asyncio.gather(node.read(), node.size())] == [b"x", 1]
+        return at_each_time_around
+
+    seen = asyncio.run(main())
+    assert seen[-1] == 200
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 40
+
+
+def test_one_manager_serves_several_loops_and_threads(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write(b"x")
+
+    async def read() -> list[bytes]:
+        return [*await asyncio.gather(*[node.read() for _ in range(20)])]
+
+    with ThreadPoolExecutor(4) as threads:
+        loops = [threads.submit(asyncio.run, read()) for _ in range(4)]
+        plain = [threads.submit(node.read) for _ in range(20)]
+        assert [each.result() for each in loops] == [[b"x"] * 20] * 4
+        assert {each.result() for each in plain} == {b"x"}
+    assert asyncio.run(read()) == [b"x"] * 20
+
+
+def test_greenlets_are_refused_where_they_would_stop_the_loop() -> None:
+    with StorageManager() as manager:
+        manager.configure([{"name": "green", "protocol": "memory", "green": True}])
+        node = manager.node("green:file")
+        node.write(b"x")
+
+        async def main() -> None:
+            with pytest.raises(ValueError, match="green=True"):
+                await node.read()
+            with pytest.raises(ValueError, match="green=True"):
+                await node.write(b"x")
+            with pytest.raises(ValueError, match="green=True"):
+                node.open()
+
+        asyncio.run(main())
+        assert node.read() == b"x"
+
+
+def test_file_objects_are_plain_and_asynchronous(node: StorageNode) -> None:
+    with node.open("wb") as file:
+        file.write(b"one\ntwo\n")
+    with node.open("r") as file:
+        assert [*file] == ["one\n", "two\n"]
+
+    async def main() -> None:
+        async with node.open("w") as file:
+            await file.write("three\nfour\n")
+        async with node.open() as file:
+            assert await file.read(5) == b"three"
+        file = await node.open("r")
+        assert [line async for line in file] == ["three\n", "four\n"]
+        await file.close()
+        with pytest.raises(FileNotFoundError, match="^(mem|home):folder/nothing"):
+            await node.parent.child("nothing").open()
+        pending = node.open()
+        with pytest.raises(NotAwaited, match="with"), pending:
+            raise AssertionError("opened by a plain with")
+        pending.close()
+
+    asyncio.run(main())
+
+
+# -- versions, and what is said of a file
+
+
+def test_of_a_store_without_versions_none_can_be_read(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.versions() == []
+    for past in (storage.node("mem:file", version=-1).read, lambda: node.open(version="v1")):
+        with pytest.raises(StoragePermissionError, match="^mem:file: mem:// keeps no versions"):
+            past()
+    assert not node.capabilities.versioning
+
+
+class Versioned(MemoryBackend):
+    """A store that says of each file that there were two."""
+
+    can = replace(MemoryBackend.can, keeps_versions=True)
+
+    def versions(self, path: str, control: Control) -> list[Version]:
+        return [Version("old", last_modified=1000.0), Version("new", last_modified=2000.0, latest=True)]
+
+    def at(self, version: str) -> MemoryBackend:
+        return MemoryBackend(version)
+
+
+def test_a_version_is_chosen_by_its_time(monkeypatch: pytest.MonkeyPatch, storage: StorageManager) -> None:
+    monkeypatch.setattr(memory, "MemoryBackend", Versioned)
+    storage.configure({name: {"cloudpath": f"mem://{name}"} for name in ("store", "old", "new")})
+    monkeypatch.undo()
+    for name in ("store", "old", "new"):
+        storage.mount(name).files.put("file", name)
+    node = storage.node("store:file")
+    at = [datetime.fromtimestamp(seconds, timezone.utc) for seconds in (1000, 1999, 2000, 9000)]
+    assert [node.open(as_of=time).read() for time in at] == [b"old", b"old", b"new", b"new"]
+    assert node.open(as_of=at[0].replace(tzinfo=None)).read() == b"old"
+    with pytest.raises(StorageNotFoundError, match="as old as"):
+        node.open(as_of=datetime.fromtimestamp(999, timezone.utc))
+
+
+def test_what_is_said_of_a_file_is_kept_with_it(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.get_metadata() == {}
+    node.set_metadata({"Author": "somebody"})
+    assert node.get_metadata() == {"author": "somebody"}
+    assert node.read() == b"x"
+
+    async def main() -> None:
+        await node.set_metadata({"year": "2024"})
+        assert await node.get_metadata() == {"year": "2024"}
+
+    asyncio.run(main())
+    local = storage.node("home:file")
+    local.write("x")
+    assert local.get_metadata() == {}
+    with pytest.raises(StoragePermissionError, match="keeps no metadata"):
+        local.set_metadata({"a": "b"})
+    assert (node.capabilities.metadata, local.capabilities.metadata) == (True, False)
