@@ -17,6 +17,7 @@ DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 KEYRING = ["keyring>=24"]
 PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
+AIO = ["aiofile>=3.11"]
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
 # What reads and writes through us in the tests.
 READERS = [
@@ -33,7 +34,10 @@ BENCH = [
     *COMPRESSION,
     *GCS,
     *S3,
+    *AIO,
+    "aiofiles",
     "aiohttp>=3.9",
+    "anyio",
     "boto3[crt]",
     "cloud-files>=6",
     "fsspec>=2024.6",
@@ -50,6 +54,7 @@ DEV = [
     *GCS,
     *KEYRING,
     *FSSPEC,
+    *AIO,
     *PLOT,
     *READERS,
     *S3,
@@ -100,6 +105,7 @@ setup(
         "plot": PLOT,
         "fsspec": FSSPEC,
         "zarr": ZARR,
+        "aio": AIO,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

@@ -51,6 +51,7 @@ from .retry import RetryPolicy
 from .shortcuts import SyncPlan, SyncReport, dl, sync
 
 if TYPE_CHECKING:
+    from .aio import AIOFile, LineReader, Reader, Writer, async_open
     from .async_files import AsyncArtifactFiles
     from .filesystem.artifact import HyphaArtifact
     from .filesystem.async_artifact import AsyncHyphaArtifact
@@ -61,6 +62,11 @@ __version__ = "0.2.0"
 
 # What is loaded when it is asked for: asyncio alone takes as long as all the rest.
 _LATER = {
+    "AIOFile": "aio",
+    "LineReader": "aio",
+    "Reader": "aio",
+    "Writer": "aio",
+    "async_open": "aio",
     "AsyncArtifactFiles": "async_files",
     "AsyncHttpFile": "remote",
     "AsyncRangeFile": "remote",
@@ -72,6 +78,7 @@ _LATER = {
 }
 
 __all__ = [
+    "AIOFile",
     "AccessDenied",
     "ArtifactExists",
     "ArtifactFile",
@@ -98,6 +105,7 @@ __all__ = [
     "InvalidContent",
     "InvalidRequest",
     "Item",
+    "LineReader",
     "LossyWarning",
     "NotModified",
     "NotStaged",
@@ -112,6 +120,7 @@ __all__ = [
     "RangesUnsupported",
     "RateLimit",
     "ReadOnly",
+    "Reader",
     "Result",
     "RetryPolicy",
     "ServerError",
@@ -128,9 +137,11 @@ __all__ = [
     "UnfinishedUpload",
     "UntypedWarning",
     "WithdrawnWarning",
+    "Writer",
     "__version__",
     "add_alias",
     "aliases",
+    "async_open",
     "dl",
     "remove_alias",
     "sync",

@@ -39,7 +39,7 @@ LAYERS = (
     ("async_files",),
     ("shortcuts",),
     ("one",),
-    ("remote", "filesystem", "zarr"),
+    ("remote", "filesystem", "zarr", "aio"),
     ("compat",),
     ("cli", "devserver", "__init__", "__main__"),
 )
