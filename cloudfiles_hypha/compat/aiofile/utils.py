@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from aiofile.utils import ENCODING_MAP, FileIOCloner, T, clone, unicode_reader
 
@@ -49,7 +49,7 @@ def async_open(
     begins at the beginning. ``args`` are ``encoding``, ``context`` and ``executor``."""
     newline = kwargs.pop("newline", None)
     if isinstance(file_specifier, str | os.PathLike):
-        file = AIOFile(cast(Path, file_specifier), mode, *args, **kwargs)
+        file = AIOFile(file_specifier, mode, *args, **kwargs)
     elif args:
         raise ValueError("a file that is open already takes its options by name only")
     else:
