@@ -864,3 +864,40 @@ def test_text_files_of_an_artifact_are_written_and_read() -> None:
         hypha.add_artifact("ws/a", {str(number): b"%d" % number for number in range(50)})
         asyncio.run(main(hypha))
         assert hypha.store is not None
+
+
+def test_a_small_file_is_read_in_opening_it_and_again_once_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    os.utime(path, (1, 1))
+    calls: list[int] = []
+    read_bytes = aiofile.AIOFile.read_bytes
+
+    async def noted(file: AIOFile, size: int = -1, offset: int = 0) -> bytes:
+        calls.append(size)
+        return await read_bytes(file, size, offset)
+
+    monkeypatch.setattr(aiofile.AIOFile, "read_bytes", noted)
+
+    async def main() -> None:
+        async with async_open(path, "rb") as file:
+            assert [await file.read(2), await file.read(), await file.read(1)] == [b"12", b"345", b""]
+            assert calls == []
+            path.write_bytes(b"54321")
+            file.seek(0)
+            assert await file.read() == b"54321"
+            assert calls
+        fresh = len(calls)
+        async with async_open(path, "rb") as file:  # which may be changed again before its time can tell
+            path.write_bytes(b"abcde")
+            assert await file.read() == b"abcde"
+            assert len(calls) > fresh
+        os.utime(path, (1, 1))
+        fresh = len(calls)
+        async with AIOFile(path, "rb") as low:  # the low level is aiofile's
+            assert await low.read() == b"abcde"
+            assert len(calls) > fresh
+
+    run(main)
