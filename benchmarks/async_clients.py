@@ -6,6 +6,7 @@ Each is used as its documentation shows. What was written or read is compared, o
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -186,6 +187,8 @@ def task_async_stall(*, client: str, base: str, names: list[str], target: str) -
 
     async def main() -> None:
         async with AsyncArtifactFiles(base) as cf:
+            with tempfile.TemporaryDirectory() as elsewhere:  # what is loaded and connected once is not looked at
+                await cf.download(names[:1], elsewhere)
             ticks = asyncio.ensure_future(ticking())
             await work(cf)
             ticks.cancel()
