@@ -17,7 +17,7 @@ DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 KEYRING = ["keyring>=24"]
 PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
-AIO = ["aiofile>=3.11"]
+AIO = ["aiofile>=3.12,<4"]  # whose file is extended, so not what may be another
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
 # What reads and writes through us in the tests.
 READERS = [
