@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import codecs
 import io
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from .low import AIOFile, mark_of
@@ -91,29 +91,30 @@ class LineReader(AsyncIterator[Any]):
     ) -> None:
         self._reader = Reader(aio_file, offset=offset, chunk_size=chunk_size)
         self.linesep: Any = separator(aio_file, line_sep)
-        self._lines: deque[Any] = deque()
+        self._lines: Iterator[Any] = iter(())  # one for all who take lines, so that each is given once
         self._rest: list[Any] = []  # the beginning of a line, in pieces
         self._empty: Any = self.linesep[:0]
         self._filling = asyncio.Lock()
 
     async def readline(self) -> Any:
         """The next line, or what is left behind the last one; empty at the end."""
-        if self._lines or await self._fill():
-            return self._lines.popleft()
-        return self._empty
+        while True:
+            for line in self._lines:
+                return line
+            if not await self._fill():
+                return self._empty
 
     async def _fill(self) -> bool:
         """Read on until there is a line; False at the end."""
         async with self._filling:
-            while not self._lines:
+            while not length_hint(self._lines):
                 chunk = await self._reader.read_chunk()
                 if chunk:
                     self._split(chunk)
                     continue
-                if self._rest:
-                    self._lines.append(self._empty.join(self._rest))
-                    self._rest = []
-                return bool(self._lines)
+                if not self._rest:
+                    return False
+                self._lines, self._rest = iter([self._empty.join(self._rest)]), []
         return True
 
     def _split(self, chunk: Any) -> None:
@@ -130,13 +131,14 @@ class LineReader(AsyncIterator[Any]):
             *lines, last = chunk.split(separator)
             lines = [line + separator for line in lines]
         self._rest = [last] if last else []
-        self._lines.extend(lines)
+        self._lines = iter(lines)
 
     async def _each(self) -> AsyncGenerator[Any, None]:
-        lines = self._lines
-        while lines or await self._fill():
-            while lines:
-                yield lines.popleft()
+        while True:
+            for line in self._lines:
+                yield line
+            if not await self._fill():
+                return
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._each()

@@ -904,3 +904,24 @@ def test_a_small_file_is_read_in_opening_it_and_again_once_it_has_changed(
             assert len(calls) > fresh
 
     run(main)
+
+
+def test_lines_may_be_taken_within_the_loop_and_by_several_tasks_each_once(place: str) -> None:
+    store(place, b"".join(b"%d\n" % number for number in range(1000)))
+
+    async def main() -> None:
+        async with AIOFile(place, "rb") as file:
+            reader = LineReader(file, chunk_size=64)
+            found = []
+            async for line in reader:
+                found += [line, await reader.readline()]
+            assert found == [b"%d\n" % number for number in range(1000)]
+            shared = LineReader(file, chunk_size=64)
+
+            async def some() -> list[bytes]:
+                return [line async for line in shared]
+
+            together = await asyncio.gather(*(some() for _ in range(5)))
+            assert sorted(int(line) for lines in together for line in lines) == [*range(1000)]
+
+    run(main)
