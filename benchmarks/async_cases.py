@@ -109,14 +109,14 @@ def loop_stall(bench: Bench) -> None:
 
             clients = {
                 client: stalling(client, what, names)
-                for client in ("download", "iget, AIOFile", "iget, open", "nothing")
+                for client in ("download", "iget, async_open", "iget, open", "nothing")
             }
             found = bench.interleave(f"{case}-{what}", bench.rounds(3), "async-stall", clients, clean=target)
             for client, figures in found.items():
                 bound = at_most(50) if client == "download" else None
                 bench.add(case, f"{what}: longest stall, {client}", [f["stall_ms"] for f in figures], bound, "ms")
                 bench.add(case, f"{what}: 99 of 100 stalls, {client}", [f["stall_p99_ms"] for f in figures], unit="ms")
-            for client in ("iget, AIOFile", "iget, open"):
+            for client in ("iget, async_open", "iget, open"):
                 bench.add(
                     case, f"{what}: speed of download / that of {client}", ratios(found[client], found["download"])
                 )

@@ -158,7 +158,7 @@ def task_async_lines(*, client: str, place: str, mode: str, count: int) -> Figur
 
 def task_async_stall(*, client: str, base: str, names: list[str], target: str) -> Figures:
     """Download files to the disk while a task of the same loop wants to go on every 5 ms; how long it has to wait."""
-    from cloudfiles_hypha import AIOFile, AsyncArtifactFiles
+    from cloudfiles_hypha import AsyncArtifactFiles, async_open
 
     late: list[float] = []
 
@@ -173,7 +173,7 @@ def task_async_stall(*, client: str, base: str, names: list[str], target: str) -
 
     async def by_results(cf: AsyncArtifactFiles) -> None:
         async for result in cf.iget(names):
-            async with AIOFile(Path(target, Path(result["path"]).name), "wb") as file:
+            async with async_open(Path(target, Path(result["path"]).name), "wb") as file:
                 await file.write(result["content"])
 
     async def plainly(cf: AsyncArtifactFiles) -> None:
@@ -183,7 +183,7 @@ def task_async_stall(*, client: str, base: str, names: list[str], target: str) -
     async def nothing(cf: AsyncArtifactFiles) -> None:
         await asyncio.sleep(1)
 
-    work = {"download": download, "iget, AIOFile": by_results, "iget, open": plainly, "nothing": nothing}[client]
+    work = {"download": download, "iget, async_open": by_results, "iget, open": plainly, "nothing": nothing}[client]
 
     async def main() -> None:
         async with AsyncArtifactFiles(base) as cf:

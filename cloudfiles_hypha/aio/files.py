@@ -218,7 +218,7 @@ class AsyncBinaryFile(AsyncFileBase[bytes]):
         super().__init__(afp, offset=offset, newline=newline)
 
     async def _read(self, length: int) -> bytes:
-        data = await self._block(length, self._offset)
+        data = await (self._block if self._ahead else self.file.read_bytes)(length, self._offset)
         self._offset += len(data)
         return data
 

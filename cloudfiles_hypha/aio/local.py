@@ -174,6 +174,8 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
 
     async def read_bytes(self, size: int = -1, offset: int = 0) -> bytes:
         """So many bytes from an offset on, fewer at the end; all for -1, also of what has no size (``/proc``)."""
+        if size >= 0 and self._head is None and self.mode.readable:  # the common case
+            return await super().read_bytes(size, offset)
         self.check_readable()
         if self._head is not None and size >= -1 and offset >= 0:
             status = os.fstat(self.fileno())  # waits for nothing, of a file that is open
