@@ -18,6 +18,7 @@ KEYRING = ["keyring>=24"]
 MOUNTS = ["pyyaml>=6"]
 PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
+AIO = ["aiofile>=3.12,<4"]  # whose file is extended, so not what may be another
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
 # What reads and writes through us in the tests.
 READERS = [
@@ -35,7 +36,10 @@ BENCH = [
     *GCS,
     *S3,
     *ZARR,
+    *AIO,
+    "aiofiles",
     "aiohttp>=3.9",
+    "anyio",
     "boto3[crt]",
     "cloud-files>=6",
     "fsspec>=2024.6",
@@ -57,6 +61,7 @@ DEV = [
     *KEYRING,
     *MOUNTS,
     *FSSPEC,
+    *AIO,
     *PLOT,
     *READERS,
     *S3,
@@ -111,6 +116,7 @@ setup(
         "fsspec": FSSPEC,
         "zarr": ZARR,
         "mounts": MOUNTS,
+        "aio": AIO,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

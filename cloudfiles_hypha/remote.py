@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncHttpFile", "AsyncRangeFile", "HttpFile", "files_of"]
 
-_OPTIONS = frozenset(ReadOptions.__slots__) | {"cache"}
+# What is said of one file; other options are those of what reads it.
+RANGE_OPTIONS = frozenset(ReadOptions.__slots__) | {"cache"}
 
 
 def files_of(url: str, options: Mapping[str, Any]) -> tuple[ArtifactFiles, str]:
@@ -50,8 +51,8 @@ def check_not_green(files: ArtifactFiles) -> None:
 
 def _parted(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options of the file, and of what reads it."""
-    own = {name: value for name, value in options.items() if name in _OPTIONS}
-    return own, {name: value for name, value in options.items() if name not in _OPTIONS}
+    own = {name: value for name, value in options.items() if name in RANGE_OPTIONS}
+    return own, {name: value for name, value in options.items() if name not in RANGE_OPTIONS}
 
 
 class HttpFile(RangeFile):

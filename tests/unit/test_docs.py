@@ -112,6 +112,10 @@ def _recording(names: dict[str, Any]) -> None:
     names["names"] = ["a.bin"]
 
 
+def _aiofile(names: dict[str, Any]) -> None:
+    pytest.importorskip("aiofile", reason="files of this machine are aiofile's")
+
+
 def _fsspec(names: dict[str, Any]) -> None:
     for package in ("fsspec", "pandas", "pyarrow", "zarr", "xarray", "PIL", "upath", "duckdb", "polars"):
         pytest.importorskip(package, reason="the page shows it")
@@ -122,6 +126,8 @@ def _other_protocols(names: dict[str, Any]) -> None:
 
 
 PREPARED: dict[str, Callable[[dict[str, Any]], None]] = {
+    "aiofile.md": _aiofile,
+    "async-files.md": _aiofile,
     "azure.md": _azure,
     "fsspec.md": _fsspec,
     "moving.md": _copying,

@@ -39,7 +39,7 @@ LAYERS = (
     ("async_files",),
     ("shortcuts",),
     ("one",),
-    ("remote", "filesystem", "zarr", "mounts"),
+    ("remote", "filesystem", "zarr", "aio", "mounts"),
     ("compat",),
     ("cli", "devserver", "__init__", "__main__"),
 )
