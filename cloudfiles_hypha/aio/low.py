@@ -12,8 +12,8 @@ from functools import lru_cache
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from ..arguments import kind_of
 from ..backends import has_scheme, locate
-from ..writing import kind_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self
