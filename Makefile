@@ -23,13 +23,16 @@ SIZE ?= 16384
 export CLOUDFILES_HYPHA_SERVER_PYTHON := $(CURDIR)/$(SERVER_VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-versions lint docs soak bench clean
+.PHONY: help demo examples test test-versions lint docs soak bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files on a real Hypha on this machine (FILES=, SIZE=)
 	$(BIN)/cloudfiles-hypha demo --files $(FILES) --size $(SIZE)
+
+examples: $(VENV)/installed $(SERVER_VENV)/installed  ## run every script of examples/ on a real Hypha on this machine
+	$(BIN)/python examples/run_all.py
 
 test: lint docs $(SERVER_VENV)/installed  ## lint, type-check, build the site, run every test (PYTEST_ARGS=)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)

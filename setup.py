@@ -20,6 +20,8 @@ PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
 AIO = ["aiofile>=3.12,<4"]  # whose file is extended, so not what may be another
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
+# What is served by, and asked with, in the tests and examples.
+SERVICES = ["fastapi>=0.110", "httpx>=0.27", "python-multipart>=0.0.9", "uvicorn>=0.29"]
 # What reads and writes through us in the tests.
 READERS = [
     "anyio",  # runs zarr's suite for stores
@@ -65,6 +67,7 @@ DEV = [
     *PLOT,
     *READERS,
     *S3,
+    *SERVICES,
     *ZARR,
     "cryptography>=42",
     "gcp-storage-emulator>=2024.8",

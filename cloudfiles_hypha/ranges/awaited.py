@@ -145,7 +145,7 @@ class AsyncRangeFile:
         return False
 
     async def _drive(self, steps: Steps[T]) -> T:
-        return await _driven(steps)
+        return await driven(steps)
 
     def _check(self) -> None:
         if self._closed:
@@ -215,7 +215,7 @@ class AsyncRangeFile:
         return await self._drive(self._cursor.remote.prefetched(ranges))
 
 
-async def _driven(steps: Steps[T]) -> T:
+async def driven(steps: Steps[T]) -> T:
     """Take all steps in this task. To be cancelled breaks off what only this one waits for."""
     try:
         future = next(steps)
