@@ -15,6 +15,7 @@ GCS = ["google-auth>=2.30", "google-crc32c>=1.5"]
 # Each below what would be another major version; Python 3.10 has the older ones of these.
 DOCS = ["furo>=2024.8,<2027", "myst-parser>=4,<6", "sphinx>=8.1,<10"]
 KEYRING = ["keyring>=24"]
+MOUNTS = ["pyyaml>=6"]
 PLOT = ["matplotlib>=3.8"]
 FSSPEC = ["fsspec>=2024.12"]
 ZARR = ["zarr>=3.0.8; python_version >= '3.11'"]
@@ -49,6 +50,7 @@ DEV = [
     *COMPRESSION,
     *GCS,
     *KEYRING,
+    *MOUNTS,
     *FSSPEC,
     *PLOT,
     *READERS,
@@ -65,7 +67,9 @@ DEV = [
     "nbclient>=0.10",
     "numpy",
     "pandas",
+    "paramiko>=3",  # sftp:// through fsspec, and the server that it is tested with
     "psutil>=5.9",
+    "pyftpdlib>=2",
     "pytest>=8",
     "pytest-cov>=5",
     "pytest-timeout>=2.3",
@@ -76,6 +80,7 @@ DEV = [
     "setuptools>=68",  # of which Python 3.12 brings none; the test of the source distribution builds with it
     "trustme>=1.1",
     "types-greenlet",
+    "types-PyYAML",
     "types-tqdm",
 ]
 
@@ -100,6 +105,7 @@ setup(
         "plot": PLOT,
         "fsspec": FSSPEC,
         "zarr": ZARR,
+        "mounts": MOUNTS,
         "bench": BENCH,
         "docs": DOCS,
         "dev": DEV,

@@ -47,7 +47,7 @@ from .errors import (
 )
 from .files import ArtifactFiles
 from .limit import RateLimit
-from .models import ObjectInfo, Timeouts
+from .models import ObjectInfo, Timeouts, Version
 from .one import ArtifactFile
 from .plan.sync import Step
 from .progress import Item, Observer
@@ -148,6 +148,7 @@ __all__ = [
     "TruncatedBody",
     "UnfinishedUpload",
     "UntypedWarning",
+    "Version",
     "WithdrawnWarning",
     "__version__",
     "add_alias",

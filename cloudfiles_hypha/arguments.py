@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 from weakref import WeakValueDictionary
 
+from .backends.metadata import Metadata, metadata_of
 from .content.codecs import Compress, check_codec, codec_of
 from .content.sources import Stream, as_body
 from .errors import InvalidContent
@@ -23,13 +24,13 @@ from .results import Result
 T = TypeVar("T")
 
 Source = str | Mapping[str, Any]
-"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "raw": ..., "tags": ..., "into": ...}``."""
+"""One item to read: a path, or ``{"path": p, "start": 0, "end": 1024, "raw": ..., "version": ..., "into": ...}``."""
 Replace = Literal["always", "never"]
 """Whether a file that is there is replaced by what is put; see ``ArtifactFiles.put``."""
 Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
-_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part"})
+_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part", "version"})
 _PUT_KEYS = frozenset(
     {
         "path",
@@ -41,6 +42,7 @@ _PUT_KEYS = frozenset(
         "compression_level",
         "overwrite",
         "if_match",
+        "metadata",
         "tags",
     }
 )
@@ -122,8 +124,24 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
     if pinned is not None:
         _check_etag(path, pinned)
     return GetRequest(
-        prefix + path, start, end, source.get("tags"), into, pinned, raw=raw, max_size=options.max_size, part=part
+        prefix + path,
+        start,
+        end,
+        source.get("tags"),
+        into,
+        pinned,
+        raw=raw,
+        max_size=options.max_size,
+        part=part,
+        version=check_version(path, source.get("version")),
     )
+
+
+def check_version(path: str, version: object) -> str | None:
+    """A version's id as ``versions`` tells it, or None for what is there now."""
+    if version is None or (isinstance(version, str) and version and version.isascii() and version.isprintable()):
+        return version
+    raise ValueError(f"{path!r}: version={version!r}: expected the id of a Version, as versions() tells it")
 
 
 def _check_part(path: str, part: object, start: object, end: object, into: object) -> None:
@@ -171,6 +189,7 @@ class PutOptions(TypedDict):
     compression_level: int | None
     new: bool
     pinned: str | None
+    metadata: Metadata
 
 
 def put_options(
@@ -181,6 +200,7 @@ def put_options(
     compression_level: int | None = None,
     overwrite: Replace = "always",
     if_match: str | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> PutOptions:
     """What a call says of all its files."""
     if overwrite not in ("always", "never"):
@@ -212,6 +232,7 @@ def put_options(
         "compression_level": compression_level if codec is not None else None,
         "new": overwrite == "never",
         "pinned": if_match,
+        "metadata": metadata_of(metadata),
     }
 
 
@@ -269,9 +290,10 @@ def _own_options(fields: Mapping[str, Any], options: PutOptions, path: str) -> P
             level,
             fields.get("overwrite", "never" if options["new"] else "always"),
             options["pinned"] if fields.get("if_match") is None else fields["if_match"],
+            dict(options["metadata"]) if fields.get("metadata") is None else fields["metadata"],
         )
-    except ValueError as error:
-        raise ValueError(f"{path!r}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{path!r}: {error}") from None
 
 
 def _put_fields(item: object, wanted: str | None) -> Mapping[str, Any]:

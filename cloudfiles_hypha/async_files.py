@@ -164,8 +164,9 @@ class AsyncArtifactFiles:
             kind_of(mode)  # a wrong one is an error here, not when it is opened
             return AsyncFile(path, mode, partial(self.files.open, path, mode, **options))
         from .ranges.awaited import AsyncRangeFile  # only here: few programs need it
+        from .ranges.opening import at_version
 
-        return AsyncRangeFile(self.files, path, **options)
+        return AsyncRangeFile(at_version(self.files, path, options.pop("version", None)), path, **options)
 
     @asynccontextmanager
     async def staged(self, comment: str | None = None, version: str | None = None) -> AsyncGenerator[Self, None]:
@@ -198,6 +199,8 @@ class AsyncArtifactFiles:
     list = _iterated(ArtifactFiles.list)
     scan = _iterated(ArtifactFiles.scan)
     urls = _awaited(ArtifactFiles.urls)
+    versions = _awaited(ArtifactFiles.versions)
+    set_metadata = _awaited(ArtifactFiles.set_metadata)
     isdir = _awaited(ArtifactFiles.isdir)
     create = _awaited(ArtifactFiles.create)
     stage = _awaited(ArtifactFiles.stage)

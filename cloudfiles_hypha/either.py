@@ -42,11 +42,11 @@ class Pending(Coroutine[Any, Any, R], Generic[R]):
     Used as if it were the value, it raises ``NotAwaited``. Dropped without having been awaited, it warns.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, R]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, R], name: str | None = None) -> None:
         self._coroutine = coroutine
         self._begun = False
-        self.__name__: str = getattr(coroutine, "__name__", "a call")
-        self.__qualname__: str = getattr(coroutine, "__qualname__", "a call")
+        self.__qualname__: str = name if name is not None else getattr(coroutine, "__qualname__", "a call")
+        self.__name__: str = self.__qualname__.rpartition(".")[2]
 
     def __repr__(self) -> str:
         if self._begun:

@@ -25,6 +25,7 @@ from .arguments import (
     Reading,
     Replace,
     Source,
+    check_version,
     counted,
     is_scalar,
     name_filter,
@@ -38,6 +39,7 @@ from .arguments import (
 )
 from .backends import Resources
 from .backends.base import Backend, Control, WriteSession
+from .backends.metadata import Metadata, check_metadata, metadata_of
 from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
 from .engine.calls import Raising, in_thread
@@ -50,10 +52,11 @@ from .errors import (
     InvalidRequest,
     ObjectExists,
     ObjectNotFound,
+    ReadOnly,
     TransferError,
 )
 from .limit import RateLimit, rate_limit
-from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts
+from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts, Version
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .recording import Recording, record
@@ -237,6 +240,7 @@ class ArtifactFiles:
     def close(self) -> None:
         """Close idle connections. The object may be used again, and opens new ones."""
         self._batches.close()
+        self._backend.close()
         if self._transport is not None:
             self._transport.close()
 
@@ -340,6 +344,7 @@ class ArtifactFiles:
         gets them where it stands (``content`` is None); an error can leave part of them there. It may name an
         ``if_match``, the ETag that the object must have (else ``PreconditionFailed``), and say ``part``: rather
         ``RangesUnsupported`` than that more than the range is read; ``start`` may be negative then, without ``end``.
+        Its ``version``, the id of a ``Version``, has it read as it was then (see ``versions``).
 
         In a list (a tuple, a set) the ranges of one object are fetched together where they overlap or lie close to
         each other; each gets its own bytes.
@@ -390,11 +395,11 @@ class ArtifactFiles:
         parallel: int | None,
     ) -> Any:
         if is_scalar(paths):
-            result = self._get_one(read_request(cast(Source, paths), self._prefix, options), cancel, decode)
+            result = self._get_one(self._read_request(cast(Source, paths), options), cancel, decode)
             if result["error"] is not None:
                 raise result["error"]
             return {result["path"]: result["content"]} if return_dict else result["content"]
-        requests, total = read_requests(paths, total, self._prefix, options)
+        requests, total = self._read_requests(paths, total, options)
         count = self._processes(parallel, total)
         bar = self._bar(progress, "get", total)
         if count > 1:
@@ -419,14 +424,15 @@ class ArtifactFiles:
         """
         if not is_scalar(source):
             raise TypeError(f"submit takes one path or one dict, not several: {source!r:.60}")
-        request = read_request(source, self._prefix, reading(raw, max_size))
+        request = self._read_request(source, reading(raw, max_size))
         task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
         return self._submit(task, silent=False, at_once=not isinstance(task, Get) or request.empty)
 
-    def submit_head(self, path: str) -> Future[Result]:
+    def submit_head(self, path: str, *, version: str | None = None) -> Future[Result]:
         """Ask for one file's ``ObjectInfo`` in the background: it is the ``content`` of the future's result."""
         name = check_name(path)
-        return self._submit(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
+        self._check_version(name, version)
+        return self._submit(Head(self._batches.context(), 0, name, self._prefix + name, version), silent=True)
 
     def address(self, path: str) -> str:
         """The same text for the same file of the same store, whoever asks, from any process; there is no secret in it.
@@ -440,8 +446,9 @@ class ArtifactFiles:
     def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
         """A file object: with "rb" a ``RangeFile``, a seekable binary file of which what is read is fetched.
 
-        ``options`` are those of ``RangeFile`` and, for text ("r", "rt"), ``encoding``, ``errors`` and ``newline``,
-        which mean what they mean to the builtin ``open``; without an encoding, text is UTF-8.
+        ``options`` are ``version`` (the id of a ``Version``), those of ``RangeFile`` and, for text ("r", "rt"),
+        ``encoding``, ``errors`` and ``newline``, which mean what they mean to the builtin ``open``; without an
+        encoding, text is UTF-8.
 
         "wb" writes a file, "xb" one that must not be there yet, "ab" at the end of one, "r+b" changes it in places (as
         do "w+b", "x+b" and "a+b"); without the b, text. It is stored, and on Hypha committed together with what else
@@ -453,6 +460,8 @@ class ArtifactFiles:
         ``PreconditionFailed``). A store that cannot look in the moment of a write (Hypha) is asked directly before it.
         """
         if not mode.isalpha() or any(letter in mode for letter in "wxa"):
+            if options.pop("version", None) is not None:
+                raise ValueError(f"{path!r}: mode={mode!r}: an old version can be read, and not be written to")
             return self._open_to_write(path, mode, **options)
         from .ranges.opening import open_file  # only here: few programs need it
 
@@ -462,7 +471,7 @@ class ArtifactFiles:
         """Like ``submit``, but read by whoever calls this; None where reads are signed, which is done together."""
         if self._backend.can.batched:
             return None
-        request = read_request(source, self._prefix)
+        request = self._read_request(source, reading(False, None))
         task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
         result: Result = self._batches.collect([task], None, engine=self._batches.inline)[0]
         future: Future[Result] = Future()
@@ -491,6 +500,33 @@ class ArtifactFiles:
 
             future = in_thread(do)
         return Raising(future, lambda result: result["error"])
+
+    def _read_request(self, source: Source, options: Reading) -> GetRequest:
+        request = read_request(source, self._prefix, options)
+        if request.version is not None:
+            self._check_version(request.path[len(self._prefix) :], request.version)
+        return request
+
+    def _read_requests(
+        self, sources: Iterable[Source], total: int | None, options: Reading
+    ) -> tuple[Iterable[GetRequest], int | None]:
+        requests, total = read_requests(sources, total, self._prefix, options)
+        if self._backend.can.keeps_versions:
+            return requests, total
+        if isinstance(requests, Sequence):
+            for request in requests:
+                if request.version is not None:
+                    self._check_version(request.path[len(self._prefix) :], request.version)
+            return requests, total
+        return (self._read_request(source, options) for source in sources), total
+
+    def _check_version(self, path: str, version: str | None) -> None:
+        """Raise ``ValueError`` unless that may be a version of a file here; if it is one, only reading it tells."""
+        check_version(path, version)
+        if version is not None and not self._backend.can.keeps_versions:
+            raise ValueError(
+                f"{path!r}: {self._backend.scheme}:// keeps no versions, so {version!r} cannot be read; leave it out"
+            )
 
     def _get_one(self, request: GetRequest, cancel: Cancellation | None, decode: Decode | None) -> Result:
         task = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, decode)
@@ -538,7 +574,7 @@ class ArtifactFiles:
         """
         if is_scalar(paths):
             raise TypeError(f"iget takes an iterable of paths, not one path: {paths!r:.60}")
-        requests, total = read_requests(paths, total, self._prefix, reading(raw, max_size))
+        requests, total = self._read_requests(paths, total, reading(raw, max_size))
         return self._iget(requests, self._bar(progress, "get", total), raise_errors, cancel)
 
     def _iget(
@@ -579,6 +615,7 @@ class ArtifactFiles:
         *,
         overwrite: Replace = "always",
         if_match: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Result:
         """Store one file, and on Hypha commit it (unless the artifact is already staged).
 
@@ -595,9 +632,12 @@ class ArtifactFiles:
         ``compress`` ("gzip", "br", "zstd", "xz" or "bz2") stores it encoded, with a Content-Encoding that says so, and
         reading decodes it; ``compression_level`` is the codec's. ``content_encoding`` is for content that is encoded
         already.
+
+        ``metadata`` is what you say of it by names of your own, as ``head`` tells it (see ``set_metadata``). A store
+        that keeps none is a ``ValueError``.
         """
         options = put_options(
-            content_type, cache_control, content_encoding, compress, compression_level, overwrite, if_match
+            content_type, cache_control, content_encoding, compress, compression_level, overwrite, if_match, metadata
         )
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
         (request,) = (request for _, request in requests)
@@ -630,9 +670,9 @@ class ArtifactFiles:
 
         ``files`` gives ``(path, content)`` pairs or dicts with ``path`` and ``content`` (and ``content_type``,
         ``cache_control``, ``content_encoding``, ``compress``, ``compression_level``, ``overwrite``, ``if_match``,
-        ``tags``, which override the call's; the last but one is ``put``'s); results of ``get`` fit too, and keep the
-        encoding that they were stored with. Contents are what ``put`` takes; an iterator of blocks that raises fails
-        its file only.
+        ``metadata``, ``tags``, which override the call's; ``if_match`` and ``metadata`` are ``put``'s); results of
+        ``get`` fit too, and keep the encoding that they were stored with. Contents are what ``put`` takes; an iterator
+        of blocks that raises fails its file only.
         A path given twice is refused. Results are in input order; for errors see ``get``. Files that failed are
         left out of the commit, those that were stored are in it. When ``files`` itself raises, what was stored
         so far stays staged: ``commit()`` or ``discard()`` it.
@@ -789,6 +829,12 @@ class ArtifactFiles:
                 f"it would not know of {encoding}; leave out compress and content_encoding"
             )
 
+    def _check_metadata(self, name: str, metadata: Metadata) -> None:
+        try:
+            check_metadata(metadata, self._backend.can)
+        except ValueError as error:
+            raise ValueError(f"{name!r}: {self._backend.scheme}://: {error}") from None
+
     def _check_condition(self, name: str, request: PutRequest) -> None:
         can = self._backend.can
         for wanted, asked, condition in (
@@ -807,6 +853,8 @@ class ArtifactFiles:
         can = self._backend.can
         self._check_condition(name, request)
         self._check_keeps(name, request.compress or encoding_name(request.content_encoding))
+        if request.metadata and can.writable:
+            self._check_metadata(name, request.metadata)
         largest = None if can.described_parts else can.largest_put
         # of what is still to be encoded the size is not known yet
         if largest is not None and request.compress is None and request.size > largest and _is_described(request):
@@ -1492,9 +1540,10 @@ class ArtifactFiles:
             )
         return {result["path"]: result["error"] is None for result in results}
 
-    def _heads(self, names: Sequence[str], bar: Progress | None = None) -> Results:
+    def _heads(self, names: Sequence[str], bar: Progress | None = None, version: str | None = None) -> Results:
         context = self._batches.context()
-        tasks = [Head(context, index, name, self._prefix + check_name(name)) for index, name in enumerate(names)]
+        prefix = self._prefix
+        tasks = [Head(context, index, name, prefix + check_name(name), version) for index, name in enumerate(names)]
         resolver = self._backend.reading(silent=True) if self._backend.can.batched else None
         if bar is None:
             return self._batches.collect(tasks, resolver)
@@ -1505,21 +1554,68 @@ class ArtifactFiles:
         return self._batches.collect(tasks, resolver, bar, noted=noted)
 
     @overload
-    def head(self, paths: str) -> ObjectInfo: ...  # type: ignore[overload-overlap]
+    def head(self, paths: str, *, version: str | None = ...) -> ObjectInfo: ...  # type: ignore[overload-overlap]
     @overload
-    def head(self, paths: Iterable[str]) -> dict[str, ObjectInfo]: ...
-    def head(self, paths: str | Iterable[str]) -> ObjectInfo | dict[str, ObjectInfo]:
-        """Size, ETag, content type and headers of files, without their bytes; for an iterable a dict by path."""
+    def head(self, paths: Iterable[str], *, version: str | None = ...) -> dict[str, ObjectInfo]: ...
+    def head(self, paths: str | Iterable[str], *, version: str | None = None) -> ObjectInfo | dict[str, ObjectInfo]:
+        """Size, ETag, content type, metadata and headers of files, without their bytes; for an iterable a dict by path.
+
+        ``version`` is the id of a ``Version``: what is told then is how it was in that (see ``versions``).
+        """
         if is_scalar(paths):
             name = check_name(paths)
-            result = self._batches.one(Head(self._batches.context(), 0, name, self._prefix + name), silent=True)
+            self._check_version(name, version)
+            task = Head(self._batches.context(), 0, name, self._prefix + name, version)
+            result = self._batches.one(task, silent=True)
             if result["error"] is not None:
                 raise result["error"]
             info: ObjectInfo = result["content"]
             return info
-        results = self._heads(list(dict.fromkeys(paths)))
+        names = list(dict.fromkeys(paths))
+        self._check_version(names[0] if names else self.cloudpath, version)
+        results = self._heads(names, version=version)
         raise_failures("head", results)
         return {result["path"]: result["content"] for result in results}
+
+    def versions(self, path: str) -> list[Version]:
+        """The versions of a file that the store still has, oldest first; what is read where none is named is the last,
+        and says ``latest``. Where none says so, the file has been removed since: the removal itself is not listed.
+
+        ``s3://`` has those of a bucket that keeps them (in any other there is the one that is there); that is one
+        request, or more where many names begin with this one. ``hypha://`` has the artifact's versions that have the
+        file, for two requests each and one more. All other stores keep none, and of a name of which nothing is known
+        there are none either: that is ``[]``.
+
+        A version's ``id`` goes into a request (``cf.get({"path": path, "version": id})``), to ``head`` and to ``open``.
+        """
+        name = check_name(path)
+        if not self._backend.can.keeps_versions:
+            return []
+        return [*self._backend.versions(self._prefix + name, self._control())]
+
+    def set_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
+        """Replace what is said of a file by names of the user's own (see ``put``), all of it, and not its bytes.
+
+        Names are those of HTTP headers, and told in lower case; values printable ASCII. S3 keeps 2 KiB of both, Google
+        and Azure 8 KiB; names of Azure's are identifiers. A store that keeps none (Hypha, a folder, the web) is a
+        ``ValueError``.
+
+        S3 copies the object onto itself for that, up to 5 GiB of it, so its time is a new one, and so may its ETag be
+        (and in a bucket that keeps versions, that is one). Where somebody replaces the object between the look at it
+        and that, it is a ``PreconditionFailed``, and nothing is changed. Of two who set metadata at the same time the
+        last one wins, with all of its own.
+        """
+        name = check_name(path)
+        wanted = metadata_of(metadata)
+        if metadata is None:
+            raise TypeError("metadata is a dict of text to text; {} removes what there is")
+        can = self._backend.can
+        if can.writable and not can.metadata:
+            raise ValueError(f"{name!r}: {self._backend.scheme}:// keeps no metadata")
+        if not can.writable:
+            raise ReadOnly(f"{self._backend.scheme}:// can only be read from", path=name)
+        self._check_metadata(name, wanted)
+        self._control().retry(partial(self._backend.set_metadata, self._prefix + name, wanted))
 
     @overload
     def size(self, paths: str, return_sum: bool = ...) -> int: ...  # type: ignore[overload-overlap]

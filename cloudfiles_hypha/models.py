@@ -20,7 +20,8 @@ class GetRequest(NamedTuple):
     ``since`` is the time (seconds since 1970) after which it must have changed. Bytes are those of the decoded object
     for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones. ``part`` says that
     rather nothing is to be read than more than the range (``RangesUnsupported``); ``start`` may be negative then, with
-    ``end=None``: so many bytes at the end.
+    ``end=None``: so many bytes at the end. ``version`` is one that the store still has, None what is there now; a
+    backend is not told of it, but is the one ``at`` that version.
     """
 
     path: str
@@ -34,6 +35,7 @@ class GetRequest(NamedTuple):
     raw: bool = False
     max_size: int | None = None
     part: bool = False
+    version: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -70,7 +72,8 @@ class PutRequest:
 
     ``compress`` is the codec that it is still to be encoded with; a backend is given it without, and with the
     ``content_encoding`` of what it stores. ``new`` says that there must be no object of this name yet, ``pinned`` is
-    the ETag that the one that is to be overwritten must have (else ``PreconditionFailed``).
+    the ETag that the one that is to be overwritten must have (else ``PreconditionFailed``). ``metadata`` are the user's
+    own names and values.
     """
 
     path: str
@@ -83,6 +86,7 @@ class PutRequest:
     compression_level: int | None = None
     new: bool = False
     pinned: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def conditional(self) -> bool:
@@ -101,6 +105,9 @@ class Session:
 
     id: str
     urls: tuple[str, ...]
+
+
+_METADATA = ("x-amz-meta-", "x-goog-meta-", "x-ms-meta-")
 
 
 class Sink(Protocol):
@@ -134,6 +141,30 @@ class ObjectInfo:
         """The ETag that tells content apart, if it is made as S3 makes it; ``etag`` tells versions apart, and may be
         another one."""
         return (self.headers.get("etag") or self.etag or "").strip('"') or None
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What its writer has said of it by names of their own, in lower case. A listing does not tell it, ``head``
+        does; a store that keeps none tells none."""
+        return {
+            name[len(prefix) :]: value
+            for name, value in self.headers.items()
+            for prefix in _METADATA
+            if name.startswith(prefix)
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of a file that the store still has: ``id`` is what it is read by, ``last_modified`` the time when it
+    was stored (seconds since 1970). ``latest`` is the one that is read where none is named; where no version is, the
+    file has been removed since."""
+
+    id: str
+    size: int | None = None
+    etag: str | None = None
+    last_modified: float | None = None
+    latest: bool = False
 
 
 class Fetched(NamedTuple):

@@ -3,7 +3,7 @@
 A module is a backend's if it has ``locate(text, rest)``, which takes a cloudpath apart (all of it, and what follows
 ``://``) or raises ``ValueError``, and ``open_backend(location, resources)``. One that lies beside this file is found by
 its name, which is its scheme; one of somebody else's by the entry point group ``cloudfiles_hypha.backends``, whose
-names are schemes and whose objects are such modules.
+names are schemes and whose objects are such modules. What is left, fsspec may know: ``foreign``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .base import Backend
 
 _NAMED_OTHERWISE = {"file": "local", "gs": "gcs", "mem": "memory", "http": "web", "https": "web"}
-_NO_SCHEMES = {"aliases", "base", "conditions", *_NAMED_OTHERWISE.values()}
+_NO_SCHEMES = {"aliases", "base", "conditions", "foreign", "metadata", *_NAMED_OTHERWISE.values()}
 _GROUP = "cloudfiles_hypha.backends"
 
 
@@ -69,8 +69,13 @@ def resolved(text: str) -> str:
 
 
 def has_scheme(name: str) -> bool:
-    """Whether there is a backend for this scheme."""
+    """Whether there is a backend of its own for this scheme; fsspec has many more, of which aliases come first."""
     return _ours(name) is not None or _theirs(name) is not None
+
+
+def is_supported(name: str) -> bool:
+    """Whether there is a backend for this scheme, or fsspec knows one."""
+    return has_scheme(name) or _foreign(name) is not None
 
 
 def split_cloudpath(cloudpath: str) -> tuple[str, str]:
@@ -88,6 +93,10 @@ def split_cloudpath(cloudpath: str) -> tuple[str, str]:
         name = "" if root == cloudpath else unquote(name)
         if SEP in name:
             raise ValueError(f"{without_credentials(cloudpath)!r}: %2F in a name would be asked for as a slash")
+    elif "::" in cloudpath and not has_scheme(location.scheme):  # a chain of fsspec's, whose names stand before it
+        from . import foreign
+
+        root, name = foreign.parent_and_name(location)
     elif not location.prefix:
         name = ""
     if not name or cloudpath.endswith("/"):
@@ -107,8 +116,14 @@ def _module(scheme: str, text: str) -> BackendModule:
     theirs = _theirs(scheme)
     if theirs is not None:
         return cast(BackendModule, theirs.load())
+    foreign = _foreign(scheme)
+    if foreign is not None:
+        return cast(BackendModule, import_module(foreign))
     supported = ", ".join(_schemes())
-    raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {supported}")
+    more = "and what fsspec knows (sftp, ftp, smb, webdav, zip, ...)"
+    if find_spec("fsspec") is None:
+        more = f"with fsspec installed (pip install 'cloudfiles_hypha[fsspec]') also {more.removeprefix('and ')}"
+    raise ValueError(f"{without_credentials(text)!r}: unknown scheme {scheme!r}; supported are {supported}, {more}")
 
 
 @lru_cache(maxsize=64)
@@ -126,6 +141,14 @@ def _theirs(scheme: str) -> EntryPoint | None:
     from importlib.metadata import entry_points  # only here: importing it takes 20 ms
 
     return next(iter(entry_points(group=_GROUP, name=scheme)), None)
+
+
+def _foreign(scheme: str) -> str | None:
+    """The name of the module for a scheme that nobody else has and fsspec knows."""
+    if scheme.startswith("_") or find_spec("fsspec") is None:
+        return None
+    name = f"{__name__}.foreign"
+    return name if import_module(name).knows(scheme) else None
 
 
 def _schemes() -> list[str]:

@@ -16,7 +16,7 @@ from threading import Lock
 
 from ..paths import split_scheme
 from ..redact import without_credentials
-from . import has_scheme, locate
+from . import has_scheme, is_supported, locate
 
 ALIASES_FILE = Path("~/.config/cloudfiles_hypha/aliases.json")
 # cloud-files' own, which is only read: {"name": {"host": "s3://https://host/"}}
@@ -91,7 +91,7 @@ def _checked(name: object, target: object) -> str:
     if shown != target or re.search(r"https?://[^/]*@", target):
         raise ValueError(f"the alias {name!r}: what it stands for has a user, a password or a query in it")
     scheme, _ = split_scheme(target)
-    if "://" not in target or not has_scheme(scheme):
+    if "://" not in target or not is_supported(scheme):
         raise ValueError(f"the alias {name!r}: {target!r} does not begin with a scheme")
     if scheme == "file" and not target.startswith("file:///"):
         raise ValueError(f"the alias {name!r}: {target!r} is not the whole path of a folder")

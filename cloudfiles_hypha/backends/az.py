@@ -226,6 +226,8 @@ class AzureBackend(Backend):
         lists_encodings=True,
         largest_put=_LARGEST_PUT,
         conditions=frozenset({"new", "pinned"}),
+        metadata=8192,
+        metadata_names="[a-z_][a-z0-9_]*",
     )
 
     def __init__(self, container: str, access: Access, transport: Transport) -> None:
@@ -318,6 +320,12 @@ class AzureBackend(Backend):
             raise IntegrityError(f"the store holds MD5 {stored}, sent was {digest.hexdigest()}", path=request.path)
         return Stored(request.size, etag_of(response), "md5", digest.hexdigest())
 
+    def set_metadata(self, path: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Replace the metadata of a blob."""
+        response = self.sender.send(HttpRequest("PUT", f"{_url(path)}?comp=metadata", _meta(metadata), b""))
+        if response.status != 200:
+            raise ServerError(f"unexpected answer: HTTP {response.status}", path=path)
+
     def writing(self, control: Control) -> AbstractContextManager[WriteSession]:
         """Writes take effect one by one."""
         return nullcontext(_Writes(self))
@@ -335,12 +343,17 @@ class AzureBackend(Backend):
         self.sender.close()
 
 
+def _meta(metadata: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"x-ms-meta-{name}", value) for name, value in metadata)
+
+
 def describing(request: PutRequest) -> tuple[tuple[str, str], ...]:
     """The headers that say what a blob is."""
     headers = [
         ("x-ms-blob-content-type", request.content_type),
         ("x-ms-blob-cache-control", request.cache_control),
         ("x-ms-blob-content-encoding", request.content_encoding),
+        *_meta(request.metadata),
     ]
     return tuple((name, value) for name, value in headers if value)
 

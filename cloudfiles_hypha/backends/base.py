@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
 from ..errors import InvalidRequest, ReadOnly, TransferError
-from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ..models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored, Version
 from ..paths import Location
 from ..plan.batches import BatchSizes
 from ..results import UnfinishedUpload
@@ -222,6 +222,12 @@ class Capabilities:
     """Uploads in parts that were not completed can be listed and aborted."""
     folders: bool = False
     """Folders are there without files in them, and have to be made and removed: ``Backend.make_folder``."""
+    keeps_versions: bool = False
+    """What a name had before can be listed (``Backend.versions``) and read (``Backend.at``)."""
+    metadata: int = 0
+    """Bytes of metadata of the user's that are kept of an object, names and values together; 0: none is."""
+    metadata_names: str = r"[a-z0-9!#$%&'*+.^_`|~-]+"
+    """What their names look like, in lower case."""
     conditions: frozenset[str] = frozenset()
     """Which of ``PutRequest``'s conditions hold at the moment a write takes effect: "new", "pinned"."""
 
@@ -262,6 +268,19 @@ class Backend:
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
+        raise NotImplementedError
+
+    def versions(self, path: str, control: Control) -> Sequence[Version]:
+        """The versions that the store has of a file, oldest first; only where ``keeps_versions`` says so."""
+        raise NotImplementedError
+
+    def at(self, version: str) -> Backend:
+        """What ``reading``, ``get`` and ``head`` are asked of for another version; only where ``keeps_versions`` says
+        so."""
+        raise NotImplementedError
+
+    def set_metadata(self, path: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Replace the metadata of an object, whose bytes stay; one attempt. Only where ``metadata`` is kept."""
         raise NotImplementedError
 
     def link(self, path: str, lifetime: int, control: Control) -> str:

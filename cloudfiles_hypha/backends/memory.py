@@ -61,6 +61,13 @@ def clear_memory() -> None:
         _buckets.clear()
 
 
+_META = "x-amz-meta-"
+
+
+def _meta(metadata: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    return {f"{_META}{name}": value for name, value in metadata}
+
+
 class MemoryBackend(Backend):
     """Objects by name in a dictionary that all users of the bucket name share."""
 
@@ -74,6 +81,7 @@ class MemoryBackend(Backend):
         flows=True,
         conditions=frozenset({"new", "pinned"}),
         lists_encodings=True,
+        metadata=8192,
     )
 
     def __init__(self, bucket: str) -> None:
@@ -136,7 +144,7 @@ class MemoryBackend(Backend):
             content = bytes(request.body)
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
         kept = {"etag": etag, "cache-control": request.cache_control, "content-encoding": request.content_encoding}
-        headers = {name: value for name, value in kept.items() if value}
+        headers = {name: value for name, value in kept.items() if value} | _meta(request.metadata)
         compress = encoding_name(request.content_encoding)
         made = _Object(content, etag, request.content_type, time.time(), headers, compress)
         with _lock:
@@ -148,6 +156,14 @@ class MemoryBackend(Backend):
                 raise lost(request)
             bucket[request.path] = made
         return Stored(len(content), etag, "length")
+
+    def set_metadata(self, path: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Replace the metadata of an object."""
+        with _lock:
+            found = self._find(path)
+            plain = {name: value for name, value in found.headers.items() if not name.startswith(_META)}
+            made = replace(found, headers=plain | _meta(metadata), modified=time.time())
+            _buckets[self._bucket][path] = made
 
     def copies_from(self, source: Backend) -> bool:
         """Whether ``copy`` can be asked for objects of that backend."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from ..backends import is_supported
 from ..errors import StorageConfigError
 from ..files import ArtifactFiles
 from .mount import LEVELS, Mount, Permissions
@@ -25,7 +26,6 @@ Options = Mapping[str, Any]
 Source = str | os.PathLike[str] | Options | Sequence[Options]
 
 _NAME = re.compile(r"[^\W_][\w.-]*")
-_SHARED = {"name", "protocol", "type", "permissions", "cloudpath"}
 _ENCRYPTION = {"encrypted", "default_encrypted", "storage_key", "encryption_key", "encryption_keys"}
 _FILES = frozenset(inspect.signature(ArtifactFiles).parameters) - {"cloudpath"}
 
@@ -125,12 +125,20 @@ class _Reading:
             raise self.wrong(f"{names[0]!r} is a text, not {type(value).__name__}")
         return value
 
+    def put_back(self, name: str, value: Any) -> None:
+        """Have it taken with the rest."""
+        self._left[name] = value
+
+    def rest(self, but: frozenset[str]) -> dict[str, Any]:
+        """All that is left, but for these."""
+        return {name: self._left.pop(name) for name in [*self._left] if name not in but}
+
     def mount(self, mounts: Mapping[str, Mount]) -> Mount:
         """All of it."""
         refused = sorted(_ENCRYPTION & {*self._left})
         if refused:
-            raise self.wrong(f"{', '.join(map(repr, refused))}: encryption at rest is not there yet, so nothing is "
-                             "stored as if it were; leave it out")  # fmt: skip
+            named = ", ".join(map(repr, refused))
+            raise self.wrong(f"{named}: there is no encryption at rest yet, so nothing is stored as if there were")
         permissions = self.take("permissions")
         if permissions not in (None, *LEVELS):
             raise self.wrong(f"permissions are one of {', '.join(map(repr, LEVELS))}")
@@ -145,10 +153,12 @@ class _Reading:
             if protocol is None:
                 raise self.wrong("say which 'protocol' it has, or its 'cloudpath'")
             self._protocol = protocol
-            read = _PROTOCOLS.get(protocol)
-            if read is None:
-                raise self.wrong(f"unknown protocol {protocol!r}; there are {', '.join(_PROTOCOLS)}")
-            cloudpath, extra = read(self)
+            if protocol in _PROTOCOLS:
+                cloudpath, extra = _PROTOCOLS[protocol](self)
+            elif is_supported(protocol):
+                cloudpath, extra = _foreign(self, protocol)
+            else:
+                raise self.wrong(f"unknown protocol {protocol!r}; there are {', '.join(_PROTOCOLS)}, and fsspec's")
             base_url = extra.pop("base_url", None)
         elif protocol is not None:
             raise self.wrong("'cloudpath' says the protocol already: give one of them")
@@ -278,6 +288,33 @@ def _hypha(given: _Reading) -> tuple[str, dict[str, Any]]:
 
 def _base64(given: _Reading) -> tuple[str, dict[str, Any]]:
     return "base64://", {}
+
+
+# Options of ``ArtifactFiles`` that are fsspec's here, where its file systems have such.
+_OF_FSSPEC = {"token", "secrets", "timeout", "headers"}
+_ARCHIVES = {"zip", "tar", "libarchive"}
+# What is known by an option of another name to fsspec's.
+_CALLED = {"git": {"base_path": "path"}, "github": {}, "webdav": {"url": "base_url"}}
+
+
+def _foreign(given: _Reading, protocol: str) -> tuple[str, dict[str, Any]]:
+    """Any protocol that fsspec knows: where it is makes the cloudpath, all else are its storage options."""
+    if protocol in _ARCHIVES:
+        target = given.text("file", "fo", needed=True)
+        place = f"{protocol}://{(given.text('base_path') or '').strip('/')}::{target}"
+    elif protocol in _CALLED:
+        for ours, its in _CALLED[protocol].items():
+            given.put_back(its, given.take(ours, its, needed=True))
+        place = f"{protocol}://{(given.text('base_path') or '').strip('/')}"
+        user, password = (given.take("username"), given.take("password")) if protocol == "webdav" else (None, None)
+        if user is not None:
+            given.put_back("auth", (user, password))
+    else:
+        host, share = given.text("host", needed=True), given.text("share")
+        port = given.take("port")
+        place = f"{protocol}://{host}" + (f":{port}" if port is not None else "")
+        place = _below(_below(place, share), given.text("base_path", "path"))
+    return place, {"secrets": given.rest(_FILES - _OF_FSSPEC)}
 
 
 _PROTOCOLS: dict[str, Callable[[_Reading], tuple[str, dict[str, Any]]]] = {

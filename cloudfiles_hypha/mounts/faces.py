@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..awaited import AsyncFile
 from ..bridge import call, like
 from ..either import EitherContext, Opening, either, in_loop
-from ..errors import storage_error
+from ..errors import StorageError, storage_error
 from ..ranges.awaited import AsyncRangeFile
+from ..ranges.opening import at_version
 from .mount import Capabilities, Mount
 from .node import SyncNode
 from .steps import Steps, do_awaited
@@ -201,6 +203,9 @@ class AsyncNode(Face):
     append = awaited(SyncNode.append)
     delete = awaited(SyncNode.delete)
     mkdir = awaited(SyncNode.mkdir)
+    versions = awaited(SyncNode.versions)
+    get_metadata = in_steps(SyncNode.get_metadata, SyncNode._get_metadata)
+    set_metadata = awaited(SyncNode.set_metadata)
     url = awaited(SyncNode.url)
     internal_url = awaited(SyncNode.internal_url)
     copy_to = awaited(SyncNode.copy_to)
@@ -226,23 +231,33 @@ class AsyncNode(Face):
         check_not_green(self)
         return [AsyncNode(each) for each in await call(self.sync.children)]
 
-    async def _open_to_read(self) -> AsyncRangeFile:
-        self.sync._check_file("read")
-        try:
-            return await AsyncRangeFile(self.sync.mount.files, self.sync._name).__aenter__()
-        except OSError as error:
-            raise storage_error(error, self.fullpath) from error
-
-    def open(self, mode: str = "rb", encoding: str | None = None, **options: Any) -> Opening[Any]:
+    def open(
+        self,
+        mode: str = "rb",
+        encoding: str | None = None,
+        version: int | str | None = None,
+        as_of: datetime | None = None,
+        **options: Any,
+    ) -> Opening[Any]:
         """A file whose ``read`` and ``write`` are awaited: ``async with node.open()``, or ``await node.open()``."""
         check_not_green(self)
-        return Opening(self._open(mode, encoding, **options))
+        plain = mode in ("rb", "br") and encoding is None and not options
+        if plain:
+            return Opening(self._open_to_read(version, as_of), "AsyncNode.open")
+        opener = partial(self.sync.open, mode, encoding, version, as_of, **options)
+        return Opening(AsyncFile(self.fullpath, mode, opener).__aenter__(), "AsyncNode.open")
 
-    async def _open(self, mode: str = "rb", encoding: str | None = None, **options: Any) -> Any:
-        if mode in ("rb", "br") and encoding is None and not options:
-            return await self._open_to_read()
-        file = AsyncFile(self.fullpath, mode, partial(self.sync.open, mode, encoding, **options))
-        return await file.__aenter__()
+    async def _open_to_read(self, version: int | str | None, as_of: datetime | None) -> AsyncRangeFile:
+        node = self.sync
+        node._check_file("read")
+        which = await do_awaited(node._which(node._chosen(version, as_of)))
+        try:
+            reader = at_version(node.mount.files, node._name, which)
+            return await AsyncRangeFile(reader, node._name).__aenter__()
+        except StorageError:
+            raise
+        except OSError as error:
+            raise storage_error(error, self.fullpath) from error
 
 
 def one(name: str) -> Any:
@@ -286,6 +301,9 @@ class StorageNode(Face):
     append = one("append")
     delete = one("delete")
     mkdir = one("mkdir")
+    versions = one("versions")
+    get_metadata = one("get_metadata")
+    set_metadata = one("set_metadata")
     url = one("url")
     internal_url = one("internal_url")
     copy_to = one("copy_to")

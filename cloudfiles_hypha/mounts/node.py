@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from functools import wraps
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ObjectNotFound, StorageError, StorageNotFoundError, StoragePermissionError, storage_error
-from ..models import ObjectInfo
+from ..models import ObjectInfo, Version
 from .mount import Capabilities, Mount, Verb
 from .steps import Get, Head, Steps, do
 
@@ -201,6 +202,8 @@ class SyncNode:
             raise StorageError("this is the mount itself, and no file", path=self.fullpath)
 
     def _is_folder(self) -> bool:
+        if self._version is not None:
+            return False  # versions are of files
         known = self._mount.backend.is_folder(self._name)
         if known is not None:
             return known
@@ -269,7 +272,7 @@ class SyncNode:
 
     def _digest(self) -> str:
         digest = hashlib.md5(usedforsecurity=False)
-        with self._mount.files.open(self._name) as file:
+        with self._mount.files.open(self._name, version=do(self._which(self._version))) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
         return digest.hexdigest()
@@ -280,7 +283,8 @@ class SyncNode:
         if not self._path:
             return None
         try:
-            info: ObjectInfo = yield Head(self._mount.files, self._name)
+            version = yield from self._which(self._version)
+            info: ObjectInfo = yield Head(self._mount.files, self._name, version)
         except ObjectNotFound:
             return None
         except OSError as error:
@@ -298,6 +302,8 @@ class SyncNode:
     def children(self) -> list[Self]:
         """What is in the folder, files and folders, in the order of names; by one listing."""
         self._check("read")
+        if self._version is not None:
+            raise StorageError("a version is one of a file, and has no children", path=self.fullpath)
         skip = len(self._mount.prefix)
         listed = {name.rstrip("/") for name in self._mount.files.list(self._folder, flat=True) if name != self._folder}
         if not listed and self._path and not self._is_folder():
@@ -323,7 +329,8 @@ class SyncNode:
     def _read_bytes(self) -> Steps[bytes]:
         self._check_file("read")
         try:
-            content: bytes = yield Get(self._mount.files, self._name)
+            version = yield from self._which(self._version)
+            content: bytes = yield Get(self._mount.files, self._name, version)
         except OSError as error:
             raise storage_error(error, self.fullpath) from error
         return content
@@ -430,13 +437,81 @@ class SyncNode:
     # -- file objects -----------------------------------------------------------------------------------------
 
     @told
-    def open(self, /, mode: str = "rb", encoding: str | None = None, **options: Any) -> Any:
-        """A file object; see ``ArtifactFiles.open``. What is written is published when it is closed."""
+    def open(
+        self,
+        /,
+        mode: str = "rb",
+        encoding: str | None = None,
+        version: int | str | None = None,
+        as_of: datetime | None = None,
+        **options: Any,
+    ) -> Any:
+        """A file object; see ``ArtifactFiles.open``. What is written is published when it is closed.
+
+        ``version`` is which one is read: its id, or its place among all of them (-1 is the latest, 0 the oldest);
+        ``as_of`` reads what was there at that time (without a time zone, of UTC). Neither can be written.
+        """
         writes = any(letter in mode for letter in "wxa+")
         self._check_file("write" if writes else "read")
         if encoding is not None:
             options["encoding"] = encoding
+        chosen = self._chosen(version, as_of)
+        if writes and chosen is not None:
+            raise StoragePermissionError("a version that is past cannot be written", path=self.fullpath)
+        which = do(self._which(chosen))
+        if which is not None:
+            options["version"] = which
         return self._mount.files.open(self._name, mode, **options)
+
+    # -- versions, and what is said of a file -----------------------------------------------------------------
+
+    @told
+    def versions(self) -> list[Version]:
+        """The versions of the file that the store still has, oldest first; ``[]`` where it keeps none. The ``id`` of
+        one, or its place in this list, goes to ``open(version=)`` and to ``StorageManager.node(version=)``."""
+        self._check_file("read")
+        return self._mount.files.versions(self._name)
+
+    def _chosen(self, version: int | str | None, as_of: datetime | None) -> int | str | datetime | None:
+        """The one that is meant."""
+        given = [each for each in (self._version, version, as_of) if each is not None]
+        if len(given) > 1:
+            raise ValueError(f"{self.fullpath!r}: several versions are named; give one of version= and as_of=")
+        return given[0] if given else None
+
+    def _which(self, version: int | str | datetime | None) -> Steps[str | None]:
+        """The id of a version; None for what is there now."""
+        if version is None:
+            return None
+        if not self._mount.backend.can.keeps_versions:
+            raise StoragePermissionError(f"{self._mount.scheme}:// keeps no versions", path=self.fullpath)
+        if isinstance(version, str):
+            return version
+        known: list[Version] = yield self.versions
+        if isinstance(version, int):
+            if not -len(known) <= version < len(known):
+                raise IndexError(f"{self.fullpath!r}: version {version} of {len(known)}")
+            return known[version].id
+        time = (version if version.tzinfo is not None else version.replace(tzinfo=timezone.utc)).timestamp()
+        then = [each for each in known if each.last_modified is not None and each.last_modified <= time]
+        if not then:
+            raise StorageNotFoundError(f"no version of it is as old as {version.isoformat()}", path=self.fullpath)
+        return then[-1].id
+
+    def get_metadata(self) -> dict[str, str]:
+        """What its writer has said of it, by names in lower case; ``{}`` where the store keeps no such thing."""
+        return do(self._get_metadata())
+
+    def _get_metadata(self) -> Steps[dict[str, str]]:
+        return (yield from self._known()).metadata
+
+    @told
+    def set_metadata(self, metadata: Mapping[str, str]) -> None:
+        """Replace all that is said of it; see ``ArtifactFiles.set_metadata``. Its content stays."""
+        self._check_file("write")
+        if not self.capabilities.metadata:
+            raise StoragePermissionError(f"{self._mount.scheme}:// keeps no metadata", path=self.fullpath)
+        self._mount.files.set_metadata(self._name, metadata)
 
     # -- for others -------------------------------------------------------------------------------------------
 

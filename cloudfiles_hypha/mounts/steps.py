@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ..arguments import Source
 from ..bridge import call, wait
 from ..files import ArtifactFiles
 
@@ -22,6 +23,12 @@ class Get:
 
     files: ArtifactFiles
     name: str
+    version: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """As ``ArtifactFiles`` takes it."""
+        return self.name if self.version is None else {"path": self.name, "version": self.version}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,7 @@ class Head:
 
     files: ArtifactFiles
     name: str
+    version: str | None = None
 
 
 Step = Get | Head | Callable[[], Any]
@@ -70,15 +78,15 @@ async def do_awaited(steps: Steps[R]) -> R:
 
 def _done(step: Step) -> Any:
     if isinstance(step, Get):
-        return step.files.get(step.name)
+        return step.files.get(step.source)
     if isinstance(step, Head):
-        return step.files.head(step.name)
+        return step.files.head(step.name, version=step.version)
     return step()
 
 
 async def _awaited(step: Step) -> Any:
     if isinstance(step, Get):
-        return (await wait(step.files.submit(step.name)))["content"]
+        return (await wait(step.files.submit(step.source)))["content"]
     if isinstance(step, Head):
-        return (await wait(step.files.submit_head(step.name)))["content"]
+        return (await wait(step.files.submit_head(step.name, version=step.version)))["content"]
     return await call(step)

@@ -28,6 +28,7 @@ from ..recording.flights import LOGS, Log, now, queued
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
 from .control import RunControl
+from .head import Head
 from .put import Put, PutEncoded
 from .task import Context, Task
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 R = TypeVar("R")
+_Resolve = Callable[[Sequence[str], Control, BatchSizes], list[object]]
 
 
 class Batches:
@@ -311,9 +313,7 @@ class Batches:
 class _Resolution:
     """Resolves the tasks of one run, batch by batch."""
 
-    def __init__(
-        self, resolve: Callable[[Sequence[str], Control, BatchSizes], list[object]], policy: RetryPolicy
-    ) -> None:
+    def __init__(self, resolve: _Resolve, policy: RetryPolicy) -> None:
         self._resolve = resolve
         self._patience = self._policy = policy
 
@@ -333,13 +333,31 @@ class _Resolution:
         named = [task for task in cast("Sequence[Task[Any]]", batch) if not task.resolve(control)]
         if not named:
             return
-        tickets = self._resolve([task.path for task in named], control, sizes)
-        for task, ticket in zip(named, tickets, strict=True):
-            task.ticket = ticket
+        tickets: list[object] = []
+        for together, resolve in self._of_one_version(named):
+            found = resolve([task.path for task in together], control, sizes)
+            tickets += found
+            for task, ticket in zip(together, found, strict=True):
+                task.ticket = ticket
         # A server that was out of reach for one batch's whole patience gets one try for each further one, until it
         # answers again: a long run must not wait as long for every batch.
         lost = all(isinstance(ticket, TransferError) and ticket.retryable for ticket in tickets)
         self._policy = replace(self._patience, attempts=1) if lost else self._patience
+
+    def _of_one_version(self, tasks: list[Task[Any]]) -> Iterable[tuple[list[Task[Any]], _Resolve]]:
+        """Tasks that are resolved together, each with what does that: mostly all, of what is there now."""
+        if all(task.version is None for task in tasks):
+            return [(tasks, self._resolve)]
+        apart: dict[tuple[str | None, bool], list[Task[Any]]] = {}
+        for task in tasks:
+            apart.setdefault((task.version, isinstance(task, Head)), []).append(task)
+        return [
+            (
+                some,
+                self._resolve if version is None else some[0].context.backend.reading(silent=silent).resolve,
+            )
+            for (version, silent), some in apart.items()
+        ]
 
 
 def _recorded(

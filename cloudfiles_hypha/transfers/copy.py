@@ -15,6 +15,7 @@ from functools import partial
 from typing import IO, TypeVar, cast
 
 from ..backends.base import Backend, CannotCopy, StaleTicket, Ticket, WriteSession
+from ..backends.metadata import Metadata, check_metadata, metadata_of
 from ..content.digests import EtagCheck, check_md5, digest_in, etag_of_parts
 from ..content.sinks import PieceSink
 from ..content.spool import SPOOLED, Spool
@@ -331,9 +332,21 @@ class Copy(Task[Result]):
                 self.job.lost.add(name)
         return given
 
+    def _metadata(self, info: ObjectInfo) -> Metadata:
+        """What of the user's own metadata the target is to be told: all of it, or nothing."""
+        can = self.job.target.can
+        try:
+            metadata = metadata_of(info.metadata)
+            check_metadata(metadata, can)
+        except ValueError:
+            self.job.lost.add("metadata")
+            return ()
+        return metadata
+
     def _request(self, info: ObjectInfo, body: bytes | Spool | _Elsewhere) -> PutRequest:
         """What stores the object with as much of what it had as the target keeps."""
         given = self._described(info)
+        metadata = self._metadata(info) if info.headers else ()
         request = PutRequest(
             self.path,
             body,
@@ -341,10 +354,11 @@ class Copy(Task[Result]):
             given.get("cache_control"),
             given.get("content_encoding"),
             tags=self.tags,
+            metadata=metadata,
         )
         if not given:
             return request
-        bare = PutRequest(self.path, body, tags=self.tags)
+        bare = PutRequest(self.path, body, tags=self.tags, metadata=metadata)
         if given.get("content_type") in _GENERIC and len(given) == 1 and self.job.in_parts(bare):
             return bare  # a type that says nothing is not worth a large object in one piece
         can = self.job.target.can

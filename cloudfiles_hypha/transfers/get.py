@@ -45,7 +45,7 @@ class Get(Task[Result]):
     __slots__ = ("decode", "heavy", "request", "stored")
 
     def __init__(self, context: Context, index: int, name: str, request: GetRequest, decode: Decode | None) -> None:
-        super().__init__(context, index, name, request.path)
+        super().__init__(context.at(request.version), index, name, request.path)
         self.request = request
         self.decode = decode
         self.heavy = request.part and (request.end or 0) - (request.start or 0) >= _HEAVY
@@ -56,6 +56,10 @@ class Get(Task[Result]):
     @property
     def tags(self) -> object:
         return self.request.tags
+
+    @property
+    def version(self) -> str | None:
+        return self.request.version
 
     def work(self, run: Run) -> Done[Result] | More:
         request = self.request
@@ -154,7 +158,7 @@ class GetTogether(Get):
 
     def __init__(self, context: Context, name: str, fetch: Fetch, parts: Parts, decode: Decode | None) -> None:
         index, first = parts[0]
-        request = GetRequest(first.path, fetch.start, fetch.end, raw=first.raw, max_size=first.max_size)
+        request = first._replace(start=fetch.start, end=fetch.end, tags=None)
         super().__init__(context, index, name, request, decode)
         self.parts = parts
         self.heavy = fetch.end - fetch.start >= _HEAVY
@@ -262,11 +266,13 @@ _ALONE = Fetch(0, 0, ())
 
 def _close_ranges(requests: Sequence[GetRequest]) -> dict[int, Fetch | None]:
     """What is to be fetched in the place of the request of that number; None where another's fetch brings it."""
-    ranges: dict[tuple[str, bool, int | None], list[tuple[int, int, int]]] = {}
+    ranges: dict[tuple[str, bool, int | None, str | None], list[tuple[int, int, int]]] = {}
     for index, request in enumerate(requests):
         start, end = request.start or 0, request.end
         if end is not None and end > start and request.into is None and request.pinned is None and not request.part:
-            ranges.setdefault((request.path, request.raw, request.max_size), []).append((start, end, index))
+            ranges.setdefault((request.path, request.raw, request.max_size, request.version), []).append(
+                (start, end, index)
+            )
     instead: dict[int, Fetch | None] = {}
     for of_one in ranges.values():
         if len(of_one) > 1:
@@ -295,7 +301,7 @@ class GetInto(Task[Result]):
     __slots__ = ("_stored", "_writer", "heavy", "request")
 
     def __init__(self, context: Context, index: int, name: str, request: GetRequest) -> None:
-        super().__init__(context, index, name, request.path)
+        super().__init__(context.at(request.version), index, name, request.path)
         self.request = request
         self.heavy = False
         self._writer: Writer | None = None
@@ -306,6 +312,10 @@ class GetInto(Task[Result]):
     @property
     def tags(self) -> object:
         return self.request.tags
+
+    @property
+    def version(self) -> str | None:
+        return self.request.version
 
     def work(self, run: Run) -> Done[Result] | More:
         request = self.request

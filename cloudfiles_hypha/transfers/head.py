@@ -23,9 +23,13 @@ class Head(Task[Result]):
 
     __slots__ = ("request",)
 
-    def __init__(self, context: Context, index: int, name: str, path: str) -> None:
-        super().__init__(context, index, name, path)
-        self.request = GetRequest(path)
+    def __init__(self, context: Context, index: int, name: str, path: str, version: str | None = None) -> None:
+        super().__init__(context.at(version), index, name, path)
+        self.request = GetRequest(path, version=version)
+
+    @property
+    def version(self) -> str | None:
+        return self.request.version
 
     def work(self, run: Run) -> Done[Result]:
         info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))

@@ -7,7 +7,7 @@ engine calls that, and knows nothing else of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -40,6 +40,10 @@ class Context:
     """Likewise of bytes that an earlier run had left (negative: that are of no use after all)."""
     sized: Callable[[str, int], None] | None = None
     """Likewise of how large a file is, once that is known."""
+
+    def at(self, version: str | None) -> Context:
+        """The same, for what is read of another version; ``None`` is what is there now."""
+        return self if version is None else replace(self, backend=self.backend.at(version))
 
 
 class Task(Generic[R]):
@@ -78,6 +82,11 @@ class Task(Generic[R]):
     @property
     def tags(self) -> object:
         """The user's own."""
+        return None
+
+    @property
+    def version(self) -> str | None:
+        """The version that it is about, if not what is there now; its ``context`` is the one at that."""
         return None
 
     @property

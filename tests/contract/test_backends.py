@@ -37,6 +37,7 @@ from cloudfiles_hypha import (
 from cloudfiles_hypha.backends.s3.backend import S3Backend
 from cloudfiles_hypha.cli.main import main
 from cloudfiles_hypha.content.codecs import CODECS, decompress
+from tests.support.ftp_server import PASSWORD, USER, ftp_server
 from tests.support.object_server import ObjectServer
 from tests.support.s3_servers import S3Server, moto, rclone, seaweed
 
@@ -568,6 +569,56 @@ class TestLocalWithoutAttributes(BackendContract):
         cf.put("a", TEN, compress="gzip")
         assert [path.name for path in (tmp_path / "store").iterdir()] == ["a.encoded.gz"]
         assert cf.get("a") == TEN
+
+
+class TestMemoryOfFsspec(BackendContract):
+    """``memory://``, which is fsspec's: an implementation that neither renames nor keeps anything but bytes."""
+
+    numbers = itertools.count()
+
+    @pytest.fixture
+    def place(self) -> Place:
+        pytest.importorskip("fsspec")
+        return Place(f"memory://contract/{os.getpid()}-{next(self.numbers)}")
+
+
+class TestFtp(BackendContract):
+    """``ftp://`` by fsspec, from a server of this process."""
+
+    numbers = itertools.count()
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+        pytest.importorskip("fsspec")
+        pytest.importorskip("pyftpdlib")
+        with ftp_server(tmp_path_factory.mktemp("ftp")) as port:
+            yield port
+
+    @pytest.fixture
+    def place(self, port: int) -> Place:
+        return Place(f"ftp://127.0.0.1:{port}/{next(self.numbers)}", secrets={"username": USER, "password": PASSWORD})
+
+
+class TestSftp(BackendContract):
+    """``sftp://`` by fsspec, from a server of this process."""
+
+    numbers = itertools.count()
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+        pytest.importorskip("fsspec")
+        pytest.importorskip("paramiko")
+        from tests.support.sftp_server import sftp_server
+
+        with sftp_server(tmp_path_factory.mktemp("sftp")) as port:
+            yield port
+
+    @pytest.fixture
+    def place(self, port: int) -> Place:
+        access = {"username": USER, "password": PASSWORD, "look_for_keys": False, "allow_agent": False}
+        return Place(f"sftp://127.0.0.1:{port}/{next(self.numbers)}", secrets=access)
 
 
 class TestHttp(ReadingContract):

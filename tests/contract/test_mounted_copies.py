@@ -120,7 +120,7 @@ class TestArtifact:
     ) -> None:
         node = with_artifact(storage, hypha).child("file")
         node.write("one")
-        with pytest.raises(PreconditionFailed, match="^store:folder/file: "), node.local_path("rw") as path:  # noqa: PT012
+        with pytest.raises(PreconditionFailed, match="^store:folder/file: "), node.local_path("rw") as path:  # noqa: PT012 -- the block is what raises
             Path(path).write_text("mine")
             node.write("theirs")
         assert node.read() == b"theirs"
@@ -173,7 +173,7 @@ class TestBucket:
         there.write("one")
         with there.local_path("rw") as path:
             Path(path).write_text("two")
-        with pytest.raises(PreconditionFailed, match="has changed|changed"), there.local_path("rw") as path:  # noqa: PT012
+        with pytest.raises(PreconditionFailed, match="has changed|changed"), there.local_path("rw") as path:  # noqa: PT012 -- the block is what raises
             Path(path).write_text("mine")
             there.write("theirs")
         assert there.read() == b"theirs"

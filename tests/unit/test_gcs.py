@@ -47,6 +47,7 @@ class Store:
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.sessions: dict[str, tuple[str, int | None, bytearray]] = {}
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
+        self.bodies: list[bytes] = []  # of what changes an object
         self.token: str | None = None  # what has to be shown
         self.generation = 1000
         self.composite = False
@@ -101,6 +102,8 @@ class Handler(BaseHTTPRequestHandler):
         store, url = self.store, urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query, keep_blank_values=True).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.command == "PATCH":
+            store.bodies.append(body)
         store.seen.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))
         if url.path == "/token":
             store.tokens_given += 1
@@ -123,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(store.resource(name))
         return self.media(name, query)
 
-    do_GET = do_POST = do_PUT = do_DELETE = handle_one  # noqa: N815 -- as http.server calls them
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = handle_one  # noqa: N815 -- as http.server calls them
 
     def media(self, name: str, query: dict[str, str]) -> None:
         content, generation = self.store.objects[name]
@@ -552,6 +555,24 @@ def test_a_pin_that_is_no_generation_matches_nothing(store: Store, cf: ArtifactF
     store.put("a", b"1")
     with pytest.raises(PreconditionFailed):
         cf._backend.get(GetRequest("a", pinned="0" * 31 + "x"), None)
+
+
+# -- metadata
+
+
+def test_metadata_is_replaced_in_the_version_that_was_looked_at_and_nulls_remove_the_rest(
+    store: Store, cf: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put("a", b"1")
+    there = {"old": "1", "both": "1"}
+    resource = store.resource
+    monkeypatch.setattr(store, "resource", lambda name: {**resource(name), "metageneration": "7", "metadata": there})
+    assert cf.head("a").metadata == there
+    cf.set_metadata("a", {"New": "2", "both": "2"})
+    method, url, _ = store.seen[-1]
+    assert (method, urlsplit(url).path) == ("PATCH", "/storage/v1/b/bucket/o/a")
+    assert parse_qs(urlsplit(url).query) == {"ifGenerationMatch": ["1001"], "ifMetagenerationMatch": ["7"]}
+    assert json.loads(store.bodies[-1]) == {"metadata": {"old": None, "both": "2", "new": "2"}}
 
 
 # -- writes on a condition

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cloudfiles_hypha.backends.memory import clear_memory
+from cloudfiles_hypha.backends import memory
+from cloudfiles_hypha.backends.base import Control
+from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
 from cloudfiles_hypha.errors import (
     NotAwaited,
     StorageConfigError,
@@ -18,6 +25,7 @@ from cloudfiles_hypha.errors import (
     StorageNotFoundError,
     StoragePermissionError,
 )
+from cloudfiles_hypha.models import Version
 from cloudfiles_hypha.mounts.faces import AsyncNode, StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 from cloudfiles_hypha.mounts.node import SyncNode
@@ -232,3 +240,406 @@ def test_content_in_a_path(storage: StorageManager) -> None:
     assert not storage.node("b64:not base64!").exists()
     with pytest.raises(StoragePermissionError):
         node.write(b"x")
+
+
+# -- configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "cloudpath", "secrets"),
+    [
+        (
+            {"protocol": "s3", "bucket": "bkt", "prefix": "p/", "region": "eu-west-1", "key": "K", "secret": "S"},
+            "s3://bkt/p",
+            {"region": "eu-west-1", "AWS_ACCESS_KEY_ID": "K", "AWS_SECRET_ACCESS_KEY": "S"},
+        ),
+        (
+            {"protocol": "s3", "bucket": "bkt", "base_path": "p", "anon": True, "endpoint_url": "http://localhost:1"},
+            "s3://http://localhost:1/bkt/p",
+            {"no_sign_request": True},
+        ),
+        ({"protocol": "gcs", "bucket": "bkt", "prefix": "p", "token": "anon"}, "gs://bkt/p", {}),
+        (
+            {"protocol": "azure", "container": "box", "account_name": "acc", "account_key": "a2V5"},
+            "az://box",
+            {"AZURE_STORAGE_ACCOUNT": "acc", "AZURE_STORAGE_KEY": "a2V5"},
+        ),
+        ({"protocol": "http", "base_url": "https://host/folder"}, "https://host/folder", None),
+        ({"protocol": "memory", "base_path": "x"}, "mem://m/x", None),
+        (
+            {"protocol": "hypha", "artifact": "ws/alias", "version": "v1", "prefix": "sub"},
+            "hypha://ws/alias@v1/sub",
+            None,
+        ),
+        ({"protocol": "hypha", "artifact": "hypha://ws/alias"}, "hypha://ws/alias", None),
+        ({"cloudpath": "mem://bucket/folder"}, "mem://bucket/folder", None),
+    ],
+)
+def test_what_a_protocol_is_told_becomes_a_cloudpath(options: dict[str, Any], cloudpath: str, secrets: object) -> None:
+    with StorageManager() as manager:
+        manager.configure([{"name": "m", **options}])
+        mount = manager.mount("m")
+        assert mount.cloudpath == mount.files.cloudpath == cloudpath
+        assert mount.files._settings.secrets == secrets
+
+
+@pytest.mark.parametrize(
+    ("options", "cloudpath", "secrets"),
+    [
+        (
+            {
+                "protocol": "ftp",
+                "host": "h",
+                "port": 2121,
+                "path": "/a/b",
+                "username": "u",
+                "password": "p",
+                "timeout": 9,
+            },
+            "ftp://h:2121/a/b",
+            {"username": "u", "password": "p", "timeout": 9},
+        ),
+        (
+            {"protocol": "github", "org": "o", "repo": "r", "sha": "main", "token": "t", "base_path": "docs"},
+            "github://docs",
+            {"org": "o", "repo": "r", "sha": "main", "token": "t"},
+        ),
+    ],
+)
+def test_any_protocol_of_fsspec_is_a_mount(options: dict[str, Any], cloudpath: str, secrets: object) -> None:
+    pytest.importorskip("fsspec")
+    with StorageManager() as manager:
+        manager.configure([{"name": "m", "num_threads": 2, **options}])
+        files = manager.mount("m").files
+        assert (files.cloudpath, files._settings.secrets, files._settings.num_threads) == (cloudpath, secrets, 2)
+
+
+def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("folder/a.txt", "first")
+    with StorageManager() as manager:
+        options = {"protocol": "zip", "file": str(tmp_path / "a.zip")}
+        manager.configure({"all": options, "part": {**options, "base_path": "folder"}})
+        assert [each.fullpath for each in manager.node("all").children()] == ["all:folder"]
+        assert manager.node("part:a.txt").read() == manager.node("all:folder/a.txt").read() == b"first"
+        with pytest.raises(StoragePermissionError):
+            manager.node("part:a.txt").write(b"x")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"protocol": "s3"}, "protocol 's3' needs 'bucket'"),
+        (
+            {"protocol": "s3", "bucket": "bkt", "prefix": "p", "base_path": "p"},
+            "'base_path' and 'prefix' mean the same",
+        ),
+        ({"protocol": "local", "base_path": "relative"}, "absolute"),
+        ({"protocol": "local", "base_path": "/nowhere/at/all"}, "there is no folder"),
+        ({"protocol": "http", "base_url": "ftp://host"}, "begins with http"),
+        ({"protocol": "http", "base_url": "http://h", "permissions": "delete"}, "can only be read from"),
+        ({"protocol": "gopher", "host": "h"}, "unknown protocol 'gopher'"),
+        ({"protocol": "memory", "permissions": "all"}, "permissions are one of 'readonly'"),
+        ({"protocol": "memory", "encrypted": True}, "'encrypted': there is no encryption at rest yet"),
+        ({"protocol": "memory", "storage_key": "hush-hush"}, "'storage_key': there is no encryption"),
+        ({"path": "nobody:folder"}, "it lies in 'nobody', which is not configured"),
+        ({"protocol": "memory", "cloudpath": "mem://x"}, "give one of them"),
+        ({}, "say which 'protocol'"),
+        ({"protocol": "hypha", "artifact": "ws/a", "tokne": "hush-hush"}, "unknown: 'tokne'"),
+        ({"protocol": "s3", "bucket": "bkt", "key": "K", "secrets": {"profile": "hush-hush"}}, "'secrets'"),
+    ],
+)
+def test_what_is_wrong_with_a_mount_names_it_and_no_secret(options: dict[str, Any], why: str) -> None:
+    manager = StorageManager()
+    with pytest.raises(StorageConfigError, match=why) as caught:
+        manager.configure([{"name": "m", **options}])
+    assert "mount 'm'" in str(caught.value)
+    assert "hush" not in str(caught.value)
+    assert manager.get_mount_names() == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "../a", 7, None])
+def test_a_name_that_could_not_be_in_a_path_is_refused(name: object) -> None:
+    with pytest.raises(StorageConfigError, match="name"):
+        StorageManager().configure([{"name": name, "protocol": "memory"}])
+
+
+YAML = """
+- name: mem
+  protocol: memory
+- name: sub
+  path: mem:folder
+  permissions: readonly
+"""
+JSON = '{"mem": {"protocol": "memory"}, "sub": {"path": "mem:folder", "permissions": "readonly"}}'
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.yaml", YAML), ("s.yml", YAML), ("s.json", JSON)])
+def test_a_file_says_which_mounts_there_are(name: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    for source in (path, str(path)):
+        with StorageManager() as manager:
+            manager.configure(source)
+            assert manager.get_mount_names() == ["mem", "sub"]
+            assert manager.node("sub:x").capabilities.readonly
+
+
+@pytest.mark.parametrize(("name", "text"), [("s.yaml", "a: [b"), ("s.json", "{"), ("s.json", "7"), ("s.ini", "")])
+def test_a_file_that_says_nothing_of_mounts_is_named(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageConfigError, match=name):
+        StorageManager().configure(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        StorageManager().configure(tmp_path / "missing.yaml")
+
+
+def test_options_of_the_files_may_be_said_of_a_mount_and_no_repr_shows_a_token() -> None:
+    with StorageManager() as manager:
+        options = {"artifact": "ws/a", "token": "hush-hush", "server_url": "http://localhost:1", "num_threads": 3}
+        manager.add_mount({"name": "h", "protocol": "hypha", **options})
+        assert manager.mount("h").files._settings.num_threads == 3
+        shown = (repr(manager), repr(manager.mount("h")), repr(manager.node("h:a")), str(manager.node("h:a")))
+        assert not any("hush" in text for text in shown)
+
+
+# -- writing only what differs
+
+
+def test_what_is_there_already_is_not_written_and_not_read(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = storage.node("mem:file")
+    assert node.write_bytes(b"same", skip_if_unchanged=True) is True
+
+    def get(*_: object) -> None:
+        raise AssertionError("the content was read, although the store knows its digest")
+
+    monkeypatch.setattr(MemoryBackend, "get", get)
+    assert node.write_text("same", skip_if_unchanged=True) is False
+    assert node.write_bytes(b"else", skip_if_unchanged=True) is True
+    assert node.write_bytes(b"else", skip_if_unchanged=True) is False
+    assert node.write_bytes(b"else") is True
+
+
+def test_a_store_without_digests_is_read_to_tell(storage: StorageManager) -> None:
+    node = storage.node("home:file")
+    assert [node.write(each, skip_if_unchanged=True) for each in ("a", "a", "b", "bb", b"bb")] == [
+        True,
+        False,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_what_is_written_is_bytes_or_text_as_the_mode_says(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("é", mode="w", encoding="latin-1")
+    assert (node.read(), node.read("r", "latin-1"), node.read_text("latin-1")) == (b"\xe9", "é", "é")
+    for data, mode in (("text", "wb"), (b"bytes", "w")):
+        with pytest.raises(TypeError, match="takes"):
+            node.write(data, mode=mode)
+    with pytest.raises(ValueError, match="mode='a'"):
+        node.write(b"x", mode="a")
+    with pytest.raises(ValueError, match="mode='w'"):
+        node.read("w")
+    with pytest.raises(TypeError, match="write_bytes"):
+        node.write_text(b"x")
+    with pytest.raises(TypeError, match="write_text"):
+        node.write_bytes("x")
+
+
+# -- names
+
+
+def test_what_a_node_is_called_needs_no_look(storage: StorageManager) -> None:
+    node = storage.node("mem:docs//2024/report.tar.gz/")
+    assert (node.fullpath, node.path, node.basename) == (
+        "mem:docs/2024/report.tar.gz",
+        "docs/2024/report.tar.gz",
+        "report.tar.gz",
+    )
+    assert (node.stem, node.suffix, node.ext, node.splitext()) == (
+        "report.tar",
+        ".gz",
+        "gz",
+        ("docs/2024/report.tar", ".gz"),
+    )
+    assert (node.parent.fullpath, node.dirname, node.parent.parent.parent.fullpath) == ("mem:docs/2024",) * 2 + (
+        "mem:",
+    )
+    assert storage.node("mem:a.pdf").mimetype == "application/pdf"
+    assert storage.node("mem:a").mimetype == "application/octet-stream"
+    assert storage.node("mem", "a", "b/c").child("d", "e").fullpath == "mem:a/b/c/d/e"
+    assert {storage.node("mem:a"), storage.node("mem:/".rstrip("/") + "a"), storage.node("mem:b")} == {
+        storage.node("mem:a"),
+        storage.node("mem:b"),
+    }
+    assert storage.node("mem:a") != storage.node("home:a")
+
+
+def test_what_a_mount_can_do(storage: StorageManager) -> None:
+    storage.configure([{"name": "ro", "path": "home:", "permissions": "readonly"}])
+    mem, home, fixed = (storage.node(f"{name}:x").capabilities for name in ("mem", "home", "ro"))
+    assert (mem.write, mem.temporary, mem.hash_on_metadata, mem.mkdir) == (True, True, True, False)
+    assert (home.write, home.temporary, home.hash_on_metadata, home.mkdir) == (True, False, False, True)
+    assert (fixed.write, fixed.delete, fixed.readonly) == (False, False, True)
+    assert "readonly" in str(fixed)
+    with pytest.raises(AttributeError):
+        fixed.write = True  # type: ignore[misc]
+
+
+def test_a_url_is_none_where_there_is_none(storage: StorageManager, tmp_path: Path) -> None:
+    assert storage.node("mem:x").url() is None
+    storage.add_mount({"name": "web", "protocol": "local", "base_path": tmp_path, "base_url": "/static/"})
+    storage.add_mount({"name": "css", "path": "web:css"})
+    node = storage.node("css:a b.css")
+    assert (node.url(), node.internal_url()) == ("/static/css/a%20b.css",) * 2
+    node.write("x")
+    assert node.internal_url(nocache=True) == f"/static/css/a%20b.css?mtime={int(node.mtime())}"
+
+
+def test_a_mount_itself_is_not_removed(storage: StorageManager) -> None:
+    storage.node("home:kept").write("x")
+    with pytest.raises(StorageError, match="the mount itself"):
+        storage.node("home").delete()
+    assert storage.node("home:kept").exists()
+    assert storage.node("home").is_dir()
+
+
+# -- loops and threads
+
+
+def test_many_reads_in_a_coroutine_need_no_thread_each(storage: StorageManager) -> None:
+    nodes = [storage.node(f"mem:{number}") for number in range(300)]
+    for node in nodes:
+        node.write(b"x")
+
+    async def main() -> tuple[list[bytes], int]:
+        tasks = [asyncio.ensure_future(node.read()) for node in nodes]
+        most = 0
+        while not all(task.done() for task in tasks):
+            most = max(most, sum("call" in thread.name for thread in threading.enumerate()))
+            await asyncio.sleep(0)
+        return [task.result() for task in tasks], most
+
+    assert asyncio.run(main()) == ([b"x"] * 300, 0)
+
+
+def test_one_manager_serves_several_loops_and_threads(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write(b"x")
+
+    async def read() -> list[bytes]:
+        return [*await asyncio.gather(*[node.read() for _ in range(20)])]
+
+    with ThreadPoolExecutor(4) as threads:
+        loops = [threads.submit(asyncio.run, read()) for _ in range(4)]
+        plain = [threads.submit(node.read) for _ in range(20)]
+        assert [each.result() for each in loops] == [[b"x"] * 20] * 4
+        assert {each.result() for each in plain} == {b"x"}
+    assert asyncio.run(read()) == [b"x"] * 20
+
+
+def test_greenlets_are_refused_where_they_would_stop_the_loop() -> None:
+    with StorageManager() as manager:
+        manager.configure([{"name": "green", "protocol": "memory", "green": True}])
+        node = manager.node("green:file")
+        node.write(b"x")
+
+        async def main() -> None:
+            with pytest.raises(ValueError, match="green=True"):
+                await node.read()
+            with pytest.raises(ValueError, match="green=True"):
+                await node.write(b"x")
+            with pytest.raises(ValueError, match="green=True"):
+                node.open()
+
+        asyncio.run(main())
+        assert node.read() == b"x"
+
+
+def test_file_objects_are_plain_and_asynchronous(node: StorageNode) -> None:
+    with node.open("wb") as file:
+        file.write(b"one\ntwo\n")
+    with node.open("r") as file:
+        assert [*file] == ["one\n", "two\n"]
+
+    async def main() -> None:
+        async with node.open("w") as file:
+            await file.write("three\nfour\n")
+        async with node.open() as file:
+            assert await file.read(5) == b"three"
+        file = await node.open("r")
+        assert [line async for line in file] == ["three\n", "four\n"]
+        await file.close()
+        with pytest.raises(FileNotFoundError, match="^(mem|home):folder/nothing"):
+            await node.parent.child("nothing").open()
+        pending = node.open()
+        with pytest.raises(NotAwaited, match="with"), pending:
+            raise AssertionError("opened by a plain with")
+        pending.close()
+
+    asyncio.run(main())
+
+
+# -- versions, and what is said of a file
+
+
+def test_of_a_store_without_versions_none_can_be_read(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.versions() == []
+    for past in (storage.node("mem:file", version=-1).read, lambda: node.open(version="v1")):
+        with pytest.raises(StoragePermissionError, match="^mem:file: mem:// keeps no versions"):
+            past()
+    assert not node.capabilities.versioning
+
+
+class Versioned(MemoryBackend):
+    """A store that says of each file that there were two."""
+
+    can = replace(MemoryBackend.can, keeps_versions=True)
+
+    def versions(self, path: str, control: Control) -> list[Version]:
+        return [Version("old", last_modified=1000.0), Version("new", last_modified=2000.0, latest=True)]
+
+    def at(self, version: str) -> MemoryBackend:
+        return MemoryBackend(version)
+
+
+def test_a_version_is_chosen_by_its_time(monkeypatch: pytest.MonkeyPatch, storage: StorageManager) -> None:
+    monkeypatch.setattr(memory, "MemoryBackend", Versioned)
+    storage.configure({name: {"cloudpath": f"mem://{name}"} for name in ("store", "old", "new")})
+    monkeypatch.undo()
+    for name in ("store", "old", "new"):
+        storage.mount(name).files.put("file", name)
+    node = storage.node("store:file")
+    at = [datetime.fromtimestamp(seconds, timezone.utc) for seconds in (1000, 1999, 2000, 9000)]
+    assert [node.open(as_of=time).read() for time in at] == [b"old", b"old", b"new", b"new"]
+    assert node.open(as_of=at[0].replace(tzinfo=None)).read() == b"old"
+    with pytest.raises(StorageNotFoundError, match="as old as"):
+        node.open(as_of=datetime.fromtimestamp(999, timezone.utc))
+
+
+def test_what_is_said_of_a_file_is_kept_with_it(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("x")
+    assert node.get_metadata() == {}
+    node.set_metadata({"Author": "somebody"})
+    assert node.get_metadata() == {"author": "somebody"}
+    assert node.read() == b"x"
+
+    async def main() -> None:
+        await node.set_metadata({"year": "2024"})
+        assert await node.get_metadata() == {"year": "2024"}
+
+    asyncio.run(main())
+    local = storage.node("home:file")
+    local.write("x")
+    assert local.get_metadata() == {}
+    with pytest.raises(StoragePermissionError, match="keeps no metadata"):
+        local.set_metadata({"a": "b"})
+    assert (node.capabilities.metadata, local.capabilities.metadata) == (True, False)

@@ -99,7 +99,7 @@ def test_a_block_that_raises_stores_nothing(storage: StorageManager) -> None:
     node = storage.node("mem:file")
     node.write("one")
     for mode in ("w", "rw"):
-        with pytest.raises(KeyError), node.local_path(mode) as path:  # noqa: PT012
+        with pytest.raises(KeyError), node.local_path(mode) as path:  # noqa: PT012 -- the block is what raises
             Path(path).write_text("two")
             raise KeyError
         assert node.read_text() == "one"
@@ -121,10 +121,10 @@ def test_only_what_has_changed_is_stored(storage: StorageManager) -> None:
 def test_what_somebody_else_has_stored_meanwhile_is_not_overwritten(storage: StorageManager) -> None:
     node, new = storage.node("mem:file"), storage.node("mem:new")
     node.write("one")
-    with pytest.raises(PreconditionFailed, match="^mem:file: "), node.local_path("rw") as path:  # noqa: PT012
+    with pytest.raises(PreconditionFailed, match="^mem:file: "), node.local_path("rw") as path:  # noqa: PT012 -- the block is what raises
         Path(path).write_text("mine")
         node.write("theirs")
-    with pytest.raises(ObjectExists, match="^mem:new: "), new.local_path("rw") as path:  # noqa: PT012
+    with pytest.raises(ObjectExists, match="^mem:new: "), new.local_path("rw") as path:  # noqa: PT012 -- the block is what raises
         Path(path).write_text("mine")
         new.write("theirs")
     assert node.read_text() == new.read_text() == "theirs"
@@ -161,7 +161,7 @@ def test_a_local_path_in_a_coroutine(storage: StorageManager) -> None:
             write("two", path)
         async with node.aio.local_path() as path:
             assert read(path) == "two"
-        with pytest.raises(KeyError):  # noqa: PT012
+        with pytest.raises(KeyError):  # noqa: PT012 -- the block is what raises
             async with node.local_path("rw") as path:
                 write("three", path)
                 raise KeyError

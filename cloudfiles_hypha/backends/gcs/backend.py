@@ -44,13 +44,14 @@ from ..base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ti
 from ..conditions import Conditions, lost
 from .auth import Tokens
 
-_FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncoding,cacheControl"
+_FIELDS = "name,size,md5Hash,crc32c,generation,updated,contentType,contentEncoding,cacheControl,metadata"
 # Bytes up to which an object is sent in one request, which holds them in memory; and of each piece of a larger one.
 _AT_ONCE = 8 * MIB
 _CHUNK = 16 * MIB
 # What has another size than a multiple of that is taken as the last piece only.
 _GRAIN = 256 * 1024
 _ENCODING = "x-goog-stored-content-encoding"
+_META = "x-goog-meta-"
 _NO_BUCKET = re.compile("specified bucket does not exist", re.IGNORECASE)
 _RECEIVED = re.compile(r"bytes=0-(\d+)")
 _Resource = dict[str, Any]
@@ -67,6 +68,7 @@ class GcsBackend(Backend):
         ordered_parts=True,
         conditions=frozenset({"new", "pinned"}),
         lists_encodings=True,
+        metadata=8192,
     )
 
     def __init__(self, host: str, bucket: str, tokens: Tokens, transport: Transport) -> None:
@@ -298,6 +300,20 @@ class GcsBackend(Backend):
         else:
             if status not in (204, 404, 410, 499):
                 _log.info("%s: the unfinished upload could not be cancelled: HTTP %d", path, status)
+
+    def set_metadata(self, path: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Replace the metadata of an object, if it still is the one that was looked at."""
+        url = self._objects({"fields": "generation,metageneration,metadata"}, path)
+        there = self._ask("GET", url, path)
+        # what is not named stays, and what is null goes
+        wanted = dict.fromkeys(there.get("metadata") or {}) | dict(metadata)
+        pins = (("ifGenerationMatch", "generation"), ("ifMetagenerationMatch", "metageneration"))
+        query = {name: str(there[key]) for name, key in pins if there.get(key)}
+        body = json.dumps({"metadata": wanted}).encode()
+        headers = (("Content-Type", "application/json; charset=UTF-8"),)
+        response = self._authorized.send(HttpRequest("PATCH", self._objects(query, path), headers, body))
+        if response.status != 200:
+            raise self._error(response, path)
 
     def delete(self, path: str) -> None:
         """Remove one object; one that is not there counts as removed."""
@@ -574,6 +590,7 @@ def _info(item: _Resource, path: str) -> ObjectInfo:
         for name, key in (("content-encoding", "contentEncoding"), ("cache-control", "cacheControl"))
         if item.get(key)
     }
+    headers |= {f"{_META}{str(name).lower()}": str(value) for name, value in (item.get("metadata") or {}).items()}
     if item.get("crc32c"):
         headers["x-goog-hash"] = f"crc32c={item['crc32c']}"
     modified = None
@@ -599,6 +616,7 @@ def _resource(request: PutRequest, digest: str | None) -> _Resource:
         "contentType": request.content_type,
         "contentEncoding": request.content_encoding,
         "cacheControl": request.cache_control,
+        "metadata": dict(request.metadata) or None,
     }
     return {name: value for name, value in wanted.items() if value is not None}
 

@@ -12,7 +12,7 @@ import hashlib
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from ...content.digests import content_md5, etag_of, etag_of_parts, md5_in, md5_
 from ...credentials import Access, Routes
 from ...errors import (
     AccessDenied,
+    ArtifactNotFound,
     IntegrityError,
     InvalidRequest,
     ObjectNotFound,
@@ -30,7 +31,7 @@ from ...errors import (
     TransferTimeout,
     UntypedWarning,
 )
-from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored, Version
 from ...paths import Location
 from ...plan.batches import CALL, EACH, BatchSizes, cheaper_to_list
 from ...transports import HttpRequest, HttpResponse, Transport
@@ -52,6 +53,8 @@ LARGEST_PUT = 5 * 1024**3
 # Parts of an upload whose length nobody knows. URLs for all of them are signed when it begins, which takes the server a
 # second or so, and five times as long for the 10,000 that the S3 allows.
 _STREAMED_PARTS = 2_500
+# Versions whose URLs are kept beside those of this one, and how many are looked at side by side.
+_MOST_OTHERS, _LOOKED_AT_ONCE = 16, 4
 
 
 class HyphaBackend(Backend):
@@ -67,6 +70,7 @@ class HyphaBackend(Backend):
         s3_etags=True,
         largest_put=LARGEST_PUT,
         one_by_one=True,
+        keeps_versions=True,
     )
 
     def __init__(
@@ -80,6 +84,7 @@ class HyphaBackend(Backend):
         self._listing = Listing(self._manager, self.artifact)
         self._reads = ReadSigner(self._manager, self.artifact, location.version, self._listing, location.edition)
         self.version = self._reads.version
+        self._others: dict[str, HyphaBackend] = {}  # by version: what reads that, with the URLs that it keeps
         self._gone: frozenset[str] = frozenset()  # whose removal is staged: the server gives them out until the commit
         self.staging = Staging(
             self._manager,
@@ -209,9 +214,47 @@ class HyphaBackend(Backend):
 
     def _at(self, version: str) -> HyphaBackend:
         other = copy(self)
-        other.version = version
         other._reads = ReadSigner(self._manager, self.artifact, version, self._listing)
+        other.version = other._reads.version
+        other._gone = frozenset()
         return other
+
+    def at(self, version: str) -> HyphaBackend:
+        """The files of another version of the artifact."""
+        other = self._others.get(version)
+        if other is None:
+            other = self._at(version)
+            while len(self._others) >= _MOST_OTHERS:
+                with suppress(KeyError, StopIteration):  # another thread may have done it
+                    del self._others[next(iter(self._others))]
+            self._others[version] = other
+        return other
+
+    def versions(self, path: str, control: Control) -> Sequence[Version]:
+        """The versions of the artifact that have this file: one call for their names, and for each a call and a request
+        of one byte."""
+        data = control.retry(lambda: self._manager.call("read", artifact_id=self.artifact, silent=True))
+        told = data.get("versions") if isinstance(data, dict) else None
+        names = [str(each["version"]) for each in told or () if isinstance(each, dict) and each.get("version")]
+        infos = control.map(lambda name: self.at(name)._look(path, control), names, _LOOKED_AT_ONCE)
+        return [
+            Version(name, info.size, info.etag, info.last_modified, index == len(names) - 1)
+            for index, (name, info) in enumerate(zip(names, infos, strict=True))
+            if info is not None
+        ]
+
+    def _look(self, path: str, control: Control) -> ObjectInfo | None:
+        """What is known of a file, or None if it is not there."""
+        reads = self._reads.batch(silent=True)
+        (ticket,) = reads.resolve([path], control, reads.sizes())
+        if isinstance(ticket, Exception):
+            if isinstance(ticket, ObjectNotFound) and not isinstance(ticket, ArtifactNotFound):
+                return None
+            raise ticket
+        try:
+            return control.retry(partial(self.head, path, ticket))
+        except StaleTicket as error:  # it is a fresh one
+            raise AccessDenied(str(error.args[0]), path=path, status=error.status) from None
 
     @contextmanager
     def writing(self, control: Control) -> Iterator[WriteSession]:

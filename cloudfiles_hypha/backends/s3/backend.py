@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -26,7 +27,7 @@ from ...errors import (
     ServerError,
     TransferError,
 )
-from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored
+from ...models import Fetched, GetRequest, ObjectInfo, PutRequest, Session, Sink, Stored, Version
 from ...paths import Location, quote_path
 from ...plan.batches import BatchSizes
 from ...plan.parts import MIB, MOST_PARTS, part_count, upload_part_size
@@ -52,6 +53,7 @@ _COPIED_AT_ONCE = 10
 _KEPT = frozenset(
     {"content-type", "cache-control", "content-encoding", "content-disposition", "content-language", "expires"}
 )
+_CLASS = "x-amz-storage-class"
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 _GONE = re.compile(r"\bNoSuchUpload\b")
@@ -73,9 +75,12 @@ class S3Backend(Backend):
         largest_put=LARGEST_PUT,
         conditions=frozenset({"new", "pinned"}),
         tells_uploads=True,
+        keeps_versions=True,
+        metadata=2048,
     )
 
     def __init__(self, bucket: str, access: Access, transport: Transport) -> None:
+        self.version: str | None = None  # what is there now
         self.bucket = bucket
         self.access = access
         self.sender = BucketSender(bucket, access, transport)
@@ -85,7 +90,7 @@ class S3Backend(Backend):
 
     def get(self, request: GetRequest, ticket: Ticket, sink: Sink | None = None) -> Fetched:
         """Read the bytes of one request."""
-        url = _url(request.path)
+        url = self._address(request.path)
         if sink is not None:
             return fetch_into(self.sender, url, request, sink)
         # checksums of the store's own stand in where an ETag is no MD5; a range's answer has none
@@ -93,9 +98,62 @@ class S3Backend(Backend):
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
-        response = self.sender.send(HttpRequest("HEAD", _url(path)))
+        response = self.sender.send(HttpRequest("HEAD", self._address(path)))
         length = response.header("content-length") or ""
         return info_of(path, response, int(length) if length.isdigit() else None)
+
+    def _address(self, path: str) -> str:
+        """Where a name is read, at the version that this is of."""
+        asked = "" if self.version is None else f"?{canonical_query({'versionId': self.version})}"
+        return f"{_url(path)}{asked}"
+
+    def at(self, version: str) -> S3Backend:
+        """The same bucket, of which another version of each name is read."""
+        other = copy(self)
+        other.version = version
+        return other
+
+    def versions(self, path: str, control: Control) -> Sequence[Version]:
+        """The versions of an object, oldest first, without the markers of its removals. Other names that begin with its
+        own are in the same listing: Amazon's has them behind it, so that there the first one ends it."""
+        found: list[Version] = []
+        query = {"versions": "", "prefix": path}
+        while True:
+
+            def attempt(query: dict[str, str] = query) -> replies.VersionsPage:
+                return replies.versions(self._asked(query, path), path)
+
+            page = control.retry(attempt)
+            found += page.versions
+            if page.following is None or (page.beyond and self.access.endpoint is None):
+                return found[::-1]
+            if page.following == (query.get("key-marker"), query.get("version-id-marker")):
+                raise TransferError("the store's list of versions goes on where it has just been", path=path)
+            key, version = page.following
+            query = {**query, "key-marker": key, "version-id-marker": version}
+            if not version:
+                del query["version-id-marker"]
+
+    def set_metadata(self, path: str, metadata: tuple[tuple[str, str], ...]) -> None:
+        """Have the store copy an object onto itself, with other metadata and all else that it is kept with, if it still
+        is the one that was looked at."""
+        there = self.head(path, None)
+        if there.size is not None and there.size > LARGEST_PUT:
+            raise InvalidRequest(
+                f"{there.size} bytes: the metadata of an object of more than 5 GiB is that which it is uploaded with",
+                path=path,
+            )
+        kept = ((name, value) for name, value in there.headers.items() if name in _KEPT or name == _CLASS)
+        sent = (
+            *_copying(self, path, there.etag or ""),
+            ("x-amz-metadata-directive", "REPLACE"),
+            *kept,
+            *((f"x-amz-meta-{name}", value) for name, value in metadata),
+        )
+        response = self.sender.checked(self.sender.send(HttpRequest("PUT", _url(path), sent, b"", idle=_PATIENCE)))
+        if response.status != 200:
+            raise error_of(response, path)
+        replies.copied(response.body)
 
     def link(self, path: str, lifetime: int, control: Control) -> str:
         """A URL by which anybody can read the object for so many seconds; nothing is asked."""
@@ -175,7 +233,8 @@ class S3Backend(Backend):
             ("Content-Type", request.content_type),
             ("Cache-Control", request.cache_control),
             ("Content-Encoding", request.content_encoding),
-            ("x-amz-storage-class", self.access.storage_class),
+            (_CLASS, self.access.storage_class),
+            *((f"x-amz-meta-{name}", value) for name, value in request.metadata),
         ]
         return tuple((name, value) for name, value in headers if value)
 

@@ -28,7 +28,7 @@ from ...errors import (
     TransferError,
     TransferTimeout,
 )
-from ...models import ObjectInfo
+from ...models import ObjectInfo, Version
 from ...redact import scrub
 from ...transports import HttpResponse
 from ...transports.answers import error_of, retry_after
@@ -213,6 +213,48 @@ def uploads(body: bytes) -> tuple[list[Begun], tuple[str, str] | None]:
     if not key:
         raise ServerError("the store cuts its list of uploads short and does not say where it goes on")
     return found, (name(key), root.findtext("NextUploadIdMarker") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsPage:
+    """One page of a listing of versions: those of one name, newest first; whether others come behind it."""
+
+    versions: tuple[Version, ...]
+    beyond: bool
+    following: tuple[str, str] | None
+
+
+def versions(body: bytes, path: str) -> VersionsPage:
+    """A page of ``ListObjectVersions``, of which what is called ``path`` is wanted."""
+    root = _expect(body, "ListVersionsResult", "ListObjectVersionsResult")
+    quoted = root.findtext("EncodingType") == "url"
+
+    def name(text: str | None) -> str:
+        return unquote_plus(text or "", errors="surrogateescape") if quoted else text or ""
+
+    found, beyond = [], False
+    for each in root.iterfind("Version"):
+        told = {child.tag: child.text or "" for child in each}
+        if name(told.get("Key")) != path:
+            beyond = True
+            continue
+        size = told.get("Size", "")
+        found.append(
+            Version(
+                told.get("VersionId") or "null",
+                int(size) if size.isdigit() else None,
+                told.get("ETag", "").strip('"') or None,
+                seconds(told.get("LastModified", "")),
+                told.get("IsLatest") == "true",
+            )
+        )
+    beyond = beyond or any(name(each.findtext("Key")) != path for each in root.iterfind("DeleteMarker"))
+    if root.findtext("IsTruncated") != "true":
+        return VersionsPage(tuple(found), beyond, None)
+    key = root.findtext("NextKeyMarker")
+    if not key:
+        raise ServerError("the store cuts its list of versions short and does not say where it goes on")
+    return VersionsPage(tuple(found), beyond, (name(key), root.findtext("NextVersionIdMarker") or ""))
 
 
 def seconds(text: str) -> float | None:
