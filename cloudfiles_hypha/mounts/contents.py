@@ -58,8 +58,13 @@ def _fetched(files: ArtifactFiles, names: list[str], raw: bool) -> Iterator[tupl
 def in_blocks(files: ArtifactFiles, name: str) -> Blocks:
     """The content of one file, read ahead."""
     with files.open(name) as file:
-        while block := file.read(_RANGE):
-            yield block
+        yield from blocks_of(file)
+
+
+def blocks_of(file: Any) -> Blocks:
+    """What is left of an open file."""
+    while block := file.read(_RANGE):
+        yield block
 
 
 def in_ranges(files: ArtifactFiles, name: str, info: ObjectInfo) -> Blocks:
@@ -103,5 +108,4 @@ def _read_run(run: list[SyncNode]) -> Iterator[tuple[SyncNode, Blocks]]:
 
 def _opened(node: SyncNode) -> Blocks:
     with node.open("rb") as file:
-        while block := file.read(_RANGE):
-            yield block
+        yield from blocks_of(file)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from ..errors import ArtifactNotFound, BatchError, CommitError, StorageNotFoundError, storage_error
 from ..files import ArtifactFiles
@@ -21,7 +21,7 @@ from ..models import ObjectInfo
 from ..plan.globs import compiled
 from ..plan.sync import same_digest
 from ..results import CopyResult
-from .contents import contents, in_blocks, in_ranges
+from .contents import blocks_of, contents, in_blocks, in_ranges
 from .mount import Mount
 from .node import SyncNode
 from .steps import Steps, do
@@ -160,18 +160,19 @@ def carry(source: SyncNode, dest: SyncNode, choice: Choice, *, moving: bool) -> 
         source._check("delete")
     dest._check("write")
     info = do(source._info())
+    if info is None and source.version is not None:
+        raise StorageNotFoundError("there is no such version", path=source.fullpath)
     if info is None:
         _carry_folder(source, dest, choice, moving)
         return dest
     if not dest.path or dest._is_folder():
         dest = dest.child(source.basename)
     _check_apart(source, dest, within=False)
-    if source.version is not None:
-        _copy_version(source, dest)
-        return dest
-    item = _Item(source.basename, Listed(source.mount, source.path, info), dest)
+    item = _Item(source.basename, Listed(source.mount, source.path, info, source.version), dest)
     if reason := choice.left_out(item):
         choice.tell_skipped(item, reason)
+    elif source.version is not None:
+        _copy_version(item, choice)
     else:
         _carry_items([item], choice, source, dest, moving, _there_alone)
     return dest
@@ -288,9 +289,20 @@ def _carry_empty_folders(source: SyncNode, dest: SyncNode, items: list[_Item]) -
                     dest.mount.backend.make_folder(dest.child(folder)._name)
 
 
-def _copy_version(source: SyncNode, dest: SyncNode) -> None:
-    with source.open("rb") as file:
-        dest.mount.files.put(dest._name, iter(lambda: file.read(4 * 1024 * 1024), b""))
+def _copy_version(item: _Item, choice: Choice) -> None:
+    """Copy a version that may be past, which is read as a stream."""
+    if choice.skip not in (SkipStrategy.NEVER, SkipStrategy.EXISTS):
+        raise ValueError(f"skip={SkipStrategy(choice.skip).value!r}: a version is copied, or left if a file is there")
+    bar = _Bar(choice.progress, 1)
+    if choice.skip is SkipStrategy.EXISTS and _there_alone(item.target, item):
+        choice.tell_skipped(item, "destination exists")
+        bar.update(1)
+        return
+    with item.node.open("rb") as file:
+        item.target.mount.files.put(item.target._name, blocks_of(file))
+    bar.update(1)
+    if choice.on_file is not None:
+        choice.on_file(item.node)
 
 
 # -- places that overlap ------------------------------------------------------------------------------------------
@@ -474,12 +486,7 @@ def same_content(one: SyncNode, other: SyncNode) -> bool:
             return _same_blocks(in_ranges(files, one._name, here), in_ranges(others, other._name, there))
         return _same_blocks(in_blocks(files, one._name), in_blocks(others, other._name))
     with one.open("rb") as mine, other.open("rb") as theirs:
-        return _same_blocks(_blocks_of(mine), _blocks_of(theirs))
-
-
-def _blocks_of(file: Any) -> Iterator[bytes]:
-    while block := file.read(4 * 1024 * 1024):
-        yield block
+        return _same_blocks(blocks_of(mine), blocks_of(theirs))
 
 
 def _same_blocks(one: Iterator[bytes], other: Iterator[bytes]) -> bool:

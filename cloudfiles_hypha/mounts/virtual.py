@@ -111,6 +111,8 @@ def _members(nodes: list[SyncNode]) -> list[tuple[str, Listed]]:
             about = Listed(node.mount, node.path, info, node.version)
             found.append((_free(node.basename or "file", taken), about))
             continue
+        if node.version is not None:
+            raise StorageNotFoundError("there is no such version", path=node.fullpath)
         top = "" if len(nodes) == 1 else f"{_free(node.basename or node.mount.name, taken)}/"
         listed = [each for each in node.mount.files.scan(node._folder) if not each.path.endswith("/")]
         if not listed and not node._is_folder():

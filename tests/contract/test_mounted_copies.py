@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from cloudfiles_hypha.backends.memory import clear_memory
-from cloudfiles_hypha.errors import BatchError, CommitError, PreconditionFailed
+from cloudfiles_hypha.errors import BatchError, CommitError, PreconditionFailed, StoragePermissionError
 from cloudfiles_hypha.mounts.faces import StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 from tests.support.clients import QUICK
@@ -114,6 +114,30 @@ class TestArtifact:
         there.move_to(storage.node("mem:to"))
         assert found(storage.node("mem:to")) == {name[5:]: FILES[name] for name in FILES if name != "large"}
         assert [node.path for node in storage.node("store:").children()] == ["before"]
+
+    def test_a_version_that_is_past_is_copied_and_never_moved(self, storage: StorageManager, hypha: FakeHypha) -> None:
+        options: dict[str, Any] = {"token": hypha.token, "server_url": hypha.url, "retry": QUICK}
+        hypha.add_artifact("ws/v", {"file": b"old"})
+        storage.add_mount({"name": "store", "protocol": "hypha", "artifact": "ws/v", **options})
+        with storage.node("store:file").mount.files.staged(version="new"):
+            storage.node("store:file").write("newer")
+        old, there = storage.node("store:file", version=0), storage.node("mem:file")
+        assert old.copy_to(there).read() == b"old"
+        assert not old.same_content(storage.node("store:file"))
+        assert old.same_content(there)
+        old.copy_to(storage.node("mem:other"), skip="exists")
+        storage.node("store:file").copy_to(there)
+        old.copy_to(there, skip="exists")
+        assert (there.read(), storage.node("mem:other").read()) == (b"newer", b"old")
+        assert storage.iternode(old, there, old).read() == b"oldnewerold"
+        with zipfile.ZipFile(io.BytesIO(old.zip())) as archive:
+            assert archive.read("file") == b"old"
+        with old.local_path() as path:
+            assert Path(path).read_bytes() == b"old"
+        with pytest.raises(StoragePermissionError, match="past"):
+            old.move_to(storage.node("mem:moved"))
+        with pytest.raises(ValueError, match="a version is copied"):
+            old.copy_to(there, skip="hash")
 
     def test_what_is_given_to_a_program_is_not_stored_over_what_somebody_else_has(
         self, storage: StorageManager, hypha: FakeHypha
