@@ -540,9 +540,11 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    from . import bucket_clients, file_clients, movers
+    from . import bucket_clients, file_clients, mount_clients, movers
 
-    task = {**TASKS, **movers.TASKS, **bucket_clients.TASKS, **file_clients.TASKS}[arguments.pop("task")]
+    others = (movers.TASKS, bucket_clients.TASKS, file_clients.TASKS, mount_clients.TASKS)
+    tasks = {**TASKS, **{name: task for each in others for name, task in each.items()}}
+    task = tasks[arguments.pop("task")]
     try:
         answer: dict[str, Any] = task(**arguments)
     except ModuleNotFoundError as error:

@@ -19,10 +19,11 @@ from .bucket_cases import CASES as BUCKET_CASES
 from .cases import CASES as OTHER_CASES
 from .cases import Bench, Row, allow_many_sockets, log
 from .file_cases import CASES as FILE_CASES
+from .mount_cases import CASES as MOUNT_CASES
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
-CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES}
+CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **MOUNT_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 

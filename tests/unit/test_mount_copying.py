@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles
+from cloudfiles_hypha import ArtifactFiles, SkipStrategy
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
 from cloudfiles_hypha.errors import (
     AccessDenied,
@@ -21,7 +21,6 @@ from cloudfiles_hypha.errors import (
     StoragePermissionError,
 )
 from cloudfiles_hypha.models import PutRequest, Stored
-from cloudfiles_hypha.mounts.copying import SkipStrategy
 from cloudfiles_hypha.mounts.faces import StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 
