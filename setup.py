@@ -45,6 +45,7 @@ BENCH = [
     "boto3[crt]",
     "cloud-files>=6",
     "fsspec>=2024.6",
+    "genro-storage>=0.8; python_version >= '3.11'",
     "hctef>=0.4; python_version >= '3.12'",
     "huggingface_hub>=2.4",
     "hypha-artifact==0.2.5",

@@ -561,9 +561,9 @@ def version_of(package: str) -> str | None:
 
 def main() -> None:
     arguments = json.load(sys.stdin)
-    from . import async_clients, bucket_clients, file_clients, library_clients, movers
+    from . import async_clients, bucket_clients, file_clients, library_clients, mount_clients, movers
 
-    modules = (movers, bucket_clients, file_clients, library_clients, async_clients)
+    modules = (movers, bucket_clients, file_clients, library_clients, async_clients, mount_clients)
     task = dict(TASKS, **{name: each for module in modules for name, each in module.TASKS.items()})[
         arguments.pop("task")
     ]

@@ -21,10 +21,11 @@ from .cases import CASES as OTHER_CASES
 from .cases import Bench, Row, allow_many_sockets, log
 from .file_cases import CASES as FILE_CASES
 from .library_cases import CASES as LIBRARY_CASES
+from .mount_cases import CASES as MOUNT_CASES
 from .report import as_json, as_markdown, environment
 from .servers import Unavailable
 
-CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **LIBRARY_CASES, **ASYNC_CASES}
+CASES = {**OTHER_CASES, **BUCKET_CASES, **FILE_CASES, **LIBRARY_CASES, **ASYNC_CASES, **MOUNT_CASES}
 RESULTS = Path(__file__).parent / "results"
 
 

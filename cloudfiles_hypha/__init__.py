@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .async_files import AsyncArtifactFiles
     from .filesystem.artifact import HyphaArtifact
     from .filesystem.async_artifact import AsyncHyphaArtifact
+    from .mounts.copying import SkipStrategy
     from .mounts.faces import AsyncNode, StorageNode
     from .mounts.manager import StorageManager
     from .mounts.node import SyncNode
@@ -84,6 +85,7 @@ _LATER = {
     "RangeCache": "ranges",
     "RangeFile": "ranges",
     "AsyncNode": "mounts.faces",
+    "SkipStrategy": "mounts.copying",
     "StorageManager": "mounts.manager",
     "StorageNode": "mounts.faces",
     "SyncNode": "mounts.node",
@@ -138,6 +140,7 @@ __all__ = [
     "Result",
     "RetryPolicy",
     "ServerError",
+    "SkipStrategy",
     "StagedWarning",
     "Step",
     "StorageConfigError",

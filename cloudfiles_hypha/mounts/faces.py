@@ -6,13 +6,14 @@ Neither does anything but call ``SyncNode``; a test keeps the three equal.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..awaited import AsyncFile
 from ..bridge import call, like
-from ..either import Opening, either, in_loop
+from ..either import EitherContext, Opening, either, in_loop
 from ..errors import StorageError, storage_error
 from ..ranges.awaited import AsyncRangeFile
 from ..ranges.opening import at_version
@@ -207,6 +208,23 @@ class AsyncNode(Face):
     set_metadata = awaited(SyncNode.set_metadata)
     url = awaited(SyncNode.url)
     internal_url = awaited(SyncNode.internal_url)
+    copy_to = awaited(SyncNode.copy_to)
+    move_to = awaited(SyncNode.move_to)
+    same_content = awaited(SyncNode.same_content)
+    zip = awaited(SyncNode.zip)
+    zip_to = awaited(SyncNode.zip_to)
+    to_base64 = awaited(SyncNode.to_base64)
+    fill_from_url = awaited(SyncNode.fill_from_url)
+
+    @like(SyncNode.local_path)
+    def local_path(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[str]:
+        check_not_green(self)
+        return self.sync.local_path(*args, **kwargs)
+
+    @like(SyncNode.call)
+    async def call(self, *args: Any, async_mode: bool = False, **kwargs: Any) -> Any:
+        check_not_green(self)
+        return await call(partial(self.sync.call, *map(plain, args), **kwargs))  # what is awaited waits for nobody
 
     async def children(self) -> list[AsyncNode]:
         """What is in the folder, files and folders, in the order of names; by one listing."""
@@ -288,6 +306,18 @@ class StorageNode(Face):
     set_metadata = one("set_metadata")
     url = one("url")
     internal_url = one("internal_url")
+    copy_to = one("copy_to")
+    move_to = one("move_to")
+    same_content = one("same_content")
+    zip = one("zip")
+    zip_to = one("zip_to")
+    call = one("call")
+    to_base64 = one("to_base64")
+    fill_from_url = one("fill_from_url")
+
+    @like(SyncNode.local_path)
+    def local_path(self, *args: Any, **kwargs: Any) -> EitherContext[str]:
+        return self.sync.local_path(*args, **kwargs)
 
     @like(SyncNode.open)
     def open(self, *args: Any, **kwargs: Any) -> Any:

@@ -12,12 +12,14 @@ from ..either import EitherContext
 from ..errors import StorageConfigError, StorageNotFoundError
 from ..files import ArtifactFiles
 from .configuration import Options, Source, mounts_of
-from .faces import StorageNode
+from .faces import AsyncNode, StorageNode
 from .mount import Mount
 from .node import SyncNode
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .virtual import DiffNode, IterNode, VirtualNode
 
 
 class StorageManager:
@@ -116,6 +118,24 @@ class StorageManager:
         mount = self.mount(name)
         clean = mount.clean("/".join([*([path] if path else []), *(mount.clean(part) for part in parts)]))
         return StorageNode(SyncNode(mount, clean, version))
+
+    def iternode(self, *nodes: StorageNode | AsyncNode | SyncNode | VirtualNode) -> IterNode:
+        """Files one after the other, as one that can be read, copied to a node, or put into a zip archive, in which
+        each is by itself. Nothing is read before; more are put at its end by ``append`` and ``extend``."""
+        from .virtual import IterNode
+
+        return IterNode(*nodes)
+
+    def diffnode(
+        self,
+        one: StorageNode | AsyncNode | SyncNode | VirtualNode,
+        other: StorageNode | AsyncNode | SyncNode | VirtualNode,
+    ) -> DiffNode:
+        """How the text of one file differs from another's, as a unified diff that can be read, or copied to a node;
+        what is no UTF-8 is a ``ValueError`` then."""
+        from .virtual import DiffNode
+
+        return DiffNode(one, other)
 
     def staged(self, name: str, comment: str | None = None) -> EitherContext[ArtifactFiles]:
         """What is written to a mount of a Hypha artifact in this block is one commit: ``with``, or in a coroutine

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from ..either import EitherContext
+    from .copying import Globs, Skip
     from .faces import AsyncNode, StorageNode
+    from .programs import PathMode
 
     P = ParamSpec("P")
 
@@ -534,3 +537,127 @@ class SyncNode:
         self._check_file("read")
         address = self._mount.web_address(self._path)
         return f"{address}?mtime={int(self.mtime())}" if address is not None and nocache else address
+
+    # -- with other nodes, and programs -----------------------------------------------------------------------
+
+    @told
+    def copy_to(
+        self,
+        dest: SyncNode,
+        include: Globs = None,
+        exclude: Globs = None,
+        filter: Callable[[SyncNode, str], object] | None = None,
+        skip: Skip = "never",
+        skip_fn: Callable[[SyncNode, SyncNode], object] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        on_file: Callable[[SyncNode], object] | None = None,
+        on_skip: Callable[[SyncNode, str], object] | None = None,
+    ) -> SyncNode:
+        """Copy a file, or all that is in a folder, to another node of any mount, all at once; the node of the copy.
+
+        A file goes into a folder that is there by its own name; what is in a folder goes into ``dest``. ``include`` and
+        ``exclude`` are globs of the path below the folder (one without a slash: of its last part), ``filter(node,
+        path)`` says for each file whether it is wanted. ``skip`` leaves alone what is there already: "exists", of the
+        same "size", of the same content ("hash"), or as ``skip_fn(node, other)`` says ("custom").
+
+        ``progress(done, of)`` is called for each file as it is done, ``on_file(node)`` once all are surely there,
+        ``on_skip(node, reason)`` before anything is copied: all in the thread that copies, which in code that awaits is
+        not the loop's; their nodes block. What fails is raised when all others are done: of a folder it is a
+        ``BatchError``, too. Places that overlap are a ``ValueError`` before anything is done.
+        """
+        from .copying import Choice, carry
+
+        chosen = Choice(include, exclude, filter, skip, skip_fn, progress, on_file, on_skip)
+        return carry(self, dest, chosen, moving=False)
+
+    @told
+    def move_to(
+        self,
+        dest: SyncNode,
+        include: Globs = None,
+        exclude: Globs = None,
+        filter: Callable[[SyncNode, str], object] | None = None,
+        skip: Skip = "never",
+        skip_fn: Callable[[SyncNode, SyncNode], object] | None = None,
+        progress: Callable[[int, int], object] | None = None,
+        on_file: Callable[[SyncNode], object] | None = None,
+        on_skip: Callable[[SyncNode, str], object] | None = None,
+    ) -> SyncNode:
+        """Move a file or folder; the node of where it is then, while this one goes on to stand for where it was.
+
+        As ``copy_to``; a file is removed only once its copy is surely there (on Hypha: committed), and only if it still
+        is what was copied, else that is an error of this file. What was left out or skipped stays.
+        """
+        from .copying import Choice, carry
+
+        chosen = Choice(include, exclude, filter, skip, skip_fn, progress, on_file, on_skip)
+        return carry(self, dest, chosen, moving=True)
+
+    @told
+    def same_content(self, other: SyncNode) -> bool:
+        """Whether another file has the same content: by sizes, by digests that both stores know, else by the bytes."""
+        from .copying import same_content
+
+        return same_content(self, other)
+
+    @told
+    def zip(self) -> bytes:
+        """A zip archive of the file, or of all that is in the folder, in memory."""
+        from .virtual import zipped
+
+        return zipped([self])
+
+    @told
+    def zip_to(self, dest: SyncNode) -> SyncNode:
+        """Write such an archive to another node, while what is in it is read; that node."""
+        from .virtual import zip_into
+
+        return zip_into([self], dest)
+
+    def local_path(self, mode: PathMode = "r") -> EitherContext[str]:
+        """A path on the disk for the time of a ``with`` block, for programs that need one: to read ("r"), to write
+        ("w"), or both ("rw", where the file need not be there yet).
+
+        Of a local file it is the file itself. Else it is a temporary one, and what the block has written, or with "rw"
+        changed, is stored when it ends: not if it raises, and with "rw" not over what somebody else has stored
+        meanwhile (``PreconditionFailed``).
+        """
+        from ..either import EitherContext
+        from .programs import local_path
+
+        return EitherContext(local_path(self, mode))
+
+    def call(
+        self,
+        *args: Any,
+        callback: Callable[[], object] | None = None,
+        async_mode: bool = False,
+        return_output: bool = False,
+        **subprocess_kwargs: Any,
+    ) -> Any:
+        """Run a program; nodes among its arguments become local paths ("rw"; "r" where nothing can be written), and
+        what it changes of them is stored when it ends well. Options are those of ``subprocess.run``.
+
+        A status other than 0 is a ``CalledProcessError``, and then nothing is stored. With ``return_output`` its
+        standard output comes back as text. ``callback()`` is called at its good end. ``async_mode`` does not wait: it
+        gives a ``Future``, and where nobody asks that for its result, a failure is a ``RuntimeWarning``; code that
+        awaits needs no such thing.
+        """
+        from .programs import run
+
+        return run(args, callback, async_mode, return_output, subprocess_kwargs)
+
+    @told
+    def to_base64(self, mime: str | None = None, include_uri: bool = True) -> str:
+        """Its content in base64, as a ``data:`` URI of this or its own type, or with ``include_uri=False`` alone."""
+        from .exchange import to_base64
+
+        return to_base64(self, mime, include_uri)
+
+    @told
+    def fill_from_url(self, url: str, timeout: float = 30) -> None:
+        """Store what a web address gives, by a request that has nothing of the mount's configuration; a file that the
+        address names. ``timeout`` is how many seconds nothing may come, and how long what fails is tried again."""
+        from .exchange import fill_from_url
+
+        fill_from_url(self, url, timeout)

@@ -1,16 +1,19 @@
 """The names of genro-storage, by our mounts: ``from cloudfiles_hypha.compat.genro_storage import StorageManager``.
 
 Where its manners and ours differ, ``docs/genro-storage.md`` says which these are: ``read()`` gives bytes unless
-``mode="r"``, nodes are equal by place and ``same_content()`` compares content, and there is no encryption at rest.
+``mode="r"``, nodes are equal by place and ``same_content()`` compares content, ``move_to`` gives the node of the new
+place and leaves the one that it is called on as it is, and there is no encryption at rest.
 """
 
 from __future__ import annotations
 
 from ...errors import StorageConfigError, StorageError, StorageNotFoundError, StoragePermissionError
+from ...mounts.copying import SkipStrategy
 from ...mounts.faces import StorageNode
 from ...mounts.manager import StorageManager
 
 __all__ = [
+    "SkipStrategy",
     "StorageConfigError",
     "StorageError",
     "StorageManager",
