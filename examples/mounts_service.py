@@ -63,9 +63,8 @@ def create_app(storage: StorageManager) -> FastAPI:
         return {"size": await node.size(), "mtime": await node.mtime()}
 
     async def uploads(path: str, content: Any) -> None:
-        mount = storage.mount("uploads")
-        mount.check("write", path)
-        await AsyncArtifactFiles(mount.files).put(mount.full(path), content)
+        files, name = storage.node("uploads", path).place("write")
+        await AsyncArtifactFiles(files).put(name, content)
 
     return app
 

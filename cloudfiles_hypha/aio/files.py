@@ -7,7 +7,7 @@ import codecs
 import os
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..awaited import Position
 from .low import AIOFile, NotOpen, Path, left
@@ -15,6 +15,9 @@ from .steps import LineReader, Reader, encoded, separator
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from ..mounts.faces import Face
+    from ..mounts.node import SyncNode
 
 Data = TypeVar("Data", bytes, str)
 
@@ -302,7 +305,7 @@ class AsyncTextFile(AsyncFileBase[str]):
 
 
 def async_open(
-    file_specifier: Path | IO[Any],
+    file_specifier: Path | SyncNode | Face | IO[Any],
     mode: str = "r",
     encoding: str = "utf-8",
     context: Any = None,
@@ -317,14 +320,19 @@ def async_open(
 
     What begins with a scheme (``s3://``, ``hypha://workspace/alias/name``, ``mem://``, ``https://``) is of a store; all
     else is a path of this machine, ``workspace/alias`` too. With ``files``, an ``ArtifactFiles`` or
-    ``AsyncArtifactFiles``, it is a name in that. A file that is open already keeps its mode, and stays open.
-    ``newline`` is what ends a line, and no more than that: nothing is translated.
+    ``AsyncArtifactFiles``, it is a name in that; a node of a mount says both. A file that is open already keeps its
+    mode, and stays open. ``newline`` is what ends a line, and no more than that: nothing is translated.
 
     ``context`` and ``executor`` are aiofile's, and say how files of this machine are read; ``options`` are those of
     ``ArtifactFiles`` and its ``open``, for those of stores. Files of the same place that are open at the same time
     share connections. What is stored, and when, ``AIOFile`` says. Nothing is opened here: a missing file is a
     ``FileNotFoundError`` of ``async with`` or ``await``.
     """
+    if hasattr(file_specifier, "place"):  # a node; asked so, since few programs have any, and mounts cost an import
+        node = cast("SyncNode | Face", file_specifier)
+        if files is not None or node.version is not None:
+            raise TypeError("a node is opened as it is now, and says where; for a version there is node.open()")
+        files, file_specifier = node.place("write" if any(letter in mode for letter in "wxa+") else "read")
     if isinstance(file_specifier, str | os.PathLike):
         options.setdefault("synced", False)  # ``flush`` is for that
         file = AIOFile(file_specifier, mode, encoding, context, executor, errors=errors, files=files, **options)

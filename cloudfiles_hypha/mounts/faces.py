@@ -17,7 +17,7 @@ from ..either import EitherContext, Opening, either, in_loop
 from ..errors import StorageError, storage_error
 from ..ranges.awaited import AsyncRangeFile
 from ..ranges.opening import at_version
-from .mount import Capabilities, Mount
+from .mount import Capabilities, Mount, Verb
 from .node import SyncNode
 from .steps import Steps, do_awaited
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
 
     from typing_extensions import Self
+
+    from ..files import ArtifactFiles
 
     P = ParamSpec("P")
 
@@ -128,6 +130,20 @@ class Face:
     def child(self, *parts: str) -> Self:
         """The node of a path below this one."""
         return type(self)(self.sync.child(*parts))
+
+    def place(self, verb: Verb = "read") -> tuple[ArtifactFiles, str]:
+        """The files of its mount, and what they call it, for what takes these; ``StoragePermissionError`` unless that
+        may be done ("read", "write" or "delete")."""
+        return self.sync.place(verb)
+
+    @like(SyncNode.serve)
+    def serve(self, *args: Any, **kwargs: Any) -> Any:
+        return self.sync.serve(*args, **kwargs)
+
+    @like(SyncNode.serve_asgi)
+    async def serve_asgi(self, *args: Any, **kwargs: Any) -> None:
+        check_not_green(self)
+        await self.sync.serve_asgi(*args, **kwargs)
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from functools import wraps
 from pathlib import PurePosixPath
@@ -19,17 +19,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..errors import ObjectNotFound, StorageError, StorageNotFoundError, StoragePermissionError, storage_error
 from ..models import ObjectInfo, Version
 from .mount import Capabilities, Mount, Verb
-from .steps import Get, Head, Steps, do
+from .steps import Get, Head, Steps, do, do_awaited
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
 
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from typing_extensions import Self
 
     from ..either import EitherContext
+    from ..files import ArtifactFiles
     from .copying import Globs, Skip
     from .faces import AsyncNode, StorageNode
     from .programs import PathMode
+    from .serving import Receive, Send
 
     P = ParamSpec("P")
 
@@ -177,6 +180,12 @@ class SyncNode:
 
     def _at(self, path: str) -> Self:
         return type(self)(self._mount, path)
+
+    def place(self, verb: Verb = "read") -> tuple[ArtifactFiles, str]:
+        """The files of its mount, and what they call it, for what takes these; ``StoragePermissionError`` unless that
+        may be done ("read", "write" or "delete")."""
+        self._check_file(verb)
+        return self._mount.files, self._name
 
     # -- for the methods --------------------------------------------------------------------------------------
 
@@ -514,6 +523,45 @@ class SyncNode:
         self._mount.files.set_metadata(self._name, metadata)
 
     # -- for others -------------------------------------------------------------------------------------------
+
+    def serve(
+        self,
+        environ: WSGIEnvironment,
+        start_response: StartResponse,
+        download: bool = False,
+        download_name: str | None = None,
+        cache_max_age: int | None = None,
+    ) -> Iterable[bytes]:
+        """Answer a WSGI request for it; see ``serving.wsgi``. Never to be awaited: a WSGI server has no loop."""
+        from .serving import wsgi
+
+        files, name = self.place()
+        said: Any = {"download": download, "download_name": download_name, "cache_max_age": cache_max_age}
+        try:
+            version = do(self._which(self._version))
+        except (FileNotFoundError, IndexError):
+            name, version = "", None  # which names no file, so that is what is answered
+        return wsgi(files, name, environ, start_response, version=version, **said)
+
+    async def serve_asgi(
+        self,
+        scope: MutableMapping[str, Any],
+        receive: Receive,
+        send: Send,
+        download: bool = False,
+        download_name: str | None = None,
+        cache_max_age: int | None = None,
+    ) -> None:
+        """Answer an ASGI request for it; see ``serving.asgi``. Always to be awaited."""
+        from .serving import asgi
+
+        files, name = self.place()
+        said: Any = {"download": download, "download_name": download_name, "cache_max_age": cache_max_age}
+        try:
+            version = await do_awaited(self._which(self._version))
+        except (FileNotFoundError, IndexError):
+            name, version = "", None
+        await asgi(files, name, scope, receive, send, version=version, **said)
 
     @told
     def url(self, expires_in: int = 3600) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 try:
     from starlette.background import BackgroundTask
-    from starlette.responses import PlainTextResponse, Response
+    from starlette.responses import Response
     from starlette.types import Message, Receive, Scope, Send
 except ImportError as error:
     raise ImportError("this takes Starlette, which FastAPI brings: pip install fastapi") from error
@@ -17,7 +18,6 @@ from .answering import Options
 from .faces import AsyncNode, Face, StorageNode
 from .node import SyncNode
 from .serving import asgi
-from .steps import do_awaited
 
 
 class FileAnswer(Response):
@@ -48,15 +48,14 @@ class FileAnswer(Response):
             if path is not None or version is not None:
                 raise TypeError("a node says which file it is, and of which version; path and version are not given")
             self._node = files.sync
-            mount, below = files.mount, files.path
-            mount.check("read", below)
-            files, path = mount.files, mount.full(below)
+            files, path = files.place()
         elif path is None:
             raise TypeError("path is missing: which of these files is to be sent?")
         self._files = files
         self._path = path
         self._version = version
-        self._options = Options(download=download, download_name=download_name, cache_max_age=cache_max_age)
+        Options(download=download, download_name=download_name, cache_max_age=cache_max_age)  # a wrong one ends here
+        self._said: Any = {"download": download, "download_name": download_name, "cache_max_age": cache_max_age}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -67,23 +66,9 @@ class FileAnswer(Response):
                 message["headers"] = [each for each in message["headers"] if each[0] not in own] + self.raw_headers
             await send(message)
 
-        options = self._options
-        try:
-            if self._node is not None:
-                self._version = await do_awaited(self._node._which(self._node.version))
-        except (FileNotFoundError, IndexError):
-            await PlainTextResponse("404 Not Found\n", 404)(scope, receive, send)
-            return
-        await asgi(
-            self._files,
-            self._path,
-            scope,
-            receive,
-            with_more,
-            download=options.download,
-            download_name=options.download_name,
-            cache_max_age=options.cache_max_age,
-            version=self._version,
-        )
+        if self._node is not None:
+            await self._node.serve_asgi(scope, receive, with_more, **self._said)
+        else:
+            await asgi(self._files, self._path, scope, receive, with_more, version=self._version, **self._said)
         if self.background is not None:
             await self.background()

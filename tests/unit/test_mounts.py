@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, bridge
+from cloudfiles_hypha import ArtifactFiles, async_open, bridge
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
@@ -704,3 +705,76 @@ def test_what_is_said_of_a_file_is_kept_with_it(storage: StorageManager) -> None
     with pytest.raises(StoragePermissionError, match="keeps no metadata"):
         local.set_metadata({"a": "b"})
     assert (node.capabilities.metadata, local.capabilities.metadata) == (True, False)
+
+
+# --- for others -----------------------------------------------------------------------------------------------------
+
+
+def by_wsgi(node: SyncNode | StorageNode | AsyncNode, **options: Any) -> tuple[int, dict[str, str], bytes]:
+    """A GET of the node, as a WSGI server has it answered."""
+    environ: dict[str, Any] = {}
+    setup_testing_defaults(environ)
+    said: list[Any] = []
+    body = b"".join(node.serve(environ, lambda status, headers, *_: said.extend((status, headers)), **options))
+    return int(said[0][:3]), {name.lower(): value for name, value in said[1]}, body
+
+
+async def by_asgi(node: SyncNode | StorageNode | AsyncNode) -> tuple[int, bytes]:
+    """Likewise of an ASGI server."""
+    messages: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await node.serve_asgi({"type": "http", "method": "GET", "headers": []}, receive, send)
+    return messages[0]["status"], b"".join(message["body"] for message in messages[1:])
+
+
+def test_each_face_serves_a_node_in_sync_and_in_async_code(node: StorageNode) -> None:
+    node.write(b"served")
+    status, headers, body = by_wsgi(node, download=True, download_name="it.txt", cache_max_age=60)
+    assert (status, body, headers["cache-control"]) == (200, b"served", "max-age=60")
+    assert "it.txt" in headers["content-disposition"]
+    assert by_wsgi(node.child("nothing"))[0] == 404
+
+    async def main() -> None:
+        for face in (node, node.sync, node.aio):
+            assert by_wsgi(face)[2] == b"served"
+            assert await by_asgi(face) == (200, b"served")
+        assert (await by_asgi(node.child("nothing")))[0] == 404
+
+    asyncio.run(main())
+
+
+def test_a_place_is_what_others_take_and_is_given_only_where_that_may_be_done(storage: StorageManager) -> None:
+    storage.configure([{"name": "shown", "path": "home:folder", "permissions": "readonly"}])
+    node = storage.node("home:folder/file.txt")
+    files, name = node.place("write")
+    files.put(name, b"stored")
+    shown = storage.node("shown:file.txt")
+    again, name = shown.place()
+    assert again.get(name) == node.read() == b"stored"
+    with pytest.raises(StoragePermissionError, match="shown:file.txt"):
+        shown.place("write")
+
+
+def test_a_node_is_opened_by_async_open_as_its_mount_allows(storage: StorageManager) -> None:
+    pytest.importorskip("aiofile")
+    storage.configure([{"name": "shown", "path": "home:", "permissions": "readonly"}])
+    node = storage.node("home:a.txt")
+
+    async def main() -> None:
+        async with async_open(node, "w") as file:
+            await file.write("one\ntwo\n")
+        async with async_open(storage.node("shown:a.txt")) as file:
+            assert [line async for line in file] == ["one\n", "two\n"]
+        with pytest.raises(StoragePermissionError, match="shown:a.txt"):
+            async_open(storage.node("shown:a.txt").aio, "a")
+        with pytest.raises(TypeError, match="as it is now"):
+            async_open(storage.node("home:a.txt", version=-2))
+
+    asyncio.run(main())
