@@ -198,6 +198,8 @@ class Folder:
         holds besides is an ``OSError``."""
         self.own_home(name).close()
         path = self.path(name)
+        if os.path.islink(path):
+            raise Outside(errno.EACCES, "a link to a folder: what it leads to is removed by its own name")
         for folder, _, _ in os.walk(path, topdown=False):
             if folder != path:
                 with suppress(OSError):

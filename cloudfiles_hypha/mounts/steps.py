@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..arguments import Source
-from ..bridge import call, wait
+from ..bridge import call, turn, wait
 from ..files import ArtifactFiles
 
 R = TypeVar("R")
@@ -86,7 +86,9 @@ def _done(step: Step) -> Any:
 
 async def _awaited(step: Step) -> Any:
     if isinstance(step, Get):
+        await turn()
         return (await wait(step.files.submit(step.source)))["content"]
     if isinstance(step, Head):
+        await turn()
         return (await wait(step.files.submit_head(step.name, version=step.version)))["content"]
     return await call(step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
+import itertools
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from cloudfiles_hypha import ArtifactFiles, bridge
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
@@ -173,7 +174,27 @@ def test_a_link_that_leads_out_is_refused(storage: StorageManager, tmp_path: Pat
         storage.node("home:link/other").write(b"x")
     with pytest.raises(StoragePermissionError):
         storage.node("home:link/folder").mkdir()
+    with pytest.raises(PermissionError, match="leads out"):
+        storage.mount("home").backend.make_folder("link/folder")
     assert [each.name for each in (tmp_path / "secret").iterdir()] == ["file"]
+
+
+def test_to_remove_a_link_to_a_folder_removes_nothing_of_what_it_leads_to(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    for folder in (tmp_path / "home" / "other" / "empty", tmp_path / "secret" / "empty"):
+        folder.mkdir(parents=True)
+    (tmp_path / "home" / "inside").symlink_to(tmp_path / "home" / "other")
+    (tmp_path / "home" / "outside").symlink_to(tmp_path / "secret")
+    for name in ("inside", "outside"):
+        with pytest.raises(PermissionError, match="link"):
+            storage.mount("home").backend.remove_folder(name)
+    with pytest.raises(StoragePermissionError, match="leads out"):
+        storage.node("home:outside").delete()
+    storage.node("home:inside").delete()
+    assert sorted(each.name for each in (tmp_path / "home").iterdir()) == ["other", "outside"]
+    assert (tmp_path / "home" / "other" / "empty").is_dir()
+    assert (tmp_path / "secret" / "empty").is_dir()
 
 
 def test_permissions_are_those_of_the_mount(storage: StorageManager) -> None:
@@ -512,20 +533,60 @@ def test_a_mount_itself_is_not_removed(storage: StorageManager) -> None:
 # -- loops and threads
 
 
-def test_many_reads_in_a_coroutine_need_no_thread_each(storage: StorageManager) -> None:
+def test_many_reads_in_a_coroutine_need_no_thread_each(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nodes = [storage.node(f"mem:{number}") for number in range(300)]
     for node in nodes:
         node.write(b"x")
 
-    async def main() -> tuple[list[bytes], int]:
-        tasks = [asyncio.ensure_future(node.read()) for node in nodes]
-        most = 0
-        while not all(task.done() for task in tasks):
-            most = max(most, sum("call" in thread.name for thread in threading.enumerate()))
-            await asyncio.sleep(0)
-        return [task.result() for task in tasks], most
+    def in_thread(*_: object) -> None:
+        raise AssertionError("a thread was started for one read")
 
-    assert asyncio.run(main()) == ([b"x"] * 300, 0)
+    monkeypatch.setattr(bridge, "in_thread", in_thread)
+
+    async def main() -> None:
+        assert await asyncio.gather(*[node.read() for node in nodes]) == [b"x"] * 300
+        node = nodes[0]
+        for asked in (node.read_bytes, node.read_text, node.exists, node.is_file, node.size, node.mtime, node.md5hash):
+            assert await asked()
+        with pytest.raises(AssertionError, match="a thread was started"):
+            await node.write(b"x")
+
+    asyncio.run(main())
+
+
+def test_a_thousand_reads_begin_a_few_at_a_time_so_that_the_loop_goes_on(
+    storage: StorageManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = 0
+    submit = ArtifactFiles.submit
+
+    def counted(self: ArtifactFiles, *args: Any, **options: Any) -> Any:
+        nonlocal begun
+        begun += 1
+        return submit(self, *args, **options)
+
+    monkeypatch.setattr(ArtifactFiles, "submit", counted)
+    node = storage.node("mem:file")
+    node.write(b"x")
+
+    async def main() -> list[int]:
+        tasks = [asyncio.ensure_future(node.read()) for _ in range(200)]
+        given_up = [asyncio.ensure_future(node.read()) for _ in range(50)]
+        at_each_time_around = [0]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0)
+            at_each_time_around.append(begun)
+            for task in given_up:
+                task.cancel()
+        assert {task.result() for task in tasks} == {b"x"}
+        assert [*await asyncio.gather(node.read(), node.size())] == [b"x", 1]
+        return at_each_time_around
+
+    seen = asyncio.run(main())
+    assert seen[-1] == 200
+    assert max(after - before for before, after in itertools.pairwise(seen)) <= 40
 
 
 def test_one_manager_serves_several_loops_and_threads(storage: StorageManager) -> None:
