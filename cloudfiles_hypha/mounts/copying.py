@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, cast
 
-from ..errors import ArtifactNotFound, BatchError, CommitError, StorageNotFoundError, storage_error
+from ..errors import ArtifactNotFound, BatchError, CommitError, StorageError, StorageNotFoundError, storage_error
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..plan.globs import compiled
@@ -165,7 +166,7 @@ def carry(source: SyncNode, dest: SyncNode, choice: Choice, *, moving: bool) -> 
     if info is None:
         _carry_folder(source, dest, choice, moving)
         return dest
-    if not dest.path or dest._is_folder():
+    if not dest.path or _is_folder(dest):
         dest = dest.child(source.basename)
     _check_apart(source, dest, within=False)
     item = _Item(source.basename, Listed(source.mount, source.path, info, source.version), dest)
@@ -176,6 +177,25 @@ def carry(source: SyncNode, dest: SyncNode, choice: Choice, *, moving: bool) -> 
     else:
         _carry_items([item], choice, source, dest, moving, _there_alone)
     return dest
+
+
+def _is_folder(dest: SyncNode) -> bool:
+    with _about(dest):
+        try:
+            return dest._is_folder()
+        except ArtifactNotFound:
+            return False  # it may be about to be made
+
+
+@contextmanager
+def _about(node: SyncNode) -> Iterator[None]:
+    """Have errors name this node."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        raise storage_error(error, node.fullpath) from error
 
 
 def _carry_folder(source: SyncNode, dest: SyncNode, choice: Choice, moving: bool) -> None:
@@ -194,7 +214,8 @@ def _carry_folder(source: SyncNode, dest: SyncNode, choice: Choice, moving: bool
             wanted.append(item)
     complete = _carry_items(wanted, choice, source, dest, moving, _there_below) if wanted else True
     if not choice.narrow:
-        _carry_empty_folders(source, dest, items)
+        with _about(dest):
+            _carry_empty_folders(source, dest, items)
         if moving and complete and source.path and source.mount.backend.can.folders:
             source.mount.backend.remove_folder(source._name)
 
@@ -221,7 +242,9 @@ def _carry_items(
     bar = _Bar(choice.progress, len(items))
     reasons: dict[int, str] = {}
     if choice.skip is not SkipStrategy.NEVER:
-        reasons = _skipped(items, choice, source.mount.files, dest.mount.files, look(dest, items[0]))
+        with _about(dest):
+            there = look(dest, items[0])
+        reasons = _skipped(items, choice, source.mount.files, dest.mount.files, there)
         for number in sorted(reasons):
             choice.tell_skipped(items[number], reasons[number])
             bar.update(1)

@@ -43,7 +43,7 @@ def local_path(node: SyncNode, mode: PathMode) -> Iterator[str]:
     if own is not None:
         yield own
         return
-    with tempfile.TemporaryDirectory(prefix="cloudfiles-hypha-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cloudfiles-hypha-path-") as folder:
         path = Path(folder, node.basename)
         before = _fetch(node, path, mode) if "r" in mode else None
         seen = _signature(path)

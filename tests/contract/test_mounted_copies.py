@@ -75,6 +75,16 @@ class TestArtifact:
         assert sum(calls.values()) < 20
         assert found(there) == FILES
 
+    @pytest.mark.parametrize(("source", "skip"), [("from", "never"), ("from", "hash"), ("from/large", "exists")])
+    def test_an_artifact_that_is_not_there_yet_is_made(
+        self, storage: StorageManager, hypha: FakeHypha, source: str, skip: Any
+    ) -> None:
+        options: dict[str, Any] = {"token": hypha.token, "server_url": hypha.url, "retry": QUICK, "create": True}
+        storage.add_mount({"name": "store", "protocol": "hypha", "artifact": "ws/new", **options})
+        copy = storage.node(f"home:{source}").copy_to(storage.node("store:x"), skip=skip)
+        assert copy.exists()
+        assert hypha.count("commit") == 1
+
     def test_what_is_the_same_is_neither_staged_nor_committed(self, storage: StorageManager, hypha: FakeHypha) -> None:
         there = with_artifact(storage, hypha)
         here = storage.node("home:from")

@@ -295,7 +295,7 @@ def test_a_node_is_filled_from_a_url(storage: StorageManager) -> None:
         assert not storage.node("mem:other").exists()
 
         async def main() -> None:
-            await storage.node("home:filled").fill_from_url(f"{server.url}/folder/file.bin")
+            await storage.node("home:filled").fill_from_url(f"{server.url}/folder/file.bin#part")
 
         asyncio.run(main())
         assert storage.node("home:filled").same_content(node)
