@@ -20,7 +20,7 @@ class GetRequest(NamedTuple):
     ``since`` is the time (seconds since 1970) after which it must have changed. Bytes are those of the decoded object
     for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones. ``part`` says that
     rather nothing is to be read than more than the range (``RangesUnsupported``); ``start`` may be negative then, with
-    ``end=None``: so many bytes at the end.
+    ``end=None``: so many bytes at the end. Those of a ``cut`` come as a list of blocks of so many bytes.
     """
 
     path: str
@@ -34,6 +34,7 @@ class GetRequest(NamedTuple):
     raw: bool = False
     max_size: int | None = None
     part: bool = False
+    cut: int = 0
 
     @property
     def whole(self) -> bool:
