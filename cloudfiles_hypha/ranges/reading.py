@@ -39,6 +39,7 @@ _AT_ONCE = 256 * 1024
 _WINDOW = 4 * _PART
 # As many attempts to read what others gave up while it was waited for. Each of them takes another one's giving up.
 _TAKEN_OVER = 100
+_OF_THIS_PROCESS = frozenset({"at_once", "entry", "kept", "_unsaved"})
 
 
 class Reader(Protocol):
@@ -98,13 +99,15 @@ class Remote:
         self._compared = True  # the server compares ETags; one that thinks of it as weak refuses every If-Match
         self.entry = cache.entry(None)
         self.kept: Kept | None = None  # on disk, too
+        self._unsaved: deque[Flight] = deque()  # came before anybody waited for them; saved by whoever reads next
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("at_once", "entry", "kept")}
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.at_once = None
+        self._unsaved = deque()
         self._share()
 
     def _share(self) -> None:
@@ -168,6 +171,7 @@ class Remote:
         """
         if self.whole_only:
             return _given((yield from self._downloaded()).read_at(start, end - start), into)
+        self._save()
         held = self.entry.held(start)
         if held is not None and end <= held.start + len(held.content):
             return _given(held.content[start - held.start : end - held.start], into)
@@ -222,9 +226,21 @@ class Remote:
             self.entry.leave(piece, in_time=here.collecting or piece.landed.done())
             if here.collecting:
                 return
-            if self.kept is not None and isinstance(piece.content, bytes) and piece.content and not piece.saved:
-                piece.saved = True
-                self.kept.save(piece.start, piece.content)
+            self._save_one(piece)
+
+    def _save_one(self, piece: Flight) -> None:
+        if self.kept is not None and isinstance(piece.content, bytes) and piece.content and not piece.saved:
+            piece.saved = True
+            self.kept.save(piece.start, piece.content)
+
+    def _save(self) -> None:
+        """Have on disk what came ahead: not in the thread that brings it, which others wait for."""
+        while self._unsaved:
+            try:
+                flight = self._unsaved.popleft()
+            except IndexError:
+                return  # another thread has them
+            self._save_one(flight)
 
     def _claimed(
         self, start: int, end: int, reach: int, least: int | None = None, *, ahead: bool = False, cut: int = 0
@@ -333,6 +349,8 @@ class Remote:
             else:
                 content = result["content"]
         flight.land(content, error)
+        if flight.ahead and self.kept is not None and content is not None:
+            self._unsaved.append(flight)
 
     def _changed(self) -> PreconditionFailed:
         return PreconditionFailed("the object has changed since it was opened; open it again", path=self.path)
@@ -346,6 +364,7 @@ class Remote:
         end = min(end, self.size)
         if self.entry.on_their_way() + (end - start) > self.cache.max_bytes // 2:
             return
+        self._save()
         self._claimed(start, end, end, 0, ahead=True, cut=cut)
 
     def prefetched(self, ranges: Iterable[tuple[int, int]]) -> Steps[int]:

@@ -459,6 +459,16 @@ def test_what_is_read_in_equal_steps_and_waited_for_is_kept_on_disk(tmp_path: Pa
         assert [(start, end) for start, end in reader.asked if start < 300_000] == asked
 
 
+@pytest.mark.parametrize("step", [1_000, 10_000, 100_000])
+def test_what_was_fetched_ahead_and_read_is_kept_on_disk_too(tmp_path: Path, step: int) -> None:
+    content = random.Random(8).randbytes(1_000_000)
+    for _ in range(2):
+        reader = Addressed(content)
+        with on_disk(reader, tmp_path, cache=RangeCache()) as file:
+            assert b"".join(iter(partial(file.read, step), b"")) == content
+    assert not reader.asked
+
+
 def test_small_reads_one_after_the_other_from_what_is_at_hand_count_too() -> None:
     reader = ScriptedReader(bytes(1_000_000))
     file = opened(reader, minimum_range_request_bytes=4096)
