@@ -31,7 +31,7 @@ Patterns = str | Iterable[str] | None
 """Glob patterns, or one; None is no pattern."""
 
 _KINDS = frozenset({"r", "w", "x", "a", "r+", "w+", "x+", "a+"})
-_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part", "version"})
+_GET_KEYS = frozenset({"path", "start", "end", "raw", "tags", "into", "if_match", "part", "version", "cut"})
 _PUT_KEYS = frozenset(
     {
         "path",
@@ -106,9 +106,9 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
         return GetRequest(prefix + check_name(source), raw=options.raw, max_size=options.max_size)
     path = _path_in(source, "get", _GET_KEYS)
     start, end, into = source.get("start"), source.get("end"), source.get("into")
-    part = source.get("part") or False
-    if part:
-        _check_part(path, part, start, end, into)
+    part, cut = source.get("part") or False, source.get("cut") or 0
+    if part or cut:
+        _check_part(path, part, cut, start, end, into)
     elif start is not None:
         _check_offset(path, "start", start)
     if end is not None:
@@ -135,13 +135,16 @@ def read_request(source: Source, prefix: str, options: Reading = _AS_USUAL) -> G
         max_size=options.max_size,
         part=part,
         version=check_version(path, source.get("version")),
+        cut=cut,
     )
 
 
-def _check_part(path: str, part: object, start: object, end: object, into: object) -> None:
-    """A part is of the stored object, in memory, and may be counted from the end."""
+def _check_part(path: str, part: object, cut: object, start: object, end: object, into: object) -> None:
+    """A part is of the stored object, in memory, and may be counted from the end; ``cut`` into blocks of that size."""
     if part is not True:
         raise TypeError(f"{path!r}: part={part!r}: expected True or False")
+    if not isinstance(cut, int) or isinstance(cut, bool) or cut < 0 or (cut and end is None):
+        raise ValueError(f"{path!r}: cut={cut!r}: expected the size of the blocks that a part with an end is cut into")
     if into is not None:
         raise ValueError(f"{path!r}: part=True gives its bytes in the result, not to an into=")
     if not isinstance(start, int) or isinstance(start, bool):

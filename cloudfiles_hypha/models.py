@@ -20,8 +20,9 @@ class GetRequest(NamedTuple):
     ``since`` is the time (seconds since 1970) after which it must have changed. Bytes are those of the decoded object
     for the caller, unless ``raw``, and at most ``max_size``; a backend always gives stored ones. ``part`` says that
     rather nothing is to be read than more than the range (``RangesUnsupported``); ``start`` may be negative then, with
-    ``end=None``: so many bytes at the end. ``version`` is one that the store still has, None what is there now; a
-    backend is not told of it, but is the one ``at`` that version.
+    ``end=None``: so many bytes at the end. Those of a ``cut`` come as a list of blocks of so many bytes. ``version`` is
+    one that the store still has, None what is there now; a backend is not told of it, but is the one ``at`` that
+    version.
     """
 
     path: str
@@ -36,6 +37,7 @@ class GetRequest(NamedTuple):
     max_size: int | None = None
     part: bool = False
     version: str | None = None
+    cut: int = 0
 
     @property
     def whole(self) -> bool:

@@ -9,6 +9,7 @@ from typing import IO, Any
 
 from ..errors import IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
 from ..models import Fetched, GetRequest, ObjectInfo
+from .blocks import Blocks
 from .digests import digest_in, is_strong
 from .spool import Spool
 
@@ -147,13 +148,14 @@ class PartSink:
     """Gathers the bytes of a range; breaks off where more than those are about to come, or encoded ones.
 
     They are put where they stay as they come: put together at the end they would be in memory twice, and memory that is
-    new to the process costs more than what is copied into it.
+    new to the process costs more than what is copied into it. With ``cut`` those are blocks of that size.
     """
 
     def __init__(self, request: GetRequest) -> None:
         self._request = request
+        self._full: list[bytes] = []
         self._place = io.BytesIO()
-        self._length = 0
+        self._room = self._length = self._got = 0
 
     def begin(self, info: ObjectInfo, start: int, end: int | None) -> None:
         """Bytes ``[start, end)`` are about to come."""
@@ -165,20 +167,35 @@ class PartSink:
             wanted = max(0, wanted + (info.size or 0))
         if start != wanted or end is None or (request.end is not None and end > request.end):
             raise RangesUnsupported.because("ignored", info.path, info.etag)
-        self._length = end - start
+        self._length, self._got, self._full = end - start, 0, []
+        self._room = min(request.cut or self._length, self._length)  # of what is being filled
         # room for all of it, but not for what only the server says
-        self._place = io.BytesIO(b"" if request.end is None else bytes(self._length))
+        self._place = io.BytesIO(b"" if request.end is None else bytes(self._room))
 
     def write(self, block: bytes) -> None:
         """The next bytes."""
-        self._place.write(block)
+        self._got += len(block)
+        if not self._request.cut:
+            self._place.write(block)
+        elif self._got <= self._length:  # what is too much is told of in the end
+            self._cut(memoryview(block))
 
-    def content(self) -> bytes:
+    def _cut(self, view: memoryview) -> None:
+        while len(view) >= self._room > 0:
+            self._place.write(view[: self._room])
+            view = view[self._room :]
+            self._full.append(self._place.getvalue())
+            self._room = max(0, min(self._request.cut, self._length - len(self._full) * self._request.cut))
+            self._place = io.BytesIO(bytes(self._room))
+        self._place.write(view)
+        self._room -= len(view)
+
+    def content(self) -> bytes | Blocks:
         """All of them."""
-        length = self._place.tell()
-        if length != self._length:
-            raise IntegrityError(f"expected {self._length} bytes, got {length}", status=206)
-        return self._place.getvalue()
+        if self._got != self._length:
+            raise IntegrityError(f"expected {self._length} bytes, got {self._got}", status=206)
+        cut = self._request.cut
+        return Blocks(cut, self._full) if cut else self._place.getvalue()
 
 
 class BufferSink:

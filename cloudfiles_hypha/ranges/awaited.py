@@ -46,7 +46,7 @@ class AsyncRangeFile:
         minimum_range_request_bytes: int = 4096,
         prefetch_bytes: int = 4096,
         prefetch_direction: Literal["START", "END"] = "START",
-        read_ahead_bytes: int = 8 * 1024 * 1024,
+        read_ahead_bytes: int = 16 * 1024 * 1024,
         raw: bool = False,
         without_ranges: Literal["download", "refuse"] = "download",
         cache: RangeCache | None = None,

@@ -10,13 +10,14 @@ import os
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import count
 from typing import NamedTuple, Protocol
 from weakref import WeakSet, WeakValueDictionary, ref
 
+from ..content.blocks import Blocks
 from ..engine.waiting import watch_collector
 from ..results import Result
 from .whole import Whole
@@ -75,7 +76,7 @@ class Flight:
         self.ahead = ahead  # nobody waits for it yet, and it goes on if nobody does
         self.landed: Future[None] = Future()
         self.future: Future[Result] | None = None  # of whoever brings it
-        self.content = b""
+        self.content: bytes | Blocks = b""
         self.error: BaseException | None = None
         self.abandoned = False
         self.compared = False  # asked for with a condition, which the server may be unable to compare
@@ -86,7 +87,13 @@ class Flight:
         state = "on its way" if not self.landed.done() else "landed" if self.error is None else "failed"
         return f"<{type(self).__name__} [{self.start}, {self.end}) {state}>"
 
-    def land(self, content: bytes | None, error: BaseException | None) -> None:
+    def between(self, start: int, end: int) -> Iterable[bytes]:
+        """Bytes ``[start, end)`` of the object, as far as they are of what has landed."""
+        start, end = start - self.start, end - self.start
+        content = self.content
+        return content.between(start, end) if isinstance(content, Blocks) else (content[start:end],)
+
+    def land(self, content: bytes | Blocks | None, error: BaseException | None) -> None:
         """It is over; from any thread. Of two who say so the first one is right."""
         self._entry.landed(self, content, error)
         with suppress(InvalidStateError):
@@ -199,14 +206,18 @@ class Entry:
                 at = stop
             self.cache.trim()
 
-    def landed(self, flight: Flight, content: bytes | None, error: BaseException | None) -> None:
+    def landed(self, flight: Flight, content: bytes | Blocks | None, error: BaseException | None) -> None:
         """A flight is over."""
         with self.cache.lock, self.cache.all_or_nothing:
             if flight not in self.flights:  # so after a fork, or when it was given up
                 return
             if content is not None:
                 flight.content = content
-                self._insert(flight.start, content)
+                if isinstance(content, Blocks):
+                    for number, block in enumerate(content.blocks):
+                        self._insert(flight.start + number * content.step, block)
+                else:
+                    self._insert(flight.start, content)
             flight.error = error
             self.flights.remove(flight)  # late, for the sake of Ctrl-C
             self.cache.trim()

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # What a cursor keeps at hand, so that many small reads need not look into the cache: as much as Python's own files do.
 AT_HAND = 8192
+# Reads of at least so many bytes, one after the other, are given blocks as they come, without a copy.
+_LEAST_CUT = 64 * 1024
 
 
 class Cursor:
@@ -30,6 +32,8 @@ class Cursor:
         self.offset = offset
         self._next = -1  # where the last read ended
         self._run = 0  # how many bytes were read one after the other
+        self._last = 0  # how many bytes the last read wanted
+        self._cut = 0  # the size of the blocks that more than one read in a row has wanted
         self._ahead = 0  # up to where bytes were asked for ahead
         self._hand_at = 0
         self._hand = b""
@@ -91,7 +95,7 @@ class Cursor:
                 return self._hand[:size]
         self.offset = end  # at once, so that coroutines which read at the same time read one after the other
         try:
-            content = yield from remote.read(start, end, ahead, into)
+            content = yield from remote.read(start, end, ahead, into, self._cut)
             if into is None and size <= AT_HAND:
                 self._hand_at, self._hand = start, content
             return content
@@ -109,20 +113,25 @@ class Cursor:
         most = min(self.remote.options.read_ahead_bytes, self.remote.cache.max_bytes // 4)
         one_after_the_other = start == self._next and start > 0
         self._next = end
+        last, self._last = self._last, end - start
+        same = one_after_the_other and last == self._last
+        self._cut = last if same and _LEAST_CUT <= last <= most else 0
         if not one_after_the_other:
             self._run = end - start
             self._ahead = end
             return 0
         ahead = min(self._run, most)
+        if self._cut:
+            ahead -= ahead % self._cut
         self._run += end - start
         if not ahead:
             return 0
         if self._ahead < end:  # it has to be waited for, and more comes with it
             self._ahead = end + ahead
             return ahead
-        if self._ahead - end < ahead // 2 or self._ahead == end:  # before the reader gets there
+        if self._ahead - end <= ahead // 2:  # so that one is on its way while the reader waits for another
             beyond, self._ahead = self._ahead, end + ahead
-            self.remote.ahead(beyond, self._ahead)
+            self.remote.ahead(beyond, self._ahead, self._cut)
         return 0
 
 
@@ -154,7 +163,7 @@ class RangeFile(io.BufferedIOBase):
         minimum_range_request_bytes: int = 4096,
         prefetch_bytes: int = 4096,
         prefetch_direction: Literal["START", "END"] = "START",
-        read_ahead_bytes: int = 8 * 1024 * 1024,
+        read_ahead_bytes: int = 16 * 1024 * 1024,
         raw: bool = False,
         without_ranges: Literal["download", "refuse"] = "download",
         cache: RangeCache | None = None,

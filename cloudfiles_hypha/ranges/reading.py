@@ -16,6 +16,7 @@ from operator import index
 from typing import Any, Literal, Protocol, TypeVar
 
 from ..arguments import Source
+from ..content.blocks import Blocks
 from ..content.digests import is_strong
 from ..engine.run import GIVEN_UP
 from ..engine.waiting import here
@@ -38,6 +39,7 @@ _AT_ONCE = 256 * 1024
 _WINDOW = 4 * _PART
 # As many attempts to read what others gave up while it was waited for. Each of them takes another one's giving up.
 _TAKEN_OVER = 100
+_OF_THIS_PROCESS = frozenset({"at_once", "entry", "kept", "_unsaved"})
 
 
 class Reader(Protocol):
@@ -60,7 +62,7 @@ class ReadOptions:
     minimum_range_request_bytes: int = 4096
     prefetch_bytes: int = 4096
     prefetch_direction: Literal["START", "END"] = "START"
-    read_ahead_bytes: int = _PART
+    read_ahead_bytes: int = 2 * _PART
     raw: bool = False
     without_ranges: Literal["download", "refuse"] = "download"
     cache_dir: str | None = None
@@ -97,13 +99,15 @@ class Remote:
         self._compared = True  # the server compares ETags; one that thinks of it as weak refuses every If-Match
         self.entry = cache.entry(None)
         self.kept: Kept | None = None  # on disk, too
+        self._unsaved: deque[Flight] = deque()  # came before anybody waited for them; saved by whoever reads next
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("at_once", "entry", "kept")}
+        return {name: value for name, value in vars(self).items() if name not in _OF_THIS_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.at_once = None
+        self._unsaved = deque()
         self._share()
 
     def _share(self) -> None:
@@ -160,19 +164,20 @@ class Remote:
 
     # -- reading ----------------------------------------------------------------------------------------------
 
-    def read(self, start: int, end: int, ahead: int = 0, into: memoryview | None = None) -> Steps[bytes]:
+    def read(self, start: int, end: int, ahead: int = 0, into: memoryview | None = None, cut: int = 0) -> Steps[bytes]:
         """Bytes ``[start, end)``, which there have to be; with ``into`` they go there, and ``b""`` comes back.
 
-        What has to be asked for is asked for together with up to ``ahead`` bytes behind it.
+        What has to be asked for is asked for together with up to ``ahead`` bytes behind it, in blocks of ``cut``.
         """
         if self.whole_only:
             return _given((yield from self._downloaded()).read_at(start, end - start), into)
+        self._save()
         held = self.entry.held(start)
         if held is not None and end <= held.start + len(held.content):
             return _given(held.content[start - held.start : end - held.start], into)
-        return (yield from self._read(start, end, ahead, into))
+        return (yield from self._read(start, end, ahead, into, cut))
 
-    def _read(self, start: int, end: int, ahead: int, into: memoryview | None) -> Steps[bytes]:
+    def _read(self, start: int, end: int, ahead: int, into: memoryview | None, cut: int = 0) -> Steps[bytes]:
         pieces: deque[Held | Flight] = deque()
         found: list[bytes] = []
         at = claimed = start
@@ -181,9 +186,10 @@ class Remote:
             while at < end:
                 stop = min(end, at + _WINDOW)
                 if claimed < stop:
-                    pieces += self._claimed(claimed, stop, stop + ahead if stop == end else stop)[0]
+                    pieces += self._claimed(claimed, stop, stop + ahead if stop == end else stop, cut=cut)[0]
                     claimed = stop
                 piece = pieces[0]
+                blocks: Iterable[bytes]
                 stop = piece.end if isinstance(piece, Flight) else piece.start + len(piece.content)
                 if stop <= at:  # where the disk has part of a block, it is met twice
                     self._leave(pieces.popleft())
@@ -202,9 +208,12 @@ class Remote:
                             break
                         claimed = at
                         continue
-                block = piece.content[at - piece.start : end - piece.start]
-                found.append(_given(block, None if into is None else into[at - start :]))
-                at += len(block)
+                    blocks = piece.between(at, end)
+                else:
+                    blocks = (piece.content[at - piece.start : end - piece.start],)
+                for block in blocks:
+                    found.append(_given(block, None if into is None else into[at - start :]))
+                    at += len(block)
                 self._leave(pieces.popleft())
         finally:
             for piece in pieces:
@@ -217,15 +226,30 @@ class Remote:
             self.entry.leave(piece, in_time=here.collecting or piece.landed.done())
             if here.collecting:
                 return
-            if self.kept is not None and piece.content and not piece.saved:
-                piece.saved = True
-                self.kept.save(piece.start, piece.content)
+            self._save_one(piece)
+
+    def _save_one(self, piece: Flight) -> None:
+        if self.kept is not None and isinstance(piece.content, bytes) and piece.content and not piece.saved:
+            piece.saved = True
+            self.kept.save(piece.start, piece.content)
+
+    def _save(self) -> None:
+        """Have on disk what came ahead: not in the thread that brings it, which others wait for."""
+        while self._unsaved:
+            try:
+                flight = self._unsaved.popleft()
+            except IndexError:
+                return  # another thread has them
+            self._save_one(flight)
 
     def _claimed(
-        self, start: int, end: int, reach: int, least: int | None = None, *, ahead: bool = False
+        self, start: int, end: int, reach: int, least: int | None = None, *, ahead: bool = False, cut: int = 0
     ) -> tuple[list[Held | Flight], list[Flight]]:
         """The pieces that bytes ``[start, end)`` are in, and which of them have been asked for now."""
         least = self.options.minimum_range_request_bytes if least is None else least
+        if self.kept is not None:
+            cut = 0  # it takes them whole
+        largest = _PART // cut * cut if 0 < cut <= _PART else _PART
         if self.kept is None:
             stretches = [Stretch(start, end, self.size, False)]
         else:
@@ -238,7 +262,7 @@ class Remote:
                 beyond = reach if last == end and not there else last
                 known = len(claimed)
                 enough = 0 if there else least
-                pieces += self.entry.claim(claimed, first, last, beyond, limit, enough, _PART, ahead=ahead)
+                pieces += self.entry.claim(claimed, first, last, beyond, limit, enough, largest, ahead=ahead)
                 for flight in claimed[known:]:
                     content = self.kept.read(flight.start, flight.end) if there and self.kept is not None else None
                     if content is None:
@@ -248,7 +272,7 @@ class Remote:
                         flight.land(content, None)
             at_once = not ahead and len(asked) == 1
             for flight in asked:
-                self._fly(flight, at_once=at_once and flight.end - flight.start <= _AT_ONCE)
+                self._fly(flight, cut, at_once=at_once and flight.end - flight.start <= _AT_ONCE)
         except BaseException:  # Ctrl-C; what nobody brings would be waited for for ever
             for flight in claimed:
                 if not flight.landed.done():
@@ -287,13 +311,14 @@ class Remote:
             raise copy.copy(error) from error.__cause__
         raise error
 
-    def _fly(self, flight: Flight, *, at_once: bool) -> None:
+    def _fly(self, flight: Flight, cut: int, *, at_once: bool) -> None:
         flight.compared = self._compared
         source = {
             "path": self.path,
             "start": flight.start,
             "end": flight.end,
             "part": True,
+            "cut": cut,
             "raw": self.options.raw,
             "if_match": self.etag if flight.compared else None,
         }
@@ -312,7 +337,7 @@ class Remote:
         """In whichever thread it came."""
         flight.future = None
         error = future.exception()
-        content: bytes | None = None
+        content: bytes | Blocks | None = None
         if error is None:
             result = future.result()
             if (result["etag"] or self.etag) != self.etag or result["size"] not in (None, self.size):
@@ -324,20 +349,23 @@ class Remote:
             else:
                 content = result["content"]
         flight.land(content, error)
+        if flight.ahead and self.kept is not None and content is not None:
+            self._unsaved.append(flight)
 
     def _changed(self) -> PreconditionFailed:
         return PreconditionFailed("the object has changed since it was opened; open it again", path=self.path)
 
     # -- before it is wanted ----------------------------------------------------------------------------------
 
-    def ahead(self, start: int, end: int) -> None:
+    def ahead(self, start: int, end: int, cut: int = 0) -> None:
         """Ask for bytes that will be wanted; nobody waits for them. Not so much that it would push out what is kept."""
         if self.whole_only:
             return
         end = min(end, self.size)
         if self.entry.on_their_way() + (end - start) > self.cache.max_bytes // 2:
             return
-        self._claimed(start, end, end, 0, ahead=True)
+        self._save()
+        self._claimed(start, end, end, 0, ahead=True, cut=cut)
 
     def prefetched(self, ranges: Iterable[tuple[int, int]]) -> Steps[int]:
         """Have these bytes, ``(offset, length)`` each, asked for together; how many were newly asked for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..backends.base import Backend, Ticket
 from ..content.codecs import MAX_SIZE, MAX_SIZE_ON_DISK, decompress_blocks, range_of
@@ -130,7 +130,7 @@ class Get(Task[Result]):
 
         sink = PartSink(request)
         fetched = self.context.backend.get(request, self.ticket, sink)
-        return fetched._replace(content=sink.content())
+        return fetched._replace(content=cast(bytes, sink.content()))  # or ``Blocks`` of it, for who has said ``cut``
 
     def _goes_elsewhere(self, fetched: Fetched) -> bool:
         """Whether this is to be decoded in a turn of its own, where that keeps nobody waiting."""

@@ -18,6 +18,8 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from cloudfiles_hypha import (
 )
 from cloudfiles_hypha.content.sinks import PartSink
 from cloudfiles_hypha.models import GetRequest, ObjectInfo
+from cloudfiles_hypha.ranges import file as ranges_file
 from cloudfiles_hypha.ranges import kept
 from cloudfiles_hypha.ranges.cache import Entry
 from tests.support.fake_hypha import FakeHypha
@@ -385,6 +388,85 @@ def test_one_after_the_other_is_fetched_ahead_and_ever_more() -> None:
     assert len(reader.asked) <= 32
     assert sorted(reader.asked) == reader.asked
     assert sum(end - start for start, end in reader.asked) == 10_000_000
+
+
+def test_one_part_is_on_its_way_while_another_is_waited_for() -> None:
+    reader = ScriptedReader(random.Random(3).randbytes(4_000_000))
+    file = opened(reader, read_ahead_bytes=1_000_000)
+    found = [file.read(100_000) for _ in range(20)]
+    reader.holding = True
+    with ThreadPoolExecutor(1) as pool:
+        rest = pool.submit(lambda: b"".join(iter(partial(file.read, 100_000), b"")))
+        try:
+            reader.wait_for(2)
+        finally:
+            reader.holding = False
+            while reader.held:
+                reader.answer()
+        assert b"".join(found) + rest.result() == reader.content
+
+
+@pytest.mark.parametrize("bound", [0, 3_000, 100_000, 1 << 30])
+@pytest.mark.parametrize("least", [0, 5_000])
+def test_reading_in_equal_steps_gives_what_is_there_whoever_else_reads(
+    monkeypatch: pytest.MonkeyPatch, bound: int, least: int
+) -> None:
+    monkeypatch.setattr(ranges_file, "_LEAST_CUT", 1)
+    content = random.Random(4).randbytes(200_000)
+    cache = RangeCache(bound)
+    file = opened(ScriptedReader(content), cache=cache, minimum_range_request_bytes=least)
+    cursors = [(file, 1000), (file.clone(), 1000), (file.clone(), 777), (file.clone(), 64), (file.clone(), 9000)]
+    cursors[1][0].seek(500)  # beside the blocks of the first one
+    chance = random.Random(5)
+    for _ in range(2000):
+        cursor, step = chance.choice(cursors)
+        at = cursor.tell()
+        if chance.random() < 0.02:
+            step += 1
+        if chance.random() < 0.1:
+            buffer = bytearray(step)
+            assert buffer[: cursor.readinto(buffer)] == content[at : at + step]
+        else:
+            assert cursor.read(step) == content[at : at + step]
+        if cursor.tell() == len(content):
+            cursor.seek(chance.randrange(2000))
+        assert cache.size <= bound
+
+
+def test_equal_steps_are_given_the_bytes_as_they_came_and_as_they_are_kept(
+    object_server: ObjectServer, quick: RetryPolicy
+) -> None:
+    content = random.Random(6).randbytes(3_000_000)
+    object_server.put("big", content)
+    object_server.fault("big", Drop(after_bytes=100_000), Drop(after_bytes=70_001), Drop(after_bytes=300_000))
+    with (
+        ArtifactFiles(object_server.url, retry=quick) as cf,
+        cf.open("big", cache=RangeCache(), prefetch_bytes=0, read_ahead_bytes=1_050_000) as file,
+    ):
+        found = [file.read(100_000) for _ in range(30)]
+        assert b"".join(found) == content
+        kept = file._cursor.remote.entry.blocks
+        assert all(kept[number * 100_000] is block for number, block in enumerate(found))
+        assert len({record.range for record in object_server.requests}) < 12
+
+
+def test_what_is_read_in_equal_steps_and_waited_for_is_kept_on_disk(tmp_path: Path) -> None:
+    content = random.Random(7).randbytes(1_000_000)
+    for asked in ([(0, 100_000), (100_000, 300_000)], []):
+        reader = Addressed(content)
+        with on_disk(reader, tmp_path, cache=RangeCache()) as file:
+            assert b"".join(file.read(100_000) for _ in range(3)) == content[:300_000]
+        assert [(start, end) for start, end in reader.asked if start < 300_000] == asked
+
+
+@pytest.mark.parametrize("step", [1_000, 10_000, 100_000])
+def test_what_was_fetched_ahead_and_read_is_kept_on_disk_too(tmp_path: Path, step: int) -> None:
+    content = random.Random(8).randbytes(1_000_000)
+    for _ in range(2):
+        reader = Addressed(content)
+        with on_disk(reader, tmp_path, cache=RangeCache()) as file:
+            assert b"".join(iter(partial(file.read, step), b"")) == content
+    assert not reader.asked
 
 
 def test_small_reads_one_after_the_other_from_what_is_at_hand_count_too() -> None:
@@ -983,6 +1065,9 @@ def test_a_read_may_be_pinned_to_an_etag(cf: ArtifactFiles) -> None:
     [
         {"part": 1, "start": 0},
         {"part": True},
+        {"part": True, "start": 0, "cut": 5},
+        {"part": True, "start": 0, "end": 5, "cut": -1},
+        {"start": 0, "end": 5, "cut": 5},
         {"part": True, "start": -5, "end": 3},
         {"part": True, "start": 0, "end": 5, "into": bytearray(5)},
         {"start": -5},
@@ -1389,3 +1474,30 @@ def test_room_for_a_part_that_was_not_filled_is_no_content(end: int | None, bloc
     sink.write(b"01234")
     sink.write(b"56789")
     assert sink.content() == b"0123456789"
+
+
+@pytest.mark.parametrize("cut", [1, 3, 4, 10, 11])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 10])
+def test_a_part_is_cut_where_it_was_said_however_it_comes(cut: int, step: int) -> None:
+    content = b"0123456789"
+    sink = PartSink(GetRequest("a", 3, 13, part=True, cut=cut))
+    for end in (5, 10):  # of the first attempt nothing is left
+        sink.begin(ObjectInfo("a", 13), 3, 13)
+        for at in range(0, end, step):
+            sink.write(content[at : min(at + step, end)])
+    blocks: Any = sink.content()
+    assert blocks.blocks == [content[at : at + cut] for at in range(0, 10, cut)]
+    assert len(blocks) == 10
+    for start, end in combinations(range(12), 2):
+        assert b"".join(blocks.between(start, end)) == content[start:end]
+
+
+@pytest.mark.parametrize("cut", [1, 3, 10, 11])
+@pytest.mark.parametrize("size", [0, 5, 9, 11, 30])
+def test_a_part_of_another_length_is_not_cut(cut: int, size: int) -> None:
+    sink = PartSink(GetRequest("a", 3, 13, part=True, cut=cut))
+    sink.begin(ObjectInfo("a", 13), 3, 13)
+    for _ in range(size):
+        sink.write(b"x")
+    with pytest.raises(IntegrityError, match=f"expected 10 bytes, got {size}"):
+        sink.content()
