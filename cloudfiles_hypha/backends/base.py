@@ -23,6 +23,9 @@ Ticket = object
 T = TypeVar("T")
 R = TypeVar("R")
 
+# Folders within each other, beyond which there must be a link that leads back to one above.
+_DEEPEST = 200
+
 
 class StaleTicket(TransferError):
     """The ticket is no longer good, and a fresh one may be: resolve the item again (not a retry)."""
@@ -388,6 +391,46 @@ class Backend:
 
     def close(self) -> None:
         """Let go of what is open; the backend may be used again."""
+
+
+class ByFolder(Backend):
+    """A backend whose places are listed folder by folder: names within each are in order."""
+
+    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
+        """Names that begin with ``prefix``."""
+        for info in self._walk(prefix, flat=flat, control=control):
+            yield info.path
+
+    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``list``, with what the listing of a folder tells."""
+        return self._walk(prefix, flat=False, control=control)
+
+    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
+        """Like ``scan``, of one level, with its folders."""
+        return self._walk(prefix, flat=True, control=control)
+
+    def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
+        base, slash, start = prefix.rpartition("/")
+        if slash and not {"", ".", ".."}.isdisjoint(base.split("/")):
+            return  # no name begins so, whatever the store makes of it
+        levels = [iter(self._folder(base + slash, start, control, asked=True))]
+        while levels:
+            info = next(levels[-1], None)
+            if info is None:
+                levels.pop()
+            elif info.path.endswith("/") and not flat:
+                if len(levels) > _DEEPEST:
+                    raise TransferError(
+                        "folders within folders without an end: a link that leads back?", path=info.path
+                    )
+                levels.append(iter(self._folder(info.path, "", control, asked=False)))
+            else:
+                yield info
+
+    def _folder(self, folder: str, start: str, control: Control, *, asked: bool) -> Sequence[ObjectInfo]:
+        """What is in one folder and begins with ``start``, sorted by name; folders end in a slash. ``asked`` says that
+        it is the one a caller has named, which need not be there."""
+        raise NotImplementedError
 
 
 def flat_listing(names: Iterable[str], prefix: str, *, flat: bool) -> Iterator[str]:

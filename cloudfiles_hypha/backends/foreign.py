@@ -51,7 +51,7 @@ from ..paths import Location, as_prefix, last_of, parent_of, split_scheme
 from ..redact import scrub, without_credentials
 from ..transports.answers import slice_of
 from . import Resources
-from .base import Backend, Capabilities, Control, Ticket
+from .base import ByFolder, Capabilities, Control, Ticket
 from .local import guess_type
 
 if TYPE_CHECKING:
@@ -72,8 +72,6 @@ _PIECE = 4 * 1024 * 1024
 _AT_ONCE = 32 * 1024 * 1024
 # A connection that was left alone for so many seconds is asked whether it is still there.
 _FRESH = 1.0
-# Folders within each other, beyond which there must be a link that leads back to one above.
-_DEEPEST = 200
 _DRAFT = re.compile(r"\.cloudfiles-[0-9a-f]{16}\.part")
 
 
@@ -173,7 +171,7 @@ def _options(given: Secrets | None) -> dict[str, object]:
     return found
 
 
-class ForeignBackend(Backend):
+class ForeignBackend(ByFolder):
     """Files of one of fsspec's file systems."""
 
     can = Capabilities(blocking=True, flows=True, keeps=frozenset())
@@ -330,39 +328,8 @@ class ForeignBackend(Backend):
         with self._lent(path) as files:
             return self._info(files, path)
 
-    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
-        """Names that begin with ``prefix``, folder by folder, each in order."""
-        for info in self._walk(prefix, flat=flat, control=control):
-            yield info.path
-
-    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
-        """Like ``list``, with what a listing tells: as a rule sizes and times."""
-        return self._walk(prefix, flat=False, control=control)
-
-    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
-        """Like ``scan``, of one level, with its folders."""
-        return self._walk(prefix, flat=True, control=control)
-
-    def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
-        base, slash, start = prefix.rpartition("/")
-        if slash and not {"", ".", ".."}.isdisjoint(base.split("/")):
-            return  # no name begins so
-        levels = [iter(self._folder(base + slash, start, control, asked=True))]
-        while levels:
-            info = next(levels[-1], None)
-            if info is None:
-                levels.pop()
-            elif info.path.endswith("/") and not flat:
-                if len(levels) > _DEEPEST:
-                    raise TransferError(
-                        "folders within folders without an end: a link that leads back?", path=info.path
-                    )
-                levels.append(iter(self._folder(info.path, "", control, asked=False)))
-            else:
-                yield info
-
     def _folder(self, folder: str, start: str, control: Control, *, asked: bool) -> Sequence[ObjectInfo]:
-        """What is in one folder and begins with ``start``; folders end in a slash. Sorted by name."""
+        """What fsspec tells of a folder: as a rule sizes and times."""
         try:
             found = control.retry(lambda: self._listed(folder, start))
         except ObjectNotFound:

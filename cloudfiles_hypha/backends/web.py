@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from html.parser import HTMLParser
@@ -21,7 +21,7 @@ from ..redact import without_credentials
 from ..transports import HttpRequest, Transport
 from ..transports.answers import error_of, fetch, fetch_into, first_byte, info_of
 from . import Resources
-from .base import Backend, Capabilities, Control, Ticket
+from .base import ByFolder, Capabilities, Control, Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ def open_backend(location: WebLocation, resources: Resources) -> HttpBackend:
     return HttpBackend(location.base, resources.transport(), location.query)
 
 
-class HttpBackend(Backend):
+class HttpBackend(ByFolder):
     """Objects below a base URL, read with GET and HEAD; redirects are followed."""
 
     scheme = "http"
@@ -91,40 +91,9 @@ class HttpBackend(Backend):
         """Where the file is; nothing is asked, and nothing is signed."""
         return self._base + quote_path(path) + self._query
 
-    def list(self, prefix: str, *, flat: bool, control: Control) -> Iterator[str]:
-        """Names that begin with ``prefix``, in order, folder by folder; where the server has pages that tell them."""
-        for info in self._walk(prefix, flat=flat, control=control):
-            yield info.path
-
-    def scan(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
-        """Like ``list``, with sizes and times where the server tells them exactly: nginx in JSON, rclone
-        (sizes)."""
-        return self._walk(prefix, flat=False, control=control)
-
-    def level(self, prefix: str, *, control: Control) -> Iterator[ObjectInfo]:
-        """Like ``scan``, of one level, with its folders."""
-        return self._walk(prefix, flat=True, control=control)
-
-    def _walk(self, prefix: str, *, flat: bool, control: Control) -> Iterator[ObjectInfo]:
-        base, slash, start = prefix.rpartition("/")
-        if slash and not {"", ".", ".."}.isdisjoint(base.split("/")):
-            return  # no name begins so, whatever the server makes of it
-        levels = [iter(self._folder(base + slash, start, control, asked=True))]
-        while levels:
-            info = next(levels[-1], None)
-            if info is None:
-                levels.pop()
-            elif info.path.endswith("/") and not flat:
-                if len(levels) > _DEEPEST:
-                    raise TransferError(
-                        "folders within folders without an end: a link that leads back?", path=info.path
-                    )
-                levels.append(iter(self._folder(info.path, "", control, asked=False)))
-            else:
-                yield info
-
     def _folder(self, folder: str, start: str, control: Control, *, asked: bool) -> Sequence[ObjectInfo]:
-        """What is in one folder and begins with ``start``; folders end in a slash. Sorted by name."""
+        """What a page says, where the server has one; sizes and times as exactly as it does: nginx in JSON, rclone
+        (sizes)."""
         try:
             entries = control.retry(lambda: self._index(folder))
         except ObjectNotFound:
@@ -167,8 +136,6 @@ _SIGNING = re.compile(
     r"(?i)(x-amz-.*|x-goog-.*|awsaccesskeyid|googleaccessid|signature|expires|policy|key-pair-id|"
     r"sig|se|sp|st|sv|sr|spr|sip|sk\w+|.*token.*)$"
 )
-# Folders within each other, beyond which there must be a link that leads back to one above.
-_DEEPEST = 200
 
 
 def _from_json(body: bytes, folder: str) -> list[ObjectInfo]:
