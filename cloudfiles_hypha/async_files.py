@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .arguments import kind_of
-from .bridge import Feed, call, iterate, like, wait, within
-from .engine.pool import Cancellation
+from .bridge import Feed, call, content_of, iterate, like, within
+from .engine.pool import Cancellation, Waiter
 from .files import ArtifactFiles
 from .recording import Recording
+from .results import Result
 
 if TYPE_CHECKING:
     from typing import Concatenate, ParamSpec
@@ -95,7 +96,10 @@ def _iterated(
     return method
 
 
-def _quickly(verb: Callable[Concatenate[ArtifactFiles, P], R], submit: Callable[..., Any]) -> Any:
+def _quickly(
+    verb: Callable[Concatenate[ArtifactFiles, P], R],
+    begin: Callable[[ArtifactFiles, Any, Waiter[Result]], Callable[[], object]],
+) -> Any:
     """``_awaited``, and where it is one item without options, no thread is needed."""
     slowly = _awaited(verb)
 
@@ -103,7 +107,7 @@ def _quickly(verb: Callable[Concatenate[ArtifactFiles, P], R], submit: Callable[
     async def method(self: AsyncArtifactFiles, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         if kwargs or len(args) != 1 or not isinstance(args[0], str | Mapping):
             return await slowly(self, *args, **kwargs)
-        return (await wait(submit(self.files, args[0])))["content"]
+        return await content_of(partial(begin, self.files, args[0]))
 
     return method
 
@@ -174,7 +178,7 @@ class AsyncArtifactFiles:
         async with within(self.files.staged(comment, version)):
             yield self
 
-    get = _quickly(ArtifactFiles.get, ArtifactFiles.submit)
+    get = _quickly(ArtifactFiles.get, ArtifactFiles._begin)
     get_json = _awaited(ArtifactFiles.get_json)
     iget = _iterated(ArtifactFiles.iget)
     put = _awaited(ArtifactFiles.put)
@@ -193,7 +197,7 @@ class AsyncArtifactFiles:
     move = _awaited(ArtifactFiles.move)
     moves = _awaited(ArtifactFiles.moves)
     exists = _awaited(ArtifactFiles.exists)
-    head = _quickly(ArtifactFiles.head, ArtifactFiles.submit_head)
+    head = _quickly(ArtifactFiles.head, ArtifactFiles._begin_head)
     size = _awaited(ArtifactFiles.size)
     subtree_size = _awaited(ArtifactFiles.subtree_size)
     list = _iterated(ArtifactFiles.list)

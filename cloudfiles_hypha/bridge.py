@@ -1,8 +1,8 @@
 """From asyncio to the pool: what blocks, or is a future, is awaited; from any loop, and there is no hidden one.
 
-Single reads are tasks of the pool already, and cost a future (``wait``). A call that blocks gets a thread for as long
-as it lasts (``call``, ``iterate``), so that nothing can wait for a place among others which wait for it. A thread calls
-into a loop by ``call_soon_threadsafe`` only, and waits for one in a ``Feed`` only, which ends with its call.
+Single reads are tasks of the pool already, and cost a future (``content_of``). A call that blocks gets a thread for as
+long as it lasts (``call``, ``iterate``), so that nothing can wait for a place among others which wait for it. A thread
+calls into a loop by ``call_soon_threadsafe`` only, and waits for one in a ``Feed`` only, which ends with its call.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractContextManager, asynccontextmanager, closing, nullcontext, suppress
+from contextvars import Context, copy_context
 from functools import partial, wraps
 from typing import Any, Generic, TypeVar, cast
 
 from .engine.calls import in_thread
-from .engine.pool import Cancellation
+from .engine.pool import Cancellation, Waiter
 from .engine.run import GIVEN_UP
 from .errors import Cancelled
+from .results import Result
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,57 +39,142 @@ def like(verb: Callable[..., object]) -> Callable[[F], F]:
     return decorate
 
 
-async def wait(future: Future[R]) -> R:
-    """The result of a future of the pool. To be cancelled cancels what the future stands for."""
-    return await asyncio.wrap_future(future)
+class _Awaited:
+    """Where a task of a loop waits for the result of a single read, which any thread may bring."""
+
+    __slots__ = ("_error", "_traffic", "_value", "future", "stop")
+
+    def __init__(self, traffic: _Traffic) -> None:
+        self._traffic = traffic
+        self.future: asyncio.Future[Result] = traffic.loop.create_future()
+        self.stop: Callable[[], object] | None = None  # breaks it off, once it has begun
+
+    def set_result(self, result: Result, /) -> None:
+        """This is it; from any thread."""
+        self._value = result
+        self._error: BaseException | None = None
+        self._traffic.bring(self)
+
+    def set_exception(self, exception: BaseException | None, /) -> None:
+        """It has failed; from any thread."""
+        self._error = exception
+        self._traffic.bring(self)
+
+    def land(self) -> None:
+        """In the loop: let the task go on, if it still waits."""
+        if self.future.done():
+            return
+        if self._error is None:
+            self.future.set_result(self._value)
+        else:
+            self.future.set_exception(self._error)
 
 
-class _Turns:
-    """Who of a loop's tasks may begin something now: a few each time around, so that the others are not held up."""
+Begin = Callable[[Waiter[Result]], Callable[[], object]]
+"""Begins a single read for a waiter, and gives what breaks it off."""
+
+
+class _Traffic:
+    """Between one loop and the pool: what tasks begin there goes a few each time around, and so comes what has ended.
+
+    So a thousand tasks that want something at the same moment keep nobody else from the loop. Where more wait than
+    there are workers, results are handed out in batches: to wake the loop for each costs more than the rest of it.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.left = _AT_ONCE
-        self.waiting: deque[asyncio.Future[None]] = deque()
-        loop.call_soon(self.refill)
+        self.waiting = 0
+        self._room = _AT_ONCE
+        self._queue: deque[tuple[Begin, _Awaited, Context]] = deque()
+        self._brought: deque[_Awaited] = deque()
+        # Whether the loop is about to look there; without a lock: whoever brings looks at it afterwards, and the loop
+        # looks into ``_brought`` after it has taken it back.
+        self._called = False
 
-    def refill(self) -> None:
-        """Once each time around, until nobody comes any more."""
-        if self.left == _AT_ONCE and not self.waiting:
-            _ours.turns = None
+    def begin(self, begin: Begin) -> _Awaited:
+        """Begin it now, or when it is its turn."""
+        awaited = _Awaited(self)
+        if self._room:
+            self._begin(begin, awaited)
+        else:
+            self._queue.append((begin, awaited, copy_context()))
+        return awaited
+
+    def _begin(self, begin: Begin, awaited: _Awaited) -> None:
+        if self._room == _AT_ONCE:
+            self.loop.call_soon(self._next)
+        self._room -= 1
+        try:
+            awaited.stop = begin(awaited)
+        except Exception as error:  # noqa: BLE001 -- raised where it is waited for
+            awaited.future.set_exception(error)
+
+    def _next(self) -> None:
+        """Once each time around, until nothing is begun any more."""
+        self._room = _AT_ONCE
+        while self._queue and self._room:
+            begin, awaited, context = self._queue.popleft()
+            if not awaited.future.done():  # else it was given up
+                context.run(self._begin, begin, awaited)
+
+    def bring(self, awaited: _Awaited) -> None:
+        """From any thread: it has ended."""
+        self._brought.append(awaited)
+        if not self._called:
+            self._called = True
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
+                self.loop.call_soon_threadsafe(self._hand_out)
+
+    def _hand_out(self) -> None:
+        brought = self._brought
+        some = [brought.popleft() for _ in range(min(len(brought), _AT_ONCE))]
+        for awaited in some:
+            awaited.land()
+        if some and len(brought) < _AT_ONCE and self.waiting > _MANY:
+            self.loop.call_later(_GATHER, self._hand_out)
             return
-        self.left = _AT_ONCE
-        while self.waiting and self.left:
-            waiter = self.waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                self.left -= 1
-        self.loop.call_soon(self.refill)
+        self._called = False
+        if brought:  # more than that, or they came just now
+            self._called = True
+            self.loop.call_soon(self._hand_out)
 
 
-class _Ours(threading.local):
-    """What the loop that runs in this thread has."""
+class _Here(threading.local):
+    """What the loop that runs in this thread has, while anybody waits."""
 
-    turns: _Turns | None = None
-
-
-_ours = _Ours()
-# Single reads that a loop begins each time around; each takes about 0.1 ms.
-_AT_ONCE = 20
+    traffic: _Traffic | None = None
 
 
-async def turn() -> None:
-    """Wait until it is one's turn to begin something that takes a moment, where a thousand tasks want to at once."""
+_here = _Here()
+# Single reads that a loop begins, and hands out, each time around; to begin one takes some 10 us.
+_AT_ONCE = 32
+# While so many tasks wait (more than there are workers, mostly) the loop looks only so often, in seconds, for results.
+_MANY, _GATHER = 64, 0.002
+
+
+async def content_of(begin: Begin) -> Any:
+    """The content of the single read that ``begin`` begins; its error is raised. To be cancelled breaks it off."""
     loop = asyncio.get_running_loop()
-    turns = _ours.turns
-    if turns is None or turns.loop is not loop:
-        turns = _ours.turns = _Turns(loop)
-    if turns.left and not turns.waiting:
-        turns.left -= 1
-        return
-    waiter = loop.create_future()
-    turns.waiting.append(waiter)
-    await waiter
+    traffic = _here.traffic
+    if traffic is None or traffic.loop is not loop:
+        traffic = _here.traffic = _Traffic(loop)
+    awaited = traffic.begin(begin)
+    traffic.waiting += 1
+    try:
+        result = await awaited.future
+        error = result["error"]
+        if error is not None:
+            raise error
+        return result["content"]
+    except asyncio.CancelledError:
+        if awaited.stop is not None:
+            awaited.stop()
+        raise
+    finally:
+        awaited = result = error = None  # type: ignore[assignment]  # which an error's traceback would keep, and it them
+        traffic.waiting -= 1
+        if not traffic.waiting and _here.traffic is traffic:
+            _here.traffic = None
 
 
 async def call(function: Callable[[], R], stop: Cancellation | None = None) -> R:

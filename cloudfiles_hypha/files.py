@@ -43,9 +43,9 @@ from .backends.base import Backend, Control, WriteSession
 from .backends.metadata import Metadata, check_metadata, metadata_of
 from .content.codecs import Compress, encoding_name
 from .content.sources import Content, Stream
-from .engine.calls import Raising, done, in_thread
+from .engine.calls import Raising, done, in_thread, tell
 from .engine.kits import sockets_are_patched
-from .engine.pool import AMBIENT, Cancellation, Engine
+from .engine.pool import AMBIENT, Cancellation, Engine, Waiter
 from .errors import (
     ArtifactNotFound,
     BatchError,
@@ -425,15 +425,29 @@ class ArtifactFiles:
         """
         if not is_scalar(source):
             raise TypeError(f"submit takes one path or one dict, not several: {source!r:.60}")
-        request = self._read_request(source, reading(raw, max_size))
+        return self._submit(self._reading_task(source, reading(raw, max_size)), silent=False)
+
+    def _begin(self, source: Source, waiter: Waiter[Result]) -> Callable[[], object]:
+        """``submit`` for somebody who waits, who gets the result with its error, if it has one; what breaks it off."""
+        return self._begin_task(self._reading_task(source, reading(False, None)), waiter, silent=False)
+
+    def _reading_task(self, source: Source, options: Reading) -> Get | GetInto:
+        request = self._read_request(source, options)
         task: Any = get_task(self._batches.context(), 0, request.path[len(self._prefix) :], request, None)
-        return self._submit(task, silent=False, at_once=not isinstance(task, Get) or request.empty)
+        return cast("Get | GetInto", task)
 
     def submit_head(self, path: str, *, version: str | None = None) -> Future[Result]:
         """Ask for one file's ``ObjectInfo`` in the background: it is the ``content`` of the future's result."""
+        return self._submit(self._head_task(path, version), silent=True)
+
+    def _begin_head(self, path: str, waiter: Waiter[Result], version: str | None = None) -> Callable[[], object]:
+        """``submit_head`` for somebody who waits; see ``_begin``."""
+        return self._begin_task(self._head_task(path, version), waiter, silent=True)
+
+    def _head_task(self, path: str, version: str | None) -> Head:
         name = check_name(path)
         self._check_version(name, version)
-        return self._submit(Head(self._batches.context(), 0, name, self._prefix + name, version), silent=True)
+        return Head(self._batches.context(), 0, name, self._prefix + name, version)
 
     def address(self, path: str) -> str:
         """The same text for the same file of the same store, whoever asks, from any process; there is no secret in it.
@@ -485,16 +499,24 @@ class ArtifactFiles:
         """Wait until a future is done; a greenlet of gevent's lets the others go on."""
         self._batches.wait(future)
 
-    def _submit(self, task: Get | GetInto | Head, *, silent: bool, at_once: bool = False) -> Future[Result]:
-        future: Future[Result] | None = None if at_once else self._batches.submit(task, silent=silent)
-        if future is None:
+    def _submit(self, task: Get | GetInto | Head, *, silent: bool) -> Future[Result]:
+        future = None if _at_once(task) else self._batches.submit(task, silent=silent)
+        return Raising(self._in_thread(task, silent=silent) if future is None else future, itemgetter("error"))
 
-            def do() -> Result:
-                resolver = self._backend.reading(silent=silent) if self._backend.can.batched else None
-                return self._batches.collect([task], resolver)[0]
+    def _begin_task(self, task: Get | GetInto | Head, waiter: Waiter[Result], *, silent: bool) -> Callable[[], object]:
+        stop = None if _at_once(task) else self._batches.begin(task, waiter, silent=silent)
+        if stop is not None:
+            return stop
+        future = self._in_thread(task, silent=silent)
+        future.add_done_callback(partial(tell, waiter))
+        return future.cancel
 
-            future = in_thread(do)
-        return Raising(future, itemgetter("error"))
+    def _in_thread(self, task: Get | GetInto | Head, *, silent: bool) -> Future[Result]:
+        def do() -> Result:
+            resolver = self._backend.reading(silent=silent) if self._backend.can.batched else None
+            return self._batches.collect([task], resolver)[0]
+
+        return in_thread(do)
 
     def _read_request(self, source: Source, options: Reading) -> GetRequest:
         request = read_request(source, self._prefix, options)
@@ -1876,6 +1898,11 @@ class ArtifactFiles:
         if staging is None:
             raise TypeError(f"{verb}() is for Hypha artifacts; {self.cloudpath!r} has no versions")
         return staging
+
+
+def _at_once(task: Get | GetInto | Head) -> bool:
+    """Whether nothing of it is for the background: it writes to something of the user's, or has nothing to wait for."""
+    return isinstance(task, GetInto) or (isinstance(task, Get) and task.request.empty)
 
 
 def _check_prefix(prefix: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 try:
@@ -19,7 +20,7 @@ except ImportError as error:
 
 from .arguments import Source
 from .async_files import AsyncArtifactFiles
-from .bridge import wait
+from .bridge import content_of
 from .errors import ObjectNotFound, RangeNotSatisfiable
 from .files import ArtifactFiles
 from .models import ObjectInfo
@@ -104,10 +105,10 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> bytes:
         if isinstance(wanted, SuffixByteRequest):
-            info: ObjectInfo = (await wait(self.files.submit_head(key)))["content"]
+            info: ObjectInfo = await content_of(partial(self.files._begin_head, key))
             wanted = _last(info, wanted)
         try:
-            return cast(bytes, (await wait(self.files.submit(_source(key, wanted))))["content"])
+            return cast(bytes, await content_of(partial(self.files._begin, _source(key, wanted))))
         except RangeNotSatisfiable:
             return b""
 

@@ -10,7 +10,7 @@ from itertools import count
 from typing import TypeVar
 
 from .kits import exiting
-from .pool import AMBIENT, Cancellation
+from .pool import AMBIENT, Cancellation, Waiter
 
 R = TypeVar("R")
 
@@ -71,6 +71,15 @@ def done(function: Callable[[], R], error_of: Callable[[R], BaseException | None
     else:
         future.set_exception(error)
     return future
+
+
+def tell(waiter: Waiter[R], future: Future[R]) -> None:
+    """Tell a waiter what a future has come to."""
+    error = future.exception()
+    if error is None:
+        waiter.set_result(future.result())
+    else:
+        waiter.set_exception(error)
 
 
 class Raising(Future[R]):

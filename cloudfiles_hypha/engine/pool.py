@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ..errors import Cancelled
 from .kits import Kit, ThreadKit, exiting, sockets_are_patched
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .carriers import Lease
 
 R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 
@@ -405,6 +406,16 @@ def _pooled(
                 workers.end(abort=not finished)
 
 
+class Waiter(Protocol[R_contra]):
+    """Whoever waits for what a ``Service`` does, such as a ``Future``: is told once, by any thread."""
+
+    def set_result(self, result: R_contra, /) -> None:
+        """This is it."""
+
+    def set_exception(self, exception: BaseException | None, /) -> None:
+        """There is none, for this reason."""
+
+
 class Submitted(Future[R]):
     """What a ``Service`` was given to do. ``cancel`` also breaks off what is under way."""
 
@@ -415,7 +426,7 @@ class Submitted(Future[R]):
 
     def cancel(self) -> bool:
         """Have the task end with ``Cancelled`` if it has not ended yet; whether that is so."""
-        return self._service.cancel(self, self._task)
+        return self._service.cancel(self._task)
 
 
 class Service(Generic[R]):
@@ -431,24 +442,28 @@ class Service(Generic[R]):
         self._workers: Workers[R] = Workers(
             self._run, max(1, engine.width), self._deliver, self._crashed, prepare=prepare, standing=True
         )
-        self._waiting: dict[Task[R], Submitted[R]] = {}
+        self._waiting: dict[Task[R], Waiter[R]] = {}
         self._ended = False
         self._lock = threading.Lock()  # guards the two above; never held while anything is called
 
     def submit(self, task: Task[R]) -> Submitted[R]:
         """Have a task done; the future of its (first) result."""
         submitted = Submitted(self, task)
+        self.begin(task, submitted)
+        return submitted
+
+    def begin(self, task: Task[R], waiter: Waiter[R]) -> None:
+        """Have a task done, and tell the waiter; ``cancel`` breaks it off."""
         with self._lock:
             if self._ended:
                 raise Cancelled(GIVEN_UP)
-            self._waiting[task] = submitted
+            self._waiting[task] = waiter
         try:
             self._workers.put(task)
         except BaseException:
             with self._lock:
                 self._waiting.pop(task, None)
             raise
-        return submitted
 
     def do(self, task: Task[R]) -> R:
         """Have a task done, and wait for its result; giving up on that (Ctrl-C, a timeout) breaks it off."""
@@ -467,30 +482,31 @@ class Service(Generic[R]):
 
     def _deliver(self, task: Task[R], done: Done[R]) -> None:
         with self._lock:
-            submitted = self._waiting.pop(task, None)
-        if submitted is not None:
-            submitted.set_result(done.results[0][1])
+            waiter = self._waiting.pop(task, None)
+        if waiter is not None:
+            waiter.set_result(done.results[0][1])
 
     def _crashed(self, error: BaseException) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
             self._ended = True
-        for submitted in waiting.values():
-            submitted.set_exception(error)
+        for waiter in waiting.values():
+            waiter.set_exception(error)
 
     @property
     def ended(self) -> bool:
         """Whether it takes no more tasks."""
         return self._ended
 
-    def cancel(self, submitted: Submitted[R], task: Task[R]) -> bool:
+    def cancel(self, task: Task[R]) -> bool:
         """See ``Submitted.cancel``."""
         with self._lock:
-            if self._waiting.pop(task, None) is None:
-                return False
+            waiter = self._waiting.pop(task, None)
+        if waiter is None:
+            return False
         task.cancelled = True
         self._workers.give_up(task)
-        submitted.set_exception(Cancelled(GIVEN_UP))
+        waiter.set_exception(Cancelled(GIVEN_UP))
         return True
 
     def close(self) -> None:

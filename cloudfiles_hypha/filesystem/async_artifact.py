@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..awaited import AsyncFile
-from ..bridge import call, iterate, like, wait, within
+from ..bridge import call, content_of, iterate, like, within
 from ..engine.pool import Cancellation
 from ..files import ArtifactFiles
 from ..ranges.awaited import AsyncRangeFile
@@ -98,7 +98,7 @@ class AsyncHyphaArtifact:
         if args or options or not isinstance(path, str):
             return await call(partial(self.artifact.cat, path, *args, **options))
         name = _name(path)
-        return text_of((await wait(self.files.submit(name)))["content"], name)
+        return text_of(await content_of(partial(self.files._begin, name)), name)
 
     @asynccontextmanager
     async def staged(self, comment: str | None = None, version: str | None = None) -> AsyncGenerator[Self, None]:

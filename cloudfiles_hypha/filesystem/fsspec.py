@@ -25,7 +25,7 @@ from fsspec.core import get_compression
 from fsspec.spec import AbstractFileSystem, make_instance
 from fsspec.utils import isfilelike, tokenize
 
-from ..bridge import call, wait
+from ..bridge import call, content_of
 from ..errors import ArtifactNotFound, BucketNotFound, ObjectNotFound, RangeNotSatisfiable
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
@@ -755,16 +755,16 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None) -> bytes:
         place = self._file(path)
         if start is None and end is None:
-            return cast(bytes, (await wait(place.files.submit(place.name)))["content"])
+            return cast(bytes, await content_of(partial(place.files._begin, place.name)))
         if _from_end(start, end) or _is_empty(start, end):
-            info = (await wait(place.files.submit_head(place.name)))["content"]
+            info = await content_of(partial(place.files._begin_head, place.name))
             if _from_end(start, end):
                 start, end = _from_start(info, start, end)
             if _is_empty(start, end):
                 return b""
         try:
             return cast(
-                bytes, (await wait(place.files.submit({"path": place.name, "start": start, "end": end})))["content"]
+                bytes, await content_of(partial(place.files._begin, {"path": place.name, "start": start, "end": end}))
             )
         except RangeNotSatisfiable:
             return b""
@@ -776,7 +776,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         place = self._place(path)
         if place.name:
             try:
-                return self._entry(place.root, (await wait(place.files.submit_head(place.name)))["content"])
+                return self._entry(place.root, await content_of(partial(place.files._begin_head, place.name)))
             except (ArtifactNotFound, BucketNotFound):
                 raise
             except (ObjectNotFound, IsADirectoryError):

@@ -186,11 +186,14 @@ def awaited(
 
 def in_steps(
     verb: Callable[Concatenate[SyncNode, P], R], steps: Callable[..., Steps[R]]
-) -> Callable[Concatenate[AsyncNode, P], Coroutine[Any, Any, R]]:
-    """The method of ``AsyncNode`` that takes the steps of this one, which needs no thread for single reads."""
+) -> Callable[Concatenate[Face, P], Coroutine[Any, Any, R]]:
+    """The method of ``AsyncNode`` that takes the steps of this one, which needs no thread for single reads.
+
+    What they come to is no node, so it is that of any face.
+    """
 
     @like(verb)
-    async def method(self: AsyncNode, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def method(self: Face, /, *args: P.args, **kwargs: P.kwargs) -> R:
         check_not_green(self)
         return await do_awaited(getattr(self.sync, steps.__name__)(*args, **kwargs))
 
@@ -280,6 +283,7 @@ def one(name: str) -> Any:
     """The method of ``StorageNode`` that is that of ``SyncNode``, and where a loop runs that of ``AsyncNode``."""
     verb: Callable[..., Any] = getattr(SyncNode, name)
     later: Callable[..., Coroutine[Any, Any, Any]] = getattr(AsyncNode, name)
+    steps = getattr(SyncNode, f"_{name}", None)
 
     @like(verb)
     def now(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
@@ -290,8 +294,9 @@ def one(name: str) -> Any:
     async def pending(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
         return faced(await later(self.aio, *args, **kwargs), StorageNode)
 
-    pending.__qualname__ = f"StorageNode.{name}"
-    return either(now, pending)
+    through = pending if steps is None else in_steps(verb, steps)  # with nothing between, as there are thousands
+    through.__qualname__ = f"StorageNode.{name}"
+    return either(now, through)
 
 
 class StorageNode(Face):

@@ -6,12 +6,13 @@ Single reads are futures of the pool, which cost a coroutine no thread and are s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from ..arguments import Source
-from ..bridge import call, turn, wait
+from ..bridge import call, content_of
 from ..files import ArtifactFiles
 
 R = TypeVar("R")
@@ -84,11 +85,9 @@ def _done(step: Step) -> Any:
     return step()
 
 
-async def _awaited(step: Step) -> Any:
+def _awaited(step: Step) -> Coroutine[Any, Any, Any]:
     if isinstance(step, Get):
-        await turn()
-        return (await wait(step.files.submit(step.source)))["content"]
+        return content_of(partial(step.files._begin, step.source))
     if isinstance(step, Head):
-        await turn()
-        return (await wait(step.files.submit_head(step.name, version=step.version)))["content"]
-    return await call(step)
+        return content_of(partial(step.files._begin_head, step.name, version=step.version))
+    return call(step)

@@ -18,7 +18,7 @@ from ..backends.base import Backend, Control, Resolver, WriteSession
 from ..content.sources import Stream
 from ..engine.outcomes import Done, Prepare
 from ..engine.outcomes import Task as AnyTask
-from ..engine.pool import AMBIENT, Cancellation, Engine, Service
+from ..engine.pool import AMBIENT, Cancellation, Engine, Service, Waiter
 from ..engine.run import Run
 from ..engine.waiting import lock_that_outlasts_a_fork
 from ..errors import CommitError, TransferError
@@ -170,9 +170,20 @@ class Batches:
 
     def submit(self, task: Task[Result], *, silent: bool = False) -> Future[Result] | None:
         """The future of a single read, whose error is in its result; None where somebody has to wait for it."""
-        if self.engine.inline or self.engine.green or self._watched:
+        return None if self._in_caller else self._service(silent).submit(task)
+
+    def begin(self, task: Task[Result], waiter: Waiter[Result], *, silent: bool = False) -> Callable[[], bool] | None:
+        """Have a waiter told what ``submit`` is the future of; what breaks it off."""
+        if self._in_caller:
             return None
-        return self._service(silent).submit(task)
+        service = self._service(silent)
+        service.begin(task, waiter)
+        return partial(service.cancel, task)
+
+    @property
+    def _in_caller(self) -> bool:
+        """Whether single reads need a thread that waits, and does what is the caller's."""
+        return self.engine.inline or self.engine.green or self._watched
 
     def wait(self, future: Future[Any]) -> None:
         """Wait, as workers of this kind do, until a future is done."""

@@ -360,6 +360,26 @@ def test_to_be_cancelled_breaks_off_what_is_under_way(store: ObjectServer) -> No
     asyncio.run(main())
 
 
+def test_a_single_read_that_is_recorded_or_without_workers_is_the_same_in_a_thread(store: ObjectServer) -> None:
+    async def read(cf: AsyncArtifactFiles) -> None:
+        assert await cf.get("1") == b"1"
+        assert (await cf.head("1")).size == 1
+        with pytest.raises(FileNotFoundError, match="none"):
+            await cf.get("none")
+
+    async def main() -> None:
+        async with AsyncArtifactFiles(store.url, retry=QUICK) as cf:
+            with cf.recording():
+                await read(cf)
+                await cancelled_in_the_middle(cf.get("2"), store)
+                await eventually(lambda: store.open_connections == 0)
+        async with AsyncArtifactFiles(store.url, num_threads=0, retry=QUICK) as cf:
+            await read(cf)
+
+    store.fault("2", Always(faults.Hang()))
+    asyncio.run(main())
+
+
 def test_a_time_limit_is_kept(store: ObjectServer) -> None:
     store.fault("1", Always(faults.Hang()))
 

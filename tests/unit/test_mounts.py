@@ -561,14 +561,14 @@ def test_a_thousand_reads_begin_a_few_at_a_time_so_that_the_loop_goes_on(
     storage: StorageManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = 0
-    submit = ArtifactFiles.submit
+    begin = ArtifactFiles._begin
 
     def counted(self: ArtifactFiles, *args: Any, **options: Any) -> Any:
         nonlocal begun
         begun += 1
-        return submit(self, *args, **options)
+        return begin(self, *args, **options)
 
-    monkeypatch.setattr(ArtifactFiles, "submit", counted)
+    monkeypatch.setattr(ArtifactFiles, "_begin", counted)
     node = storage.node("mem:file")
     node.write(b"x")
 
