@@ -188,7 +188,7 @@ def test_exists_tells_by_its_exit_code(bucket: str, hypha: FakeHypha) -> None:
 def test_exists_is_2_when_the_answer_is_not_known(object_server: ObjectServer) -> None:
     object_server.fault("a", Status(403), Status(403))  # HEAD, then GET
     assert main(["exists", object_server.url_for("a")]) == 2
-    assert main(["exists", "ftp://host/a"]) == 2
+    assert main(["exists", "gopher://host/a"]) == 2
     assert main(["exists", object_server.url_for("b")]) == 1
 
 
@@ -592,7 +592,7 @@ def test_files_go_from_cloud_to_cloud(bucket: str, hypha: FakeHypha, capsys: pyt
         ["discard", "hypha://ws/a@v0"],
         ["cp", "--create", "mem://x/a", "b"],
         ["cp", "--comment", "c", "mem://x/a", "mem://x/b"],
-        ["ls", "ftp://host"],
+        ["ls", "gopher://host"],
         ["ls", "mem://x", "--num-threads", "-1"],
         ["cat", "http://host/dir/"],
         ["cat", "http://host/a%2Fb"],

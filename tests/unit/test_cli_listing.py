@@ -233,7 +233,7 @@ def test_exists_tells_of_each_of_several(run: Run, place: str) -> None:
     )
     assert run("exists", f"{place}/*.none") == (1, "", "")
     assert json.loads(run("exists", "--json", f"{place}/none")[1]) == {"cloudpath": f"{place}/none", "exists": False}
-    assert run("exists", f"{place}/a.csv", "ftp://host/a")[0] == 2
+    assert run("exists", f"{place}/a.csv", "gopher://host/a")[0] == 2
 
 
 @pytest.fixture

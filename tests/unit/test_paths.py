@@ -82,7 +82,7 @@ def test_a_cloudpath_says_where(text: str, expected: Location) -> None:
         ("gs://", "expected gs://bucket"),
         ("gs://Bucket?x", "expected gs://bucket"),
         ("gs://bucket/../a", "'..'"),
-        ("ftp://host/a", "unknown scheme 'ftp'"),
+        ("gopher://host/a", "unknown scheme 'gopher'"),
         ("s3://", "bucket is missing"),
         ("s3:///a", "bucket is missing"),
         ("s3://b@d/a", "name of a bucket"),
