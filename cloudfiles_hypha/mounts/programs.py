@@ -16,7 +16,15 @@ from typing import Any, Literal
 
 from ..engine.calls import in_thread
 from ..engine.pool import AMBIENT
-from ..errors import Cancelled, ObjectNotFound, PreconditionFailed, StorageError, StorageNotFoundError, storage_error
+from ..errors import (
+    Cancelled,
+    ObjectNotFound,
+    PreconditionFailed,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    storage_error,
+)
 from .node import SyncNode
 from .steps import do
 
@@ -57,7 +65,8 @@ def _own_path(node: SyncNode, mode: PathMode) -> str | None:
     mount = node.mount
     if mount.scheme != "file" or node.version is not None:
         return None
-    info = do(node._info())  # also refuses links that lead out
+    info = do(node._info())  # also refuses links that lead out, if there is something
+    path = mount.files._side().path + node._name
     if info is None:
         if mode == "r":
             if not node._is_folder():
@@ -67,10 +76,13 @@ def _own_path(node: SyncNode, mode: PathMode) -> str | None:
                 mount.backend.make_folder(node.parent._name)
             except OSError as error:
                 raise storage_error(error, node.fullpath) from error
+            if os.path.islink(path):
+                raise StoragePermissionError(
+                    "a symbolic link has this name and leads to nothing, or out; remove it first", path=node.fullpath
+                )
     elif info.compress is not None or not info.path.endswith(node._name):
         return None
-    side = mount.files._side()
-    return side.path + node._name
+    return path
 
 
 Before = dict[str, Any]

@@ -77,6 +77,26 @@ def test_a_local_file_is_itself(storage: StorageManager, tmp_path: Path) -> None
             pass
 
 
+def test_a_new_file_may_be_at_the_top_of_a_local_mount(storage: StorageManager, tmp_path: Path) -> None:
+    for mode in ("w", "rw"):
+        node = storage.node(f"home:{mode}.txt")
+        with node.local_path(mode) as path:
+            assert path == str(tmp_path / "home" / f"{mode}.txt")
+            Path(path).write_text("new")
+        assert node.read_text() == "new"
+
+
+def test_a_link_that_leads_to_nothing_is_no_way_out(storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / "home" / "sub").mkdir()
+    (tmp_path / "home" / "sub" / "link").symlink_to(tmp_path / "not-there-yet")
+    for mode in ("w", "rw"):
+        with pytest.raises(StoragePermissionError, match="link"), storage.node("home:sub/link").local_path(mode):
+            pass
+    with pytest.raises(StoragePermissionError, match="link"):
+        node = storage.node("home:sub/link")
+        node.call(sys.executable, "-c", "pass", node)
+
+
 def test_a_file_elsewhere_is_a_temporary_one(storage: StorageManager) -> None:
     node = storage.node("mem:deep/file.txt")
     node.write("one")
