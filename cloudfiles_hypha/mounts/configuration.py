@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from ..backends import is_supported
 from ..errors import StorageConfigError
 from ..files import ArtifactFiles
-from .mount import LEVELS, Mount, Permissions
+from .mount import LEVELS, Mount, Permissions, folder_of
 
 Options = Mapping[str, Any]
 """What is said of one mount: ``name``, ``protocol``, and what that takes."""
@@ -189,8 +190,32 @@ class _Reading:
         if parent.inline:
             raise self.wrong(f"{above!r} has no folders")
         folder = parent.clean(below)
+        if folder and parent.scheme == "file":
+            return _local_part(parent, self.name, folder, permissions or parent.permissions)
         prefix = f"{parent.prefix}{folder}/" if folder else parent.prefix
         return replace(parent, name=self.name, prefix=prefix, permissions=permissions or parent.permissions)
+
+
+def _local_part(parent: Mount, name: str, folder: str, permissions: Permissions) -> Mount:
+    """A part of a local mount, whose files never leave it, as those of the other never leave that."""
+    from ..backends.local import FileLocation, as_cloudpath
+
+    above = folder_of(parent.files)
+    path = os.path.join(above, *folder.split("/"))
+    state = parent.files.__getstate__()
+    state["cloudpath"] = as_cloudpath(path)
+    state["location"] = FileLocation(scheme="file", root=state["cloudpath"], folder=path)
+    files = ArtifactFiles.__new__(ArtifactFiles)
+    files.__setstate__(state)
+    url = None if parent.base_url is None else f"{parent.base_url.rstrip('/')}/{quote(folder)}"
+    return Mount(
+        name=name,
+        files=files,
+        cloudpath=state["cloudpath"],
+        permissions=permissions,
+        base_url=url,
+        within=(*parent.within, above),
+    )
 
 
 def _below(place: str, prefix: str | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from functools import wraps
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import ObjectNotFound, StorageError, StorageNotFoundError, StoragePermissionError, storage_error
 from ..models import ObjectInfo, Version
-from .mount import Capabilities, Mount, Verb
+from .mount import Capabilities, Mount, Verb, folder_of
 from .steps import Get, Head, Steps, do, do_awaited
 
 if TYPE_CHECKING:
@@ -84,7 +85,10 @@ class SyncNode:
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        return id(self._mount.files), self._mount.full(self._path), self._version
+        files, name = self._mount.files, self._name
+        if self._mount.scheme == "file":
+            return "file", os.path.join(folder_of(files), name), self._version
+        return id(files), name, self._version
 
     # -- faces ------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -178,6 +179,51 @@ def test_a_link_that_leads_out_is_refused(storage: StorageManager, tmp_path: Pat
     with pytest.raises(PermissionError, match="leads out"):
         storage.mount("home").backend.make_folder("link/folder")
     assert [each.name for each in (tmp_path / "secret").iterdir()] == ["file"]
+
+
+def test_a_part_of_a_local_mount_is_not_left_by_links_to_the_rest_of_it(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    storage.configure(
+        {"part": {"path": "home:part"}, "inner": {"path": "part:inner"}, "moved": {"path": "home:link/x"}}
+    )
+    storage.node("home:secret/file").write("not for the part")
+    assert storage.node("part:inner/own").write("own")
+    assert storage.node("inner:own") == storage.node("home:part/inner/own")
+    (tmp_path / "home" / "part" / "folder").symlink_to("../secret")
+    (tmp_path / "home" / "part" / "inner" / "file").symlink_to("../../secret/file")
+    (tmp_path / "home" / "link").symlink_to(tmp_path)
+    for use in (
+        storage.node("part:folder/file").read,
+        storage.node("inner:file").read,
+        storage.node("part:folder").children,
+        partial(storage.node("part:folder/new").write, "x"),
+        partial(storage.node("part:").copy_to, storage.node("mem:copy")),
+        storage.node("part:folder").delete,
+        partial(storage.node("moved:new").write, "x"),
+    ):
+        with pytest.raises(StoragePermissionError, match="link"):
+            use()
+    assert storage.node("inner:own").read("r") == storage.node("home:part/inner/own").read("r") == "own"
+    assert [node.basename for node in storage.node("home:secret").children()] == ["file"]
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_folder_of_a_part_of_a_local_mount_is_made_when_it_is_needed(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    storage.add_mount({"name": "part", "path": "home:deep/part"})
+    top = storage.node("part:")
+    assert not top.exists()
+    assert not storage.node("part:file").exists()
+    assert not storage.node("part:file").is_dir()
+    with pytest.raises(StorageNotFoundError):
+        top.children()
+    top.mkdir(parents=True)
+    top.mkdir(exist_ok=True)
+    assert top.is_dir()
+    assert top.children() == []
+    assert (tmp_path / "home" / "deep" / "part").is_dir()
 
 
 def test_to_remove_a_link_to_a_folder_removes_nothing_of_what_it_leads_to(

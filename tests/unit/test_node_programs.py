@@ -92,8 +92,8 @@ def test_a_link_that_leads_to_nothing_is_no_way_out(storage: StorageManager, tmp
     for mode in ("w", "rw"):
         with pytest.raises(StoragePermissionError, match="link"), storage.node("home:sub/link").local_path(mode):
             pass
+    node = storage.node("home:sub/link")
     with pytest.raises(StoragePermissionError, match="link"):
-        node = storage.node("home:sub/link")
         node.call(sys.executable, "-c", "pass", node)
 
 
