@@ -6,7 +6,7 @@ It knows the ``ArtifactFiles`` of its place, and no nodes.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import quote
 
@@ -14,6 +14,7 @@ from ..backends.base import Backend
 from ..errors import StorageConfigError, StoragePermissionError
 from ..files import ArtifactFiles
 from ..paths import check_name
+from ..redact import without_credentials
 
 if TYPE_CHECKING:
     from ..backends.local import FileLocation
@@ -58,12 +59,12 @@ def folder_of(files: ArtifactFiles) -> str:
     return cast("FileLocation", files._location).folder
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Mount:
     """A place by its name: the files below ``prefix`` of ``files``."""
 
     name: str
-    files: ArtifactFiles = field(repr=False)
+    files: ArtifactFiles
     cloudpath: str
     prefix: str = ""
     permissions: Permissions = "delete"
@@ -72,6 +73,10 @@ class Mount:
     within: tuple[str, ...] = ()
     """Of a part of a local mount, which has files of its own: the folders of those that it lies in."""
     closed: bool = False
+
+    def __repr__(self) -> str:
+        place = without_credentials(self.cloudpath) + (f" {self.prefix}" if self.prefix else "")
+        return f"<Mount {self.name!r}: {place}, {'closed' if self.closed else self.permissions}>"
 
     @property
     def backend(self) -> Backend:

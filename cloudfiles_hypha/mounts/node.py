@@ -244,7 +244,10 @@ class SyncNode:
 
     def _is_dir(self) -> Steps[bool]:
         self._check("read")
-        return bool((yield self._is_folder))
+        try:
+            return bool((yield self._is_folder))
+        except OSError as error:
+            raise storage_error(error, self.fullpath) from error
 
     def size(self) -> int:
         """Its size in bytes."""
@@ -578,7 +581,9 @@ class SyncNode:
         if address is not None or not self.capabilities.presigned_urls:
             return address
         if self._mount.inline:
-            return f"data:{_OCTETS};base64,{self._path}"
+            from ..backends.base64 import standard
+
+            return f"data:{_OCTETS};base64,{standard(self._name)}"
         return str(self._mount.files.urls(self._name, expires_in))
 
     def internal_url(self, nocache: bool = False) -> str | None:

@@ -407,6 +407,7 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
         ({"protocol": "local", "base_path": "/nowhere/at/all"}, "there is no folder"),
         ({"protocol": "http", "base_url": "ftp://host"}, "begins with http"),
         ({"protocol": "http", "base_url": "http://h", "permissions": "delete"}, "can only be read from"),
+        ({"protocol": "gs"}, "protocol 'gcs' needs 'bucket'"),
         ({"protocol": "gopher", "host": "h"}, "unknown protocol 'gopher'"),
         ({"protocol": "memory", "permissions": "all"}, "permissions are one of 'readonly'"),
         ({"protocol": "memory", "encrypted": True}, "'encrypted': there is no encryption at rest yet"),
@@ -414,6 +415,7 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
         ({"path": "nobody:folder"}, "it lies in 'nobody', which is not configured"),
         ({"protocol": "memory", "cloudpath": "mem://x"}, "give one of them"),
         ({}, "say which 'protocol'"),
+        ({"protocol": "hypha", "artifact": "ws/a", "token": 4711}, "a token is a text, not int"),
         ({"protocol": "hypha", "artifact": "ws/a", "tokne": "hush-hush"}, "unknown: 'tokne'"),
         ({"protocol": "s3", "bucket": "bkt", "key": "K", "secrets": {"profile": "hush-hush"}}, "'secrets'"),
     ],
@@ -824,3 +826,67 @@ def test_a_node_is_opened_by_async_open_as_its_mount_allows(storage: StorageMana
             async_open(storage.node("home:a.txt", version=-2))
 
     asyncio.run(main())
+
+
+def test_two_mounts_of_one_name_in_one_call_are_refused(storage: StorageManager) -> None:
+    one = {"name": "one", "protocol": "memory"}
+    with pytest.raises(StorageConfigError, match="'one': it is configured twice"):
+        storage.configure([one, {**one, "bucket": "other"}])
+    with pytest.raises(StorageConfigError, match="'one': its options give it another name"):
+        storage.configure({"one": {"name": "two", "protocol": "memory"}})
+    with pytest.raises(StorageConfigError, match="number 1: the names of its options are to be texts"):
+        storage.configure([{**one, 3: "x"}])  # type: ignore[dict-item]
+    assert not storage.has_mount("one")
+    storage.configure([one])
+    storage.configure([{**one, "bucket": "other"}])
+    assert storage.mount("one").cloudpath == "mem://other"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mounts.json", '{"one": {"protocol": "memory"}, "one": {"protocol": "memory", "bucket": "other"}}'),
+        ("mounts.yaml", "one: {protocol: memory}\none: {protocol: memory, bucket: other}\n"),
+        ("mounts.yml", "- {name: one, protocol: memory, name: two}\n"),
+    ],
+)
+def test_what_a_file_says_twice_is_refused(name: str, text: str, storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageConfigError, match=rf"{name}: '\w+' is said twice"):
+        storage.configure(tmp_path / name)
+
+
+def test_what_a_file_of_yaml_takes_over_from_elsewhere_in_it_may_be_said_anew(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "mounts.yaml"
+    path.write_text("one: &one {protocol: memory, bucket: first}\ntwo: {<<: *one, bucket: other}\n")
+    storage.configure(path)
+    assert [storage.mount(name).cloudpath for name in ("one", "two")] == ["mem://first", "mem://other"]
+
+
+def test_a_mount_shows_no_password() -> None:
+    with StorageManager() as manager:
+        manager.configure({"web": {"protocol": "http", "base_url": "http://user:hush-hush@host/folder"}})
+        assert repr(manager.mount("web")) == "<Mount 'web': http://host/folder, readonly>"
+
+
+def test_nothing_is_staged_through_a_mount_that_is_only_read(storage: StorageManager) -> None:
+    storage.configure({"shown": {"path": "mem:", "permissions": "readonly"}})
+    with pytest.raises(StoragePermissionError, match="cannot write: the mount 'shown'"):
+        storage.staged("shown")
+
+
+def test_the_url_of_content_in_a_path_is_one_that_browsers_take(storage: StorageManager) -> None:
+    assert (
+        storage.node("b64:-_-_").url() == storage.node("b64:+/+/").url() == "data:application/octet-stream;base64,+/+/"
+    )
+    assert storage.node("b64:SGVsbG8").url() == "data:application/octet-stream;base64,SGVsbG8="
+
+
+def test_whether_it_is_a_folder_is_told_with_the_errors_of_nodes(storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / "home" / "link").symlink_to(tmp_path)
+    with pytest.raises(StoragePermissionError, match="^home:link: "):
+        storage.node("home:link").is_dir()
+    with pytest.raises(StoragePermissionError, match="^home:link: "):
+        asyncio.run(storage.node("home:link").aio.is_dir())
