@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.calls import in_thread
-from ..engine.pool import AMBIENT
+from ..engine.pool import AMBIENT, Cancellation
 from ..errors import (
     Cancelled,
     ObjectNotFound,
@@ -33,6 +34,9 @@ PathMode = Literal["r", "w", "rw"]
 # Bytes up to which a file is compared by its content to tell whether it was changed; a larger one by its times.
 _COMPARED = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
+# Seconds after which a call that reads what a program writes looks whether it was given up.
+_LOOK_AGAIN = 0.2
+_GIVEN_UP = "the program was ended, as the call was given up"
 
 
 # -- a path for a program -----------------------------------------------------------------------------------------
@@ -229,7 +233,9 @@ def _run(
         paths: dict[SyncNode, str] = {}  # of a node that is named twice there is one
         for arg in args:
             if isinstance(arg, SyncNode) and arg not in paths:
-                paths[arg] = stack.enter_context(arg.local_path("rw" if arg.version is None and _writes(arg) else "r"))
+                several = [other for other in args if other == arg]  # of mounts that may allow more, or less
+                node = next(filter(_writes, several), arg)
+                paths[arg] = stack.enter_context(node.local_path("rw" if _writes(node) else "r"))
         command: Any = [paths[arg] if isinstance(arg, SyncNode) else os.fspath(_text(arg)) for arg in args]
         output = _program(command[0] if options.get("shell") else command, return_output, dict(options))
     if callback is not None:
@@ -238,10 +244,12 @@ def _run(
 
 
 def _writes(node: SyncNode) -> bool:
-    return node.capabilities.write
+    return node.version is None and node.capabilities.write
 
 
 def _text(arg: Any) -> str | bytes | os.PathLike[str]:
+    if arg is None or isinstance(arg, list | tuple | dict | set):
+        raise TypeError(f"{arg!r:.60}: a program's arguments are nodes, texts and numbers, each by itself")
     return arg if isinstance(arg, str | bytes | os.PathLike) else str(arg)
 
 
@@ -258,7 +266,7 @@ def _program(command: Any, return_output: bool, options: dict[str, Any]) -> str 
         if stop is not None:
             stop.watch(process.kill)
         try:
-            output, errors = process.communicate(data, timeout)
+            output, errors = _ended(process, data, timeout, stop)
         except BaseException:  # as subprocess.run has it: nothing goes on behind an error
             process.kill()
             raise
@@ -266,9 +274,28 @@ def _program(command: Any, return_output: bool, options: dict[str, Any]) -> str 
             if stop is not None:
                 stop.forget(process.kill)
     if stop is not None and stop.cancelled:
-        raise Cancelled("the program was ended, as the call was given up")
+        raise Cancelled(_GIVEN_UP)
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, output, errors)
     if not return_output:
         return None
     return output.decode("utf-8", "surrogateescape") if isinstance(output, bytes) else str(output)
+
+
+def _ended(process: subprocess.Popen[Any], data: Any, timeout: float | None, stop: Cancellation | None) -> Any:
+    """What it has written, once it has ended. What it has started may outlive it and keep its output open, which a call
+    that is given up does not wait for."""
+    if stop is None or (process.stdout is None and process.stderr is None):
+        return process.communicate(data, timeout)
+    latest = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = _LOOK_AGAIN if latest is None else min(_LOOK_AGAIN, max(latest - time.monotonic(), 0))
+        try:
+            return process.communicate(data, left)
+        except subprocess.TimeoutExpired as error:
+            if stop.cancelled:
+                raise Cancelled(_GIVEN_UP) from None
+            if timeout is not None and latest is not None and time.monotonic() >= latest:
+                error.timeout = timeout
+                raise
+        data = None  # which the first call goes on with
