@@ -395,6 +395,16 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
             manager.node("part:a.txt").write(b"x")
 
 
+def test_an_archive_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with StorageManager() as manager:
+        manager.configure({"gone": {"protocol": "zip", "file": str(tmp_path / "gone.zip")}})
+        for use in (manager.node("gone:").children, manager.node("gone:a").exists, manager.node("gone:a").read):
+            with pytest.raises(StorageError, match="the place itself cannot be opened: .*gone.zip") as caught:
+                use()
+            assert not isinstance(caught.value, FileNotFoundError)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
