@@ -172,6 +172,17 @@ def test_a_content_encoding_stays(storage: StorageManager) -> None:
     assert (info.compress, info.content_type, node.read_text()) == ("gzip", "text/plain", "two")
 
 
+def test_what_is_said_of_a_file_stays_when_a_program_changes_it(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    files = node.mount.files
+    files.put("file", b"old", content_type="text/x-y", cache_control="no-store", metadata={"by": "me"})
+    with node.local_path("rw") as path:
+        Path(path).write_text("new")
+    info = files.head("file")
+    assert (node.read(), info.content_type, info.metadata) == (b"new", "text/x-y", {"by": "me"})
+    assert info.headers["cache-control"] == "no-store"
+
+
 def test_a_local_path_in_a_coroutine(storage: StorageManager) -> None:
     node = storage.node("mem:file")
     node.write("one")
