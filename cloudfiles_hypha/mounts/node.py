@@ -17,7 +17,14 @@ from functools import wraps
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ObjectNotFound, StorageError, StorageNotFoundError, StoragePermissionError, storage_error
+from ..errors import (
+    ArtifactNotFound,
+    ObjectNotFound,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    storage_error,
+)
 from ..models import ObjectInfo, Version
 from .mount import Capabilities, Mount, Verb, folder_of
 from .steps import Get, Head, Steps, do, do_awaited
@@ -220,7 +227,12 @@ class SyncNode:
         known = self._mount.backend.is_folder(self._name)
         if known is not None:
             return known
-        return self._mount.backend.can.listable and self._mount.files.isdir(self._name)
+        try:
+            return self._mount.backend.can.listable and self._mount.files.isdir(self._name)
+        except ArtifactNotFound:
+            if self._mount.files._settings.create:
+                return False  # it is made by the first write
+            raise
 
     # -- asking -----------------------------------------------------------------------------------------------
 
