@@ -211,6 +211,8 @@ def _server_and_token(
 
 def checked_token(text: str) -> str:
     """A token as it is sent, or ``ValueError``, without the text, if it cannot be one."""
+    if not isinstance(text, str):
+        raise TypeError(f"a token is a text, not {type(text).__name__}")
     token = text.strip()
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError("the token is empty or contains white space, control or non-ASCII characters")

@@ -23,6 +23,11 @@ def name_of(text: str) -> str:
     return "".join(text.split()).replace("+", "-").replace("/", "_").rstrip("=")
 
 
+def standard(name: str) -> str:
+    """A name in the alphabet that others expect, with its padding."""
+    return name.replace("-", "+").replace("_", "/") + "=" * (-len(name) % 4)
+
+
 def locate(text: str, rest: str) -> Location:
     """There is one place of this kind."""
     if rest:

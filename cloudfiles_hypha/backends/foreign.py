@@ -215,7 +215,11 @@ class ForeignBackend(ByFolder):
     @contextmanager
     def _lent(self, path: str) -> Iterator[AbstractFileSystem]:
         """A file system for one verb. What is not known to be harmless ends its connection."""
-        lent = self._do(path, self._instances.take)
+        try:
+            lent = self._do(path, self._instances.take)
+        except ObjectNotFound as error:  # not the file that is asked for, but what it would be in
+            why = error.__cause__ or error.args[0]  # which has no secrets in it, as _do sees to
+            raise TransferError(f"the place itself cannot be opened: {why}", path=path) from error
         try:
             yield lent
         except BaseException as error:

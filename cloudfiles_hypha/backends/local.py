@@ -258,7 +258,11 @@ class LocalBackend(Backend):
             return self._folder.is_folder(path)
 
     def make_folder(self, path: str) -> None:
-        """Make a folder, and those it is in."""
+        """Make a folder, and those it is in; without a name, that of all files."""
+        if not path:
+            with _translated(path, writing=True):
+                os.makedirs(self._folder.root, exist_ok=True)
+            return
         check_local_name(path, windows_names=self._windows_names)
         with _translated(path, writing=True):
             self._folder.make_folder(path)

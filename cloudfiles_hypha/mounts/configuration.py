@@ -10,15 +10,16 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
 from ..backends import is_supported
 from ..errors import StorageConfigError
 from ..files import ArtifactFiles
-from .mount import LEVELS, Mount, Permissions
+from .mount import LEVELS, Mount, Permissions, folder_of
 
 Options = Mapping[str, Any]
 """What is said of one mount: ``name``, ``protocol``, and what that takes."""
@@ -37,7 +38,7 @@ def options_of(source: Source) -> list[Options]:
     if isinstance(source, Mapping):
         if isinstance(source.get("name"), str):
             return [source]
-        return [{"name": name, **_mapping(options, f"mount {name!r}")} for name, options in source.items()]
+        return [_named(name, _mapping(options, f"mount {name!r}")) for name, options in source.items()]
     if isinstance(source, Sequence) and not isinstance(source, bytes):
         return [_mapping(options, f"mount number {number}") for number, options in enumerate(source, 1)]
     raise TypeError(
@@ -47,17 +48,40 @@ def options_of(source: Source) -> list[Options]:
 
 
 def _mapping(options: object, whose: str) -> Options:
-    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+    if not isinstance(options, Mapping):
         raise StorageConfigError(f"{whose}: expected a dict of its options, not {type(options).__name__}")
+    if not all(isinstance(key, str) for key in options):
+        raise StorageConfigError(f"{whose}: the names of its options are to be texts")
     return options
 
 
+def _named(name: object, options: Options) -> Options:
+    if options.get("name", name) != name:
+        raise StorageConfigError(f"mount {name!r}: its options give it another name")
+    return {**options, "name": name}
+
+
+def _all_different(pairs: Iterable[tuple[Any, Any]]) -> dict[Any, Any]:
+    """A dict of a file, in which nothing takes the place of anything."""
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise StorageConfigError(f"{key!r:.60} is said twice")
+        found[key] = value
+    return found
+
+
 def _read(path: Path) -> Source:
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StorageConfigError("this is no text in UTF-8", path=str(path)) from None
     suffix = path.suffix.lower()
     if suffix == ".json":
         try:
-            found = json.loads(text)
+            found = json.loads(text, object_pairs_hook=_all_different)
+        except StorageConfigError as error:
+            raise StorageConfigError(error.args[0], path=str(path)) from None
         except ValueError as error:
             raise StorageConfigError(f"this is no JSON: {error}", path=str(path)) from None
     elif suffix in (".yaml", ".yml"):
@@ -65,8 +89,19 @@ def _read(path: Path) -> Source:
             import yaml
         except ImportError:
             raise ImportError("to read YAML, PyYAML is needed: pip install 'cloudfiles_hypha[mounts]'") from None
+
+        class Loader(yaml.SafeLoader):
+            """As PyYAML has it, but no key twice."""
+
+            def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+                its_own = [(self.construct_object(key, deep=True), None) for key, _ in node.value if key.tag != _MERGED]
+                _all_different((key, None) for key, _ in its_own if isinstance(key, str))
+                return cast("dict[Any, Any]", super().construct_mapping(node, deep))
+
         try:
-            found = yaml.safe_load(text)
+            found = yaml.load(text, Loader)  # noqa: S506 -- it is a safe one
+        except StorageConfigError as error:
+            raise StorageConfigError(error.args[0], path=str(path)) from None
         except yaml.YAMLError as error:
             where = getattr(error, "problem_mark", None)
             line = f" (line {where.line + 1})" if where is not None else ""
@@ -76,6 +111,9 @@ def _read(path: Path) -> Source:
     if not isinstance(found, list | dict):
         raise StorageConfigError("expected a list of mounts, or a dict of options by name", path=str(path))
     return cast(Source, found)
+
+
+_MERGED = "tag:yaml.org,2002:merge"
 
 
 def mount_of(options: Options, mounts: Mapping[str, Mount]) -> Mount:
@@ -152,7 +190,7 @@ class _Reading:
         if cloudpath is None:
             if protocol is None:
                 raise self.wrong("say which 'protocol' it has, or its 'cloudpath'")
-            self._protocol = protocol
+            protocol = self._protocol = _ALSO_CALLED.get(protocol, protocol)
             if protocol in _PROTOCOLS:
                 cloudpath, extra = _PROTOCOLS[protocol](self)
             elif is_supported(protocol):
@@ -189,8 +227,32 @@ class _Reading:
         if parent.inline:
             raise self.wrong(f"{above!r} has no folders")
         folder = parent.clean(below)
+        if folder and parent.scheme == "file":
+            return _local_part(parent, self.name, folder, permissions or parent.permissions)
         prefix = f"{parent.prefix}{folder}/" if folder else parent.prefix
         return replace(parent, name=self.name, prefix=prefix, permissions=permissions or parent.permissions)
+
+
+def _local_part(parent: Mount, name: str, folder: str, permissions: Permissions) -> Mount:
+    """A part of a local mount, whose files never leave it, as those of the other never leave that."""
+    from ..backends.local import FileLocation, as_cloudpath
+
+    above = folder_of(parent.files)
+    path = os.path.join(above, *folder.split("/"))
+    state = parent.files.__getstate__()
+    state["cloudpath"] = as_cloudpath(path)
+    state["location"] = FileLocation(scheme="file", root=state["cloudpath"], folder=path)
+    files = ArtifactFiles.__new__(ArtifactFiles)
+    files.__setstate__(state)
+    url = None if parent.base_url is None else f"{parent.base_url.rstrip('/')}/{quote(folder)}"
+    return Mount(
+        name=name,
+        files=files,
+        cloudpath=state["cloudpath"],
+        permissions=permissions,
+        base_url=url,
+        within=(*parent.within, above),
+    )
 
 
 def _below(place: str, prefix: str | None) -> str:
@@ -328,11 +390,18 @@ _PROTOCOLS: dict[str, Callable[[_Reading], tuple[str, dict[str, Any]]]] = {
     "base64": _base64,
 }
 
+# What the same places are called in cloudpaths, and by fsspec.
+_ALSO_CALLED = {"file": "local", "mem": "memory", "gs": "gcs", "az": "azure", "abfs": "azure", "https": "http"}
+
 
 def mounts_of(source: Source, there: Mapping[str, Mount]) -> Iterator[Mount]:
     """The mounts that a source describes, in order; one may lie in those before it, and in those that are there."""
     known = dict(there)
+    names: set[str] = set()
     for options in options_of(source):
         mount = mount_of(options, known)
+        if mount.name in names:
+            raise StorageConfigError(f"mount {mount.name!r}: it is configured twice here; which one is meant?")
+        names.add(mount.name)
         known[mount.name] = mount
         yield mount

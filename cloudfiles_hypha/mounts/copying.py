@@ -168,7 +168,8 @@ def carry(source: SyncNode, dest: SyncNode, choice: Choice, *, moving: bool) -> 
         return dest
     if not dest.path or _is_folder(dest):
         dest = dest.child(source.basename)
-    _check_apart(source, dest, within=False)
+    if source.version is None:  # else it is not what is there now, which it may take the place of
+        _check_apart(source, dest, within=False)
     item = _Item(source.basename, Listed(source.mount, source.path, info, source.version), dest)
     if reason := choice.left_out(item):
         choice.tell_skipped(item, reason)
@@ -263,14 +264,22 @@ def _carry_items(
         _name(wanted, cast("list[CopyResult]", error.results))
         raise storage_error(error, dest.fullpath) from error
     failed = _name(wanted, results)
-    if choice.on_file is not None:
-        for item, result in zip(wanted, results, strict=True):
-            if result["error"] is None:
-                choice.on_file(item.node)
+    problem: Exception | None = None
     if failed:
-        if len(items) == 1:
-            raise failed[0]
-        raise storage_error(BatchError.from_results("move" if moving else "copy", results), source.fullpath)
+        problem = failed[0]
+        if len(items) > 1:
+            problem = storage_error(BatchError.from_results("move" if moving else "copy", results), source.fullpath)
+    try:
+        if choice.on_file is not None:
+            for item, result in zip(wanted, results, strict=True):
+                if result["error"] is None:
+                    choice.on_file(item.node)
+    except Exception as raised:
+        if problem is not None:  # which is not to be lost
+            raise problem from raised
+        raise
+    if problem is not None:
+        raise problem
     return not reasons
 
 

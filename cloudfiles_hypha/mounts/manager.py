@@ -140,4 +140,6 @@ class StorageManager:
     def staged(self, name: str, comment: str | None = None) -> EitherContext[ArtifactFiles]:
         """What is written to a mount of a Hypha artifact in this block is one commit: ``with``, or in a coroutine
         ``async with``. A block that raises leaves it staged, and unpublished; see ``ArtifactFiles.staged``."""
-        return EitherContext(self.mount(name).files.staged(comment))
+        mount = self.mount(name)
+        mount.check("write", "")
+        return EitherContext(mount.files.staged(comment))

@@ -5,14 +5,19 @@ It knows the ``ArtifactFiles`` of its place, and no nodes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, cast
 from urllib.parse import quote
 
 from ..backends.base import Backend
 from ..errors import StorageConfigError, StoragePermissionError
 from ..files import ArtifactFiles
 from ..paths import check_name
+from ..redact import without_credentials
+
+if TYPE_CHECKING:
+    from ..backends.local import FileLocation
 
 Permissions = Literal["readonly", "readwrite", "delete"]
 Verb = Literal["read", "write", "delete"]
@@ -49,18 +54,29 @@ class Capabilities:
         return ", ".join(name for name in self.__slots__ if getattr(self, name))
 
 
-@dataclass(slots=True, eq=False)
+def folder_of(files: ArtifactFiles) -> str:
+    """Where local files are."""
+    return cast("FileLocation", files._location).folder
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class Mount:
     """A place by its name: the files below ``prefix`` of ``files``."""
 
     name: str
-    files: ArtifactFiles = field(repr=False)
+    files: ArtifactFiles
     cloudpath: str
     prefix: str = ""
     permissions: Permissions = "delete"
     base_url: str | None = None
     """Where the files of a local folder are to be had by HTTP, if its owner said so."""
+    within: tuple[str, ...] = ()
+    """Of a part of a local mount, which has files of its own: the folders of those that it lies in."""
     closed: bool = False
+
+    def __repr__(self) -> str:
+        place = without_credentials(self.cloudpath) + (f" {self.prefix}" if self.prefix else "")
+        return f"<Mount {self.name!r}: {place}, {'closed' if self.closed else self.permissions}>"
 
     @property
     def backend(self) -> Backend:
@@ -129,6 +145,10 @@ class Mount:
         shown = f"{self.name}:{path}"
         if self.closed:
             raise StorageConfigError("this mount was closed, or deleted; configure it anew", path=shown)
+        if self.within:
+            real = os.path.realpath(folder_of(self.files))
+            if not all(os.path.commonpath((real, outer)) == outer for outer in map(os.path.realpath, self.within)):
+                raise StoragePermissionError("a symbolic link has its folder lie out of its mount", path=shown)
         if verb != "read" and not self.backend.can.writable:
             raise StoragePermissionError(f"cannot {verb}: {self.scheme}:// can only be read from", path=shown)
         if LEVELS.index(_NEEDED[verb]) > LEVELS.index(self.permissions):

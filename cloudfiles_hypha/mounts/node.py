@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
+import os
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from datetime import datetime, timezone
 from functools import wraps
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import ObjectNotFound, StorageError, StorageNotFoundError, StoragePermissionError, storage_error
+from ..errors import (
+    ArtifactNotFound,
+    ObjectNotFound,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    storage_error,
+)
 from ..models import ObjectInfo, Version
-from .mount import Capabilities, Mount, Verb
+from .mount import Capabilities, Mount, Verb, folder_of
 from .steps import Get, Head, Steps, do, do_awaited
 
 if TYPE_CHECKING:
@@ -84,7 +92,10 @@ class SyncNode:
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        return id(self._mount.files), self._mount.full(self._path), self._version
+        files, name = self._mount.files, self._name
+        if self._mount.scheme == "file":
+            return "file", os.path.join(folder_of(files), name), self._version
+        return id(files), name, self._version
 
     # -- faces ------------------------------------------------------------------------------------------------
 
@@ -216,7 +227,12 @@ class SyncNode:
         known = self._mount.backend.is_folder(self._name)
         if known is not None:
             return known
-        return self._mount.backend.can.listable and self._mount.files.isdir(self._name)
+        try:
+            return self._mount.backend.can.listable and self._mount.files.isdir(self._name)
+        except ArtifactNotFound:
+            if self._mount.files._settings.create:
+                return False  # it is made by the first write
+            raise
 
     # -- asking -----------------------------------------------------------------------------------------------
 
@@ -240,7 +256,10 @@ class SyncNode:
 
     def _is_dir(self) -> Steps[bool]:
         self._check("read")
-        return bool((yield self._is_folder))
+        try:
+            return bool((yield self._is_folder))
+        except OSError as error:
+            raise storage_error(error, self.fullpath) from error
 
     def size(self) -> int:
         """Its size in bytes."""
@@ -574,7 +593,9 @@ class SyncNode:
         if address is not None or not self.capabilities.presigned_urls:
             return address
         if self._mount.inline:
-            return f"data:{_OCTETS};base64,{self._path}"
+            from ..backends.base64 import standard
+
+            return f"data:{_OCTETS};base64,{standard(self._name)}"
         return str(self._mount.files.urls(self._name, expires_in))
 
     def internal_url(self, nocache: bool = False) -> str | None:

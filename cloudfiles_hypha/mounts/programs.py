@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
@@ -15,8 +16,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..engine.calls import in_thread
-from ..engine.pool import AMBIENT
-from ..errors import Cancelled, ObjectNotFound, PreconditionFailed, StorageError, StorageNotFoundError, storage_error
+from ..engine.pool import AMBIENT, Cancellation
+from ..errors import (
+    Cancelled,
+    ObjectNotFound,
+    PreconditionFailed,
+    StorageError,
+    StorageNotFoundError,
+    StoragePermissionError,
+    storage_error,
+)
 from .node import SyncNode
 from .steps import do
 
@@ -25,6 +34,9 @@ PathMode = Literal["r", "w", "rw"]
 # Bytes up to which a file is compared by its content to tell whether it was changed; a larger one by its times.
 _COMPARED = 8 * 1024 * 1024
 _BLOCK = 1024 * 1024
+# Seconds after which a call that reads what a program writes looks whether it was given up.
+_LOOK_AGAIN = 0.2
+_GIVEN_UP = "the program was ended, as the call was given up"
 
 
 # -- a path for a program -----------------------------------------------------------------------------------------
@@ -57,7 +69,8 @@ def _own_path(node: SyncNode, mode: PathMode) -> str | None:
     mount = node.mount
     if mount.scheme != "file" or node.version is not None:
         return None
-    info = do(node._info())  # also refuses links that lead out
+    info = do(node._info())  # also refuses links that lead out, if there is something
+    path = mount.files._side().path + node._name
     if info is None:
         if mode == "r":
             if not node._is_folder():
@@ -67,10 +80,13 @@ def _own_path(node: SyncNode, mode: PathMode) -> str | None:
                 mount.backend.make_folder(node.parent._name)
             except OSError as error:
                 raise storage_error(error, node.fullpath) from error
+            if os.path.islink(path):
+                raise StoragePermissionError(
+                    "a symbolic link has this name and leads to nothing, or out; remove it first", path=node.fullpath
+                )
     elif info.compress is not None or not info.path.endswith(node._name):
         return None
-    side = mount.files._side()
-    return side.path + node._name
+    return path
 
 
 Before = dict[str, Any]
@@ -131,6 +147,9 @@ def _store(node: SyncNode, path: Path, mode: PathMode, before: Before | None, se
                 _check_same(node, before["etag"])
             kept["content_type"] = before["content_type"]
             kept["compress"] = before["compress"]
+            if node.capabilities.metadata and (info := do(node._info())) is not None:
+                kept["metadata"] = info.metadata
+                kept["cache_control"] = info.headers.get("cache-control")
     try:
         files.put(node._name, path, **kept)
     except OSError as error:
@@ -217,7 +236,9 @@ def _run(
         paths: dict[SyncNode, str] = {}  # of a node that is named twice there is one
         for arg in args:
             if isinstance(arg, SyncNode) and arg not in paths:
-                paths[arg] = stack.enter_context(arg.local_path("rw" if arg.version is None and _writes(arg) else "r"))
+                several = [other for other in args if other == arg]  # of mounts that may allow more, or less
+                node = next(filter(_writes, several), arg)
+                paths[arg] = stack.enter_context(node.local_path("rw" if _writes(node) else "r"))
         command: Any = [paths[arg] if isinstance(arg, SyncNode) else os.fspath(_text(arg)) for arg in args]
         output = _program(command[0] if options.get("shell") else command, return_output, dict(options))
     if callback is not None:
@@ -226,10 +247,12 @@ def _run(
 
 
 def _writes(node: SyncNode) -> bool:
-    return node.capabilities.write
+    return node.version is None and node.capabilities.write
 
 
 def _text(arg: Any) -> str | bytes | os.PathLike[str]:
+    if arg is None or isinstance(arg, list | tuple | dict | set):
+        raise TypeError(f"{arg!r:.60}: a program's arguments are nodes, texts and numbers, each by itself")
     return arg if isinstance(arg, str | bytes | os.PathLike) else str(arg)
 
 
@@ -246,7 +269,7 @@ def _program(command: Any, return_output: bool, options: dict[str, Any]) -> str 
         if stop is not None:
             stop.watch(process.kill)
         try:
-            output, errors = process.communicate(data, timeout)
+            output, errors = _ended(process, data, timeout, stop)
         except BaseException:  # as subprocess.run has it: nothing goes on behind an error
             process.kill()
             raise
@@ -254,9 +277,28 @@ def _program(command: Any, return_output: bool, options: dict[str, Any]) -> str 
             if stop is not None:
                 stop.forget(process.kill)
     if stop is not None and stop.cancelled:
-        raise Cancelled("the program was ended, as the call was given up")
+        raise Cancelled(_GIVEN_UP)
     if check and process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args, output, errors)
     if not return_output:
         return None
     return output.decode("utf-8", "surrogateescape") if isinstance(output, bytes) else str(output)
+
+
+def _ended(process: subprocess.Popen[Any], data: Any, timeout: float | None, stop: Cancellation | None) -> Any:
+    """What it has written, once it has ended. What it has started may outlive it and keep its output open, which a call
+    that is given up does not wait for."""
+    if stop is None or (process.stdout is None and process.stderr is None):
+        return process.communicate(data, timeout)
+    latest = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = _LOOK_AGAIN if latest is None else min(_LOOK_AGAIN, max(latest - time.monotonic(), 0))
+        try:
+            return process.communicate(data, left)
+        except subprocess.TimeoutExpired as error:
+            if stop.cancelled:
+                raise Cancelled(_GIVEN_UP) from None
+            if timeout is not None and latest is not None and time.monotonic() >= latest:
+                error.timeout = timeout
+                raise
+        data = None  # which the first call goes on with

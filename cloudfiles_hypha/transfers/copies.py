@@ -256,7 +256,9 @@ class Copies:
         if server_side and verb == "move":
             wanted = self._pinned(wanted)
         options = self._options
-        job = Job(source.backend, target.backend, options.in_parts, options.part_size, server_side)
+        job = Job(
+            source.backend, target.backend, options.in_parts, options.part_size, server_side, source.batches.policy
+        )
         results: list[CopyResult | None] = []
         numbers: list[tuple[int, Wanted]] = []  # of what is copied: its number among all, and what it is
 

@@ -30,6 +30,7 @@ from ..errors import (
 from ..models import Body, GetRequest, ObjectInfo, PutRequest, Stored
 from ..plan.parts import MIB
 from ..results import Result, failed, written
+from ..retry import RetryPolicy
 from .control import RunControl
 from .put import PutInParts
 from .task import FRESH_TICKETS, Context, Task, attempts_of
@@ -77,6 +78,8 @@ class Job:
     """Whether the target wants an upload in parts."""
     part_size: int | None
     server_side: bool
+    patience: RetryPolicy
+    """How long the source is tried; the target is within the policy of the call."""
     origins: dict[int, Origin] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)  # what the target does not keep, and some object had
 
@@ -258,7 +261,7 @@ class Copy(Task[Result]):
         if ticket is None and self.job.source.can.batched:
             return UNRESOLVED
         try:
-            value, attempts = self.attempt_counted(run, partial(fetch, ticket))
+            value, attempts = self.attempt_counted(run, partial(fetch, ticket), self.job.patience)
         except StaleTicket as error:
             if self.source_ticket is ticket:  # else another worker's part has met with the same refusal
                 self.source_ticket = None

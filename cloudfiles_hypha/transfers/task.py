@@ -131,8 +131,9 @@ class Task(Generic[R]):
         value, self.attempts = self.attempt_counted(run, call)
         return value
 
-    def attempt_counted(self, run: Run, call: Callable[[], T]) -> tuple[T, int]:
-        """Likewise, with how many attempts it took; for items that several workers are at."""
+    def attempt_counted(self, run: Run, call: Callable[[], T], policy: RetryPolicy | None = None) -> tuple[T, int]:
+        """Likewise, with how many attempts it took, and perhaps within another policy; for items that several workers
+        are at."""
 
         def checked() -> T:
             if flight is not None and not run.pace.calm:
@@ -145,7 +146,7 @@ class Task(Generic[R]):
             return run.pace.attempt(call)
 
         context = self.context
-        policy = context.policy
+        policy = policy or context.policy
         flight = self.flight
         failed: Callable[[TransferError], None] = run.pace.complaint
         if flight is not None:

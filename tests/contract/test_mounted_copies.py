@@ -125,6 +125,18 @@ class TestArtifact:
         assert found(storage.node("mem:to")) == {name[5:]: FILES[name] for name in FILES if name != "large"}
         assert [node.path for node in storage.node("store:").children()] == ["before"]
 
+    def test_a_version_that_is_past_takes_the_place_of_what_is_there(
+        self, storage: StorageManager, hypha: FakeHypha
+    ) -> None:
+        node = with_artifact(storage, hypha).child("again")
+        node.write(b"first")
+        with node.mount.files.staged(version="new"):
+            node.write(b"second")
+        old = storage.node(node.fullpath, version=0)
+        assert (old.read(), node.read()) == (b"first", b"second")
+        assert old.copy_to(node) == node
+        assert node.read() == b"first"
+
     def test_a_version_that_is_past_is_copied_and_never_moved(self, storage: StorageManager, hypha: FakeHypha) -> None:
         options: dict[str, Any] = {"token": hypha.token, "server_url": hypha.url, "retry": QUICK}
         hypha.add_artifact("ws/v", {"file": b"old"})

@@ -218,3 +218,15 @@ class TestRealArtifact(NodesContract):
         with StorageManager() as manager:
             manager.configure({"store": {"protocol": "hypha", **options}})
             yield manager
+
+
+def test_in_an_artifact_that_the_first_write_makes_nothing_is_there_before(hypha: FakeHypha) -> None:
+    with StorageManager() as storage:
+        storage.configure([of_artifact(hypha, artifact="ws/made", create=True)])
+        node = storage.node("store:folder/file")
+        assert (node.exists(), node.is_file(), node.is_dir(), node.parent.exists()) == (False, False, False, False)
+        node.write("first")
+        assert (node.exists(), node.parent.exists()) == (True, True)
+        storage.configure([of_artifact(hypha, artifact="ws/mistyped")])
+        with pytest.raises(StorageNotFoundError, match="mistyped"):
+            storage.node("store:folder/file").exists()

@@ -269,6 +269,21 @@ def test_what_fails_is_raised_when_all_others_are_done(
     assert found(here) == left  # what could not be copied is not lost
 
 
+def test_what_fails_is_not_lost_where_the_caller_raises_as_well(storage: StorageManager, tmp_path: Path) -> None:
+    fill(storage.node("mem:from"))
+    (tmp_path / "home" / "to" / "a.txt").mkdir(parents=True)
+    ours = RuntimeError("ours")
+
+    def told(node: object) -> None:
+        raise ours
+
+    with pytest.raises(BatchError, match="1 of 4 items failed: mem:from/a.txt") as caught:
+        storage.node("mem:from").copy_to(storage.node("home:to"), on_file=told)
+    assert caught.value.__cause__ is ours
+    with pytest.raises(RuntimeError, match="ours"):
+        storage.node("mem:from").copy_to(storage.node("home:to"), on_file=told, exclude="a.txt")
+
+
 def test_a_single_file_raises_its_own_error(storage: StorageManager, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(storage.node("home:from"))
     failing(monkeypatch, "a.txt")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -178,6 +179,51 @@ def test_a_link_that_leads_out_is_refused(storage: StorageManager, tmp_path: Pat
     with pytest.raises(PermissionError, match="leads out"):
         storage.mount("home").backend.make_folder("link/folder")
     assert [each.name for each in (tmp_path / "secret").iterdir()] == ["file"]
+
+
+def test_a_part_of_a_local_mount_is_not_left_by_links_to_the_rest_of_it(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    storage.configure(
+        {"part": {"path": "home:part"}, "inner": {"path": "part:inner"}, "moved": {"path": "home:link/x"}}
+    )
+    storage.node("home:secret/file").write("not for the part")
+    assert storage.node("part:inner/own").write("own")
+    assert storage.node("inner:own") == storage.node("home:part/inner/own")
+    (tmp_path / "home" / "part" / "folder").symlink_to("../secret")
+    (tmp_path / "home" / "part" / "inner" / "file").symlink_to("../../secret/file")
+    (tmp_path / "home" / "link").symlink_to(tmp_path)
+    for use in (
+        storage.node("part:folder/file").read,
+        storage.node("inner:file").read,
+        storage.node("part:folder").children,
+        partial(storage.node("part:folder/new").write, "x"),
+        partial(storage.node("part:").copy_to, storage.node("mem:copy")),
+        storage.node("part:folder").delete,
+        partial(storage.node("moved:new").write, "x"),
+    ):
+        with pytest.raises(StoragePermissionError, match="link"):
+            use()
+    assert storage.node("inner:own").read("r") == storage.node("home:part/inner/own").read("r") == "own"
+    assert [node.basename for node in storage.node("home:secret").children()] == ["file"]
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_folder_of_a_part_of_a_local_mount_is_made_when_it_is_needed(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    storage.add_mount({"name": "part", "path": "home:deep/part"})
+    top = storage.node("part:")
+    assert not top.exists()
+    assert not storage.node("part:file").exists()
+    assert not storage.node("part:file").is_dir()
+    with pytest.raises(StorageNotFoundError):
+        top.children()
+    top.mkdir(parents=True)
+    top.mkdir(exist_ok=True)
+    assert top.is_dir()
+    assert top.children() == []
+    assert (tmp_path / "home" / "deep" / "part").is_dir()
 
 
 def test_to_remove_a_link_to_a_folder_removes_nothing_of_what_it_leads_to(
@@ -349,6 +395,16 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
             manager.node("part:a.txt").write(b"x")
 
 
+def test_an_archive_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    with StorageManager() as manager:
+        manager.configure({"gone": {"protocol": "zip", "file": str(tmp_path / "gone.zip")}})
+        for use in (manager.node("gone:").children, manager.node("gone:a").exists, manager.node("gone:a").read):
+            with pytest.raises(StorageError, match="the place itself cannot be opened: .*gone.zip") as caught:
+                use()
+            assert not isinstance(caught.value, FileNotFoundError)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [
@@ -361,6 +417,7 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
         ({"protocol": "local", "base_path": "/nowhere/at/all"}, "there is no folder"),
         ({"protocol": "http", "base_url": "ftp://host"}, "begins with http"),
         ({"protocol": "http", "base_url": "http://h", "permissions": "delete"}, "can only be read from"),
+        ({"protocol": "gs"}, "protocol 'gcs' needs 'bucket'"),
         ({"protocol": "gopher", "host": "h"}, "unknown protocol 'gopher'"),
         ({"protocol": "memory", "permissions": "all"}, "permissions are one of 'readonly'"),
         ({"protocol": "memory", "encrypted": True}, "'encrypted': there is no encryption at rest yet"),
@@ -368,6 +425,7 @@ def test_the_members_of_an_archive_are_nodes(tmp_path: Path) -> None:
         ({"path": "nobody:folder"}, "it lies in 'nobody', which is not configured"),
         ({"protocol": "memory", "cloudpath": "mem://x"}, "give one of them"),
         ({}, "say which 'protocol'"),
+        ({"protocol": "hypha", "artifact": "ws/a", "token": 4711}, "a token is a text, not int"),
         ({"protocol": "hypha", "artifact": "ws/a", "tokne": "hush-hush"}, "unknown: 'tokne'"),
         ({"protocol": "s3", "bucket": "bkt", "key": "K", "secrets": {"profile": "hush-hush"}}, "'secrets'"),
     ],
@@ -778,3 +836,67 @@ def test_a_node_is_opened_by_async_open_as_its_mount_allows(storage: StorageMana
             async_open(storage.node("home:a.txt", version=-2))
 
     asyncio.run(main())
+
+
+def test_two_mounts_of_one_name_in_one_call_are_refused(storage: StorageManager) -> None:
+    one = {"name": "one", "protocol": "memory"}
+    with pytest.raises(StorageConfigError, match="'one': it is configured twice"):
+        storage.configure([one, {**one, "bucket": "other"}])
+    with pytest.raises(StorageConfigError, match="'one': its options give it another name"):
+        storage.configure({"one": {"name": "two", "protocol": "memory"}})
+    with pytest.raises(StorageConfigError, match="number 1: the names of its options are to be texts"):
+        storage.configure([{**one, 3: "x"}])  # type: ignore[dict-item]
+    assert not storage.has_mount("one")
+    storage.configure([one])
+    storage.configure([{**one, "bucket": "other"}])
+    assert storage.mount("one").cloudpath == "mem://other"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("mounts.json", '{"one": {"protocol": "memory"}, "one": {"protocol": "memory", "bucket": "other"}}'),
+        ("mounts.yaml", "one: {protocol: memory}\none: {protocol: memory, bucket: other}\n"),
+        ("mounts.yml", "- {name: one, protocol: memory, name: two}\n"),
+    ],
+)
+def test_what_a_file_says_twice_is_refused(name: str, text: str, storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(StorageConfigError, match=rf"{name}: '\w+' is said twice"):
+        storage.configure(tmp_path / name)
+
+
+def test_what_a_file_of_yaml_takes_over_from_elsewhere_in_it_may_be_said_anew(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    path = tmp_path / "mounts.yaml"
+    path.write_text("one: &one {protocol: memory, bucket: first}\ntwo: {<<: *one, bucket: other}\n")
+    storage.configure(path)
+    assert [storage.mount(name).cloudpath for name in ("one", "two")] == ["mem://first", "mem://other"]
+
+
+def test_a_mount_shows_no_password() -> None:
+    with StorageManager() as manager:
+        manager.configure({"web": {"protocol": "http", "base_url": "http://user:hush-hush@host/folder"}})
+        assert repr(manager.mount("web")) == "<Mount 'web': http://host/folder, readonly>"
+
+
+def test_nothing_is_staged_through_a_mount_that_is_only_read(storage: StorageManager) -> None:
+    storage.configure({"shown": {"path": "mem:", "permissions": "readonly"}})
+    with pytest.raises(StoragePermissionError, match="cannot write: the mount 'shown'"):
+        storage.staged("shown")
+
+
+def test_the_url_of_content_in_a_path_is_one_that_browsers_take(storage: StorageManager) -> None:
+    assert (
+        storage.node("b64:-_-_").url() == storage.node("b64:+/+/").url() == "data:application/octet-stream;base64,+/+/"
+    )
+    assert storage.node("b64:SGVsbG8").url() == "data:application/octet-stream;base64,SGVsbG8="
+
+
+def test_whether_it_is_a_folder_is_told_with_the_errors_of_nodes(storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / "home" / "link").symlink_to(tmp_path)
+    with pytest.raises(StoragePermissionError, match="^home:link: "):
+        storage.node("home:link").is_dir()
+    with pytest.raises(StoragePermissionError, match="^home:link: "):
+        asyncio.run(storage.node("home:link").aio.is_dir())

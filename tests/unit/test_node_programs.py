@@ -77,6 +77,26 @@ def test_a_local_file_is_itself(storage: StorageManager, tmp_path: Path) -> None
             pass
 
 
+def test_a_new_file_may_be_at_the_top_of_a_local_mount(storage: StorageManager, tmp_path: Path) -> None:
+    for mode in ("w", "rw"):
+        node = storage.node(f"home:{mode}.txt")
+        with node.local_path(mode) as path:
+            assert path == str(tmp_path / "home" / f"{mode}.txt")
+            Path(path).write_text("new")
+        assert node.read_text() == "new"
+
+
+def test_a_link_that_leads_to_nothing_is_no_way_out(storage: StorageManager, tmp_path: Path) -> None:
+    (tmp_path / "home" / "sub").mkdir()
+    (tmp_path / "home" / "sub" / "link").symlink_to(tmp_path / "not-there-yet")
+    for mode in ("w", "rw"):
+        with pytest.raises(StoragePermissionError, match="link"), storage.node("home:sub/link").local_path(mode):
+            pass
+    node = storage.node("home:sub/link")
+    with pytest.raises(StoragePermissionError, match="link"):
+        node.call(sys.executable, "-c", "pass", node)
+
+
 def test_a_file_elsewhere_is_a_temporary_one(storage: StorageManager) -> None:
     node = storage.node("mem:deep/file.txt")
     node.write("one")
@@ -152,6 +172,17 @@ def test_a_content_encoding_stays(storage: StorageManager) -> None:
     assert (info.compress, info.content_type, node.read_text()) == ("gzip", "text/plain", "two")
 
 
+def test_what_is_said_of_a_file_stays_when_a_program_changes_it(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    files = node.mount.files
+    files.put("file", b"old", content_type="text/x-y", cache_control="no-store", metadata={"by": "me"})
+    with node.local_path("rw") as path:
+        Path(path).write_text("new")
+    info = files.head("file")
+    assert (node.read(), info.content_type, info.metadata) == (b"new", "text/x-y", {"by": "me"})
+    assert info.headers["cache-control"] == "no-store"
+
+
 def test_a_local_path_in_a_coroutine(storage: StorageManager) -> None:
     node = storage.node("mem:file")
     node.write("one")
@@ -192,6 +223,22 @@ def test_a_node_that_is_named_twice_has_one_path(storage: StorageManager) -> Non
     node.write("text")
     same = "import sys; print(sys.argv[1] == sys.argv[2])"
     assert node.call(sys.executable, "-c", same, node, node, return_output=True) == "True\n"
+
+
+def test_a_file_that_one_of_two_mounts_lets_be_written_is_written(storage: StorageManager) -> None:
+    storage.add_mount({"name": "shown", "path": "mem:", "permissions": "readonly"})
+    shown, node = storage.node("shown:file"), storage.node("mem:file")
+    node.write("text")
+    node.call(sys.executable, "-c", UPPER, shown, node)
+    assert node.read() == b"TEXT"
+
+
+def test_an_argument_that_is_none_is_refused(storage: StorageManager) -> None:
+    node = storage.node("mem:file")
+    node.write("text")
+    for wrong in ([node], None):
+        with pytest.raises(TypeError, match="each by itself"):
+            node.call(sys.executable, "-c", "pass", wrong)
 
 
 def test_a_program_that_fails_stores_nothing(storage: StorageManager) -> None:
@@ -270,6 +317,46 @@ def test_a_program_is_awaited(storage: StorageManager) -> None:
     assert node.read() == b"TEXT"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell is needed")
+def test_to_be_cancelled_does_not_wait_for_what_a_program_has_left_behind(
+    storage: StorageManager, tmp_path: Path
+) -> None:
+    # the shell starts another program, which holds the output open until the file is gone
+    ready = tmp_path / "ready"
+    left = f"touch '{ready}'; while [ -e '{ready}' ]; do sleep 0.1; done; true"
+    node = storage.node("mem:file")
+    ended: list[bool] = []
+
+    async def main() -> None:
+        task = asyncio.create_task(node.call("sh", "-c", f'sh -c "{left}"; true', return_output=True))
+        while not ready.exists():  # noqa: ASYNC110 -- another process makes it
+            await asyncio.sleep(0.02)
+        task.cancel()
+        try:
+            await asyncio.wait([task], timeout=20)
+            ended.append(task.done())
+        finally:
+            ready.unlink()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended == [True]
+
+
+def test_what_a_program_is_given_and_writes_is_not_cut_where_it_takes_its_time(storage: StorageManager) -> None:
+    slow = "import sys, time; text = sys.stdin.read(); time.sleep(0.5); sys.stdout.write(text.upper())"
+
+    async def main() -> None:
+        node = storage.node("mem:file")
+        text = "much " * 100_000
+        assert await node.call(sys.executable, "-c", slow, return_output=True, input=text, text=True) == text.upper()
+        with pytest.raises(subprocess.TimeoutExpired, match=r"after 0\.3 seconds"):
+            await node.call(sys.executable, "-c", slow, return_output=True, input=b"x", timeout=0.3)
+
+    asyncio.run(main())
+
+
 # -- the web ----------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +389,15 @@ def test_a_node_is_filled_from_a_url(storage: StorageManager) -> None:
     for wrong in ("file:///etc/passwd", "s3://bucket/file", "/etc/passwd"):
         with pytest.raises(ValueError, match="http"):
             node.fill_from_url(wrong)
+
+
+def test_a_url_is_tried_no_longer_than_was_said(storage: StorageManager) -> None:
+    with ObjectServer() as server:
+        url = server.url + "/file"
+    node = storage.node("mem:filled")
+    with pytest.raises(ConnectionError, match="mem:filled"):  # nobody is there any more
+        node.fill_from_url(url, timeout=0.2)
+    assert not node.exists()
 
 
 def test_nothing_of_the_mount_goes_to_a_url(storage: StorageManager) -> None:
