@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 pytest.importorskip("aiofile", reason="files of this machine are aiofile's")
 
 import aiofile
-from caio import thread_aio_asyncio
+from caio import python_aio_asyncio, thread_aio_asyncio
 
 from cloudfiles_hypha import (
     AIOFile,
@@ -923,5 +924,51 @@ def test_lines_may_be_taken_within_the_loop_and_by_several_tasks_each_once(place
 
             together = await asyncio.gather(*(some() for _ in range(5)))
             assert sorted(int(line) for lines in together for line in lines) == [*range(1000)]
+
+    run(main)
+
+
+def test_what_was_begun_and_cancelled_never_lands_in_a_file_that_is_opened_next(tmp_path: Path) -> None:
+    """The number of a file that is closed is given to the next one that is opened."""
+
+    async def main() -> None:
+        gate = threading.Event()
+        async with python_aio_asyncio.AsyncioContext(pool_size=1) as context:
+            file = await async_open(tmp_path / "wanted", "wb", context=context)
+            context.context.pool.apply_async(gate.wait)  # so that all else waits behind it
+            writing = asyncio.create_task(file.write(b"A" * 10))
+            await asyncio.sleep(0)
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            closing = asyncio.create_task(file.close())
+            await asyncio.wait({closing}, timeout=0.1)
+            with open(tmp_path / "another", "wb") as another:  # noqa: ASYNC230
+                gate.set()
+                await closing
+                context.context.pool.apply(int)
+                assert os.fstat(another.fileno()).st_size == 0
+        assert file.closed
+        assert (tmp_path / "wanted").read_bytes() == b"A" * 10
+
+    run(main)
+
+
+def test_what_is_under_way_in_a_pipe_holds_up_no_close(tmp_path: Path) -> None:
+    async def main() -> None:
+        os.mkfifo(tmp_path / "pipe")
+        gate = threading.Event()
+        reading = os.open(tmp_path / "pipe", os.O_RDWR)  # or it could not be opened for writing
+        async with python_aio_asyncio.AsyncioContext(pool_size=1) as context:
+            file = await async_open(tmp_path / "pipe", "wb", context=context)
+            context.context.pool.apply_async(gate.wait)
+            writing = asyncio.create_task(file.write(b"x"))
+            await asyncio.sleep(0)
+            await asyncio.wait_for(file.close(), 10)
+            assert file.closed
+            gate.set()
+            with pytest.raises(OSError, match="seek"):  # such files are at no offset
+                await writing
+        os.close(reading)
 
     run(main)
