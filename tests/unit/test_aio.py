@@ -972,3 +972,35 @@ def test_what_is_under_way_in_a_pipe_holds_up_no_close(tmp_path: Path) -> None:
         os.close(reading)
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("utf-16", "utf-16-be"), ("utf-32", "utf-32-be"), ("utf-16", "utf-16-le")]
+)
+def test_a_mark_says_the_order_of_bytes_wherever_a_file_is_read_from(place: str, encoding: str, order: str) -> None:
+    async def main() -> None:
+        async with async_open(place, "wb") as file:
+            await file.write(("\ufeff" + TEXT).encode(order))
+        async with async_open(place, encoding=encoding) as file:
+            assert [await file.readline() for _ in LINES] == LINES
+            file.seek(0)
+            assert [await file.readline(), *[line async for line in file]] == LINES
+            at = file.tell()
+            await file.read(3)
+            file.seek(at)
+            assert await file.read() == TEXT[len(LINES[0]) :]
+            assert [chunk async for chunk in Reader(file.file, offset=at, chunk_size=-1)] == [TEXT[len(LINES[0]) :]]
+
+    run(main)
+
+
+def test_to_write_nothing_behind_the_end_makes_a_file_no_longer(place: str) -> None:
+    async def main() -> None:
+        async with async_open(place, "wb+") as file:
+            await file.write(b"12")
+            file.seek(7)
+            assert await file.write(b"") == 0
+            assert file.seek(0, os.SEEK_END) == 2
+
+    run(main)
+    assert stored(place) == b"12"
