@@ -142,6 +142,20 @@ def test_the_example_streams_both_ways() -> None:
     clear_memory()
 
 
+@pytest.mark.parametrize("name", ["..%2Fb.bin", "a%2F..%2F..%2Fb.bin", "%2Fetc%2Fpasswd", "a%00b", "..%5Cb.bin"])
+def test_the_example_knows_no_name_that_leads_out_of_its_mounts(name: str) -> None:
+    clear_memory()
+    with running(demo()) as client:
+        statuses = [
+            client.get(f"/files/{name}").status_code,
+            client.put(f"/files/{name}", content=BINARY).status_code,
+            client.post(f"/upload/{name}", files={"file": BINARY}).status_code,
+            client.get(f"/size/{name}").status_code,
+        ]
+        assert statuses == [404] * 4
+    clear_memory()
+
+
 def test_an_answer_is_made_of_a_node_or_of_files_and_a_path(storage: StorageManager) -> None:
     node = storage.node("uploads:a.bin")
     with pytest.raises(TypeError, match="path and version are not given"):
