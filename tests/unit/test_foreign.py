@@ -637,10 +637,9 @@ def test_an_archive_that_is_broken_is_so_at_once(tmp_path: Path) -> None:
     (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
     (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(os.urandom(10_000))[:5_000])
     for archive in ("zip://::cut.zip", "zip://::other.zip", "tar://::no.tar", "tar://::cut.tar.gz"):
-        where = archive.replace("::", f"::{tmp_path}/")
-        with ArtifactFiles(where, retry=RetryPolicy(attempts=1)) as cf:
-            with pytest.raises(TransferError, match="the archive is broken") as caught:
-                cf.get("a")
+        cf = ArtifactFiles(archive.replace("::", f"::{tmp_path}/"), retry=RetryPolicy(attempts=1))
+        with cf, pytest.raises(TransferError, match="the archive is broken") as caught:
+            cf.get("a")
         assert not caught.value.retryable
 
 
