@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, UploadFile
+from fastapi.responses import PlainTextResponse
 
 from cloudfiles_hypha import AsyncArtifactFiles, StorageManager
 from cloudfiles_hypha.mounts.responses import FileAnswer
@@ -24,6 +25,11 @@ def create_app(storage: StorageManager) -> FastAPI:
             yield
 
     app = FastAPI(lifespan=lifespan)
+
+    @app.exception_handler(ValueError)
+    async def no_name(request: Request, error: Exception) -> PlainTextResponse:
+        """What leads out of a mount ("..") or can be no name: nobody has it, and nobody can store it."""
+        return PlainTextResponse("no name of a file\n", 404)
 
     @app.api_route("/files/{path:path}", methods=["GET", "HEAD"])
     async def download(path: str) -> FileAnswer:

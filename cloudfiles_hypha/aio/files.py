@@ -254,7 +254,7 @@ class AsyncTextFile(AsyncFileBase[str]):
     async def _read(self, length: int) -> str:
         """So many characters. Never more bytes are decoded than characters are wanted, so there are never too many."""
         if self._decoder_at != self._offset or not self._offset:  # else it knows what was said before
-            self._decoder = self.file.decoder(self._offset)
+            self._decoder = await self.file.decoder_at(self._offset)
         decoder, self._decoder_at = self._decoder, -1
         found: list[str] = []
         block, at = b"", self._offset

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import stat
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Executor
+from contextlib import suppress
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, cast
 
 import aiofile
+import caio
+from aiofile.aio import get_default_context
 
 from .low import AIOFile, NotOpen, Path, left, local_path, mode_of
 
@@ -80,7 +84,8 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
         if path is None:
             raise ValueError(f"{filename!r}: this is no path of this machine")
         mode_of(mode)  # refuses those that would be found out about later
-        super().__init__(path, mode, encoding or "utf-8", context, executor)
+        self._context = context or get_default_context()
+        super().__init__(path, mode, encoding or "utf-8", self._context, executor)
         self.errors = errors or "strict"
         self._synced = synced
         # who asks for a context wants it to read, and who writes will
@@ -89,6 +94,11 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
         self._head: Head | None = None
         self._opening: asyncio.Future[Any] | None = None
         self._waiting = 0
+        self._in_threads = _in_threads(self._context)
+        self._cancelled = False  # whether the kernel was asked for something that nobody waits for any more
+        self._busy = 0  # operations that have its number; until they have ended, no other file may get that
+        self._idle: asyncio.Future[None] | None = None
+        self._to_close: IO[Any] | None = None
 
     @classmethod
     def _from_fp(cls, fp: IO[Any], **options: Any) -> LocalFile:
@@ -136,21 +146,65 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
         return self.fileno()
 
     async def close(self) -> None:
-        """Close it, once all that share it have; with what was written on the disk, if that is wanted."""
+        """Close it, once all that share it have, and what was begun has ended, though it be cancelled; with what was
+        written on the disk, if that is wanted."""
         file = self._file_obj
         if file is None or not self._file_obj_owner or file.closed:
             return
         if self._clones:
             self._clones -= 1
             return
-        if not self.mode.writable:
+        if self._busy and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe may never have anything to read
+            self._to_close, self._file_obj = file, _CLOSED
+        elif self._busy:
+            await asyncio.shield(asyncio.ensure_future(self._close_when_idle(file)))
+        elif not self.mode.writable:
             file.close()  # waits for nothing
-            return
+        else:
+            await self._close_now(file)
+
+    async def _close_now(self, file: IO[Any]) -> None:
         try:
-            if self._synced:
+            if self._cancelled:  # the kernel looks at numbers in turn: at all before this one, once this one has ended
+                with suppress(OSError, SystemError, ValueError):  # what caio says where it is not readable
+                    await self._context.read(1, file.fileno(), 0)
+            if self._synced and self.mode.writable:
                 await self.fdsync()
         finally:
             await self._run_in_thread(file.close)
+
+    async def _close_when_idle(self, file: IO[Any]) -> None:
+        while self._busy:
+            if self._idle is None:
+                self._idle = self.loop.create_future()
+            await self._idle
+        await self._close_now(file)
+
+    def _has_ended(self, _: object = None) -> None:
+        """One operation less."""
+        self._busy -= 1
+        if self._busy:
+            return
+        if self._idle is not None:
+            self._idle.set_result(None)
+            self._idle = None
+        if self._to_close is not None:
+            self._to_close.close()
+
+    async def _to_its_end(self, operation: Coroutine[Any, Any, int]) -> int:
+        """What an operation gives. Where it goes on though it is cancelled, so does what counts it."""
+        self._busy += 1
+        if self._in_threads:
+            task = asyncio.ensure_future(operation)
+            task.add_done_callback(self._has_ended)
+            return await asyncio.shield(task)
+        try:
+            return await operation
+        except asyncio.CancelledError:
+            self._cancelled = True
+            raise
+        finally:
+            self._has_ended()
 
     async def abort(self) -> None:
         """Close it; what was written is there."""
@@ -175,15 +229,24 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
     async def read_bytes(self, size: int = -1, offset: int = 0) -> bytes:
         """So many bytes from an offset on, fewer at the end; all for -1, also of what has no size (``/proc``)."""
         if size >= 0 and self._head is None and self.mode.readable:  # the common case
-            return await super().read_bytes(size, offset)
+            self._busy += 1
+            try:
+                return await super().read_bytes(size, offset)
+            finally:
+                self._has_ended()
         self.check_readable()
         if self._head is not None and size >= -1 and offset >= 0:
             status = os.fstat(self.fileno())  # waits for nothing, of a file that is open
             if (status.st_size, status.st_mtime_ns) == (len(self._head.content), self._head.changed):
                 return self._head.content[offset : None if size < 0 else offset + size]
             self._head = None
-        if size != -1:
-            return await super().read_bytes(size, offset)
+        self._busy += 1
+        try:
+            return await (self._rest(offset) if size == -1 else super().read_bytes(size, offset))
+        finally:
+            self._has_ended()
+
+    async def _rest(self, offset: int) -> bytes:
         found: list[bytes] = []
         while True:
             status = os.fstat(self.fileno())
@@ -201,7 +264,14 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
     async def write_bytes(self, data: bytes, offset: int = 0) -> int:
         """Write all of it at an offset."""
         self.check_writable()
-        return await super().write_bytes(data if isinstance(data, bytes) else bytes(data), offset)
+        return await self._to_its_end(super().write_bytes(data if isinstance(data, bytes) else bytes(data), offset))
+
+    async def truncate(self, length: int = 0) -> None:
+        """Cut it, or fill it up with zeros."""
+        cutting = self._run_in_thread(os.ftruncate, self.fileno(), length)
+        self._busy += 1
+        cutting.add_done_callback(self._has_ended)
+        await asyncio.shield(cutting)
 
     def encode_bytes(self, data: str) -> bytes:
         """Text as bytes."""
@@ -210,6 +280,16 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
     def decode_bytes(self, data: bytes) -> str:
         """Bytes as text."""
         return data.decode(self._encoding, self.errors)
+
+
+def _in_threads(context: AsyncioContextBase) -> bool:
+    """Whether a context has threads, where what is cancelled goes on, and nobody hears of its end."""
+    kernels = [kind.AsyncioContext for kind in (caio.linux_uring_asyncio, caio.linux_aio_asyncio) if kind is not None]
+    return not isinstance(context, tuple(kernels))
+
+
+_CLOSED = io.BytesIO()
+_CLOSED.close()
 
 
 class _Literal(os.PathLike[str]):

@@ -93,6 +93,7 @@ class AIOFile:
 
     mode: FileMode
     errors: str = "strict"
+    _swapped: bool | None = None  # whether its mark says the other order of bytes than this machine's, once known
 
     def __new__(
         cls,
@@ -215,6 +216,16 @@ class AIOFile:
         decoder = codecs.getincrementaldecoder(self.encoding)(self.errors)
         if offset and mark_of(self.encoding):
             decoder.setstate((b"", 0))  # there is no mark to be expected, but this machine's order of bytes
+        return decoder
+
+    async def decoder_at(self, offset: int) -> codecs.IncrementalDecoder:
+        """``decoder``, in the order of bytes that the mark at the beginning of the file says."""
+        decoder = self.decoder(offset)
+        if offset and codecs.lookup(self.encoding).name in ("utf-16", "utf-32"):
+            if self._swapped is None or self.mode.writable:  # what is written to may begin otherwise by now
+                mark = mark_of(self.encoding)
+                self._swapped = await self.read_bytes(len(mark), 0) == mark[::-1]
+            decoder.setstate((b"", int(self._swapped)))
         return decoder
 
     def check_readable(self) -> None:

@@ -215,7 +215,8 @@ class RemoteFile(AIOFile):
         if not self._in_order:
             written = await writing.do(partial(_write_at, data=data, offset=offset))
             end = written if self.mode.appending else offset + len(data)
-            self._size = max(self._size, end)
+            if data:  # to write nothing behind the end fills nothing up
+                self._size = max(self._size, end)
             return len(data)
         if offset != self._next:
             raise io.UnsupportedOperation(

@@ -29,14 +29,14 @@ class Reader(AsyncIterator[Any]):
         self._chunk_size = int(chunk_size)
         if not self._chunk_size:
             raise ValueError("chunk_size=0: expected a number of bytes, or -1 for all")
-        self._decoder: codecs.IncrementalDecoder | None = (
-            None if aio_file.mode.binary else aio_file.decoder(self._offset)
-        )
+        self._decoder: codecs.IncrementalDecoder | None = None  # made when it is first read
         self._turn = asyncio.Lock()
 
     async def read_chunk(self) -> Any:
         """The next one; empty at the end."""
         async with self._turn:
+            if self._decoder is None and not self.file.mode.binary:
+                self._decoder = await self.file.decoder_at(self._offset)
             while True:
                 chunk = await self.file.read_bytes(self._chunk_size, self._offset)
                 self._offset += len(chunk)

@@ -194,6 +194,7 @@ class ForeignBackend(ByFolder):
         self._folders = Lock()  # guards the next, and has folders be made by one at a time
         self._made: set[str] = set()
         self._warned = False
+        self._checked: AbstractFileSystem | None = None  # an archive whose members have been looked at
 
     # -- what fsspec is asked ------------------------------------------------------------------------------------
 
@@ -238,6 +239,8 @@ class ForeignBackend(ByFolder):
             return found
 
         found = self._do(path, ask)
+        if found.get("linkname") and not found.get("size"):  # of a tar: to what is empty, or not there
+            self._do(path, lambda: files.open(self._path(path)).close())
         if found.get("type") == "directory":
             raise ObjectNotFound("no such file: it is a folder", path=path)
         return _info_of(path, found)
@@ -355,7 +358,10 @@ class ForeignBackend(ByFolder):
                 return [] if alone and not files.isdir(here) else entries
 
             found = {}
-            for entry in self._do(folder, ask):
+            entries = self._do(folder, ask)
+            if self._instances.archive:
+                self._check_members(files, folder)
+            for entry in entries:
                 full = str(entry["name"]).rstrip("/")
                 if full.strip("/") == here.strip("/"):
                     continue  # the folder itself, or a file of that name
@@ -374,6 +380,19 @@ class ForeignBackend(ByFolder):
                 path = f"{folder}{name}/" if kind == "directory" else folder + name
                 found[path] = ObjectInfo(path) if kind == "directory" else _info_of(path, entry, listed=True)
             return found
+
+    def _check_members(self, files: AbstractFileSystem, folder: str) -> None:
+        """Raise if an archive has members that fsspec would leave out of its listings without a word."""
+        if files is self._checked:
+            return
+        members: Mapping[str, Mapping[str, object]] = getattr(files, "dir_cache", {})
+        for name in members:
+            above = members.get(parent_of(name))
+            if name and "" in name.split("/"):
+                raise TransferError(f"cannot be listed: there is a member called {name!r:.60}", path=folder)
+            if above is not None and above.get("type") == "file":
+                raise TransferError(f"cannot be listed: {parent_of(name)!r:.60} is a file and a folder", path=folder)
+        self._checked = files
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -558,10 +577,10 @@ class _Instances:
     """
 
     def __init__(self, make: Callable[[], AbstractFileSystem], kind: type[AbstractFileSystem]) -> None:
-        self._archive = issubclass(kind, AbstractArchiveFileSystem)
-        self.turn: AbstractContextManager[object] = RLock() if self._archive else nullcontext()
+        self.archive = issubclass(kind, AbstractArchiveFileSystem)
+        self.turn: AbstractContextManager[object] = RLock() if self.archive else nullcontext()
         self._make = make
-        self._one = self._archive or bool(kind.async_impl)
+        self._one = self.archive or bool(kind.async_impl)
         self._lock = Lock()  # guards what follows
         self._process = os.getpid()
         self._idle: list[tuple[AbstractFileSystem, float]] = []
@@ -588,7 +607,7 @@ class _Instances:
     def give_back(self, files: AbstractFileSystem, *, whole: bool) -> None:
         """It is not needed any more; ``whole`` if it can be used again."""
         if self._one:
-            if self._archive and not whole:  # whatever it is read from may be gone; others may still be at it
+            if self.archive and not whole:  # whatever it is read from may be gone; others may still be at it
                 with self._lock:
                     self._idle = [each for each in self._idle if each[0] is not files]
             return
@@ -737,6 +756,9 @@ _SECRET = re.compile(r"(?i)pass|secret|token|key|auth|cred|sas|acct")
 # After these a connection is as it was before.
 _HARMLESS = (ObjectNotFound, NotModified, PreconditionFailed, RangeNotSatisfiable, ReadOnly)
 _FOR_GOOD = {ENOSPC, EDQUOT, EROFS, ENAMETOOLONG}
+# What says that an archive is none, or is broken, of zipfile, tarfile, zlib and lzma; it will be next time, too.
+_BROKEN = {"BadZipFile", "TarError", "BadGzipFile", "LZMAError"}
+_CUT_SHORT = "Compressed file ended before the end-of-stream marker was reached"
 _DENIED = re.compile(r"(?i)permission|denied|privilege|not allowed|forbidden|log ?in|authenti|authori[sz]")
 
 
@@ -774,6 +796,8 @@ def _error_of(error: BaseException, said: str, path: str, *, writing: bool) -> T
         return kind(f"fsspec's implementation cannot do that: {said}", path=path)
     if isinstance(error, ImportError | ValueError | TypeError | LookupError | AttributeError | ArithmeticError):
         return InvalidRequest(f"fsspec's implementation refused: {type(error).__name__}: {said}", path=path)
+    if kinds & _BROKEN or type(error).__module__ == "zlib" or said == _CUT_SHORT:
+        return TransferError(f"the archive is broken: {said}", path=path)
     if isinstance(error, TimeoutError):
         return TransferTimeout(f"no answer in time: {said}", path=path)
     if isinstance(error, OSError) and error.errno in _FOR_GOOD:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timezone
 from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from mimetypes import guess_type
@@ -21,7 +22,7 @@ from ..paths import last_of
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
 _VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
-_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(\s*;[\x20-\x7e]*)?", re.ASCII)
+_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+([ \t]*;[\x20-\x7e]*)?", re.ASCII)
 # What S3 and GCS say where nobody has said it.
 _UNTYPED = ("binary/octet-stream", "application/octet-stream")
 _PACKED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -177,7 +178,8 @@ def _seconds(date: str | None) -> int | None:
     if date is None:
         return None
     try:
-        return int(parsedate_to_datetime(date).timestamp())
+        told = parsedate_to_datetime(date)  # in the form of asctime, too, which has no zone, and is UTC
+        return int((told if told.tzinfo is not None else told.replace(tzinfo=timezone.utc)).timestamp())
     except (TypeError, ValueError, OverflowError):
         return None  # RFC 9110: what is no date is not there
 

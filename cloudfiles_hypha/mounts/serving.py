@@ -40,6 +40,8 @@ _log = logging.getLogger("cloudfiles_hypha")
 
 # Bytes of a piece. Large enough that a request for each is no matter, small enough for a hundred clients.
 PIECE = 2 * 1024 * 1024
+# The status that servers put into their logs for a client that has gone before it was answered.
+_LEFT_BEFORE = 499
 # How often a file may change between the look at it and its first bytes.
 _CHANGES = 3
 # Bytes are not kept: whoever serves the same file all the time has a cache in front of it.
@@ -101,7 +103,14 @@ async def asgi(
     """
     options = Options(download=download, download_name=download_name, cache_max_age=cache_max_age)
     plain = (files if isinstance(files, AsyncArtifactFiles) else AsyncArtifactFiles(files)).files
-    work = asyncio.create_task(_send(at_version(plain, path, version), path, scope, send, options))
+    begun = False
+
+    async def noticed(message: Message) -> None:
+        nonlocal begun
+        begun = True
+        await send(message)
+
+    work = asyncio.create_task(_send(at_version(plain, path, version), path, scope, noticed, options))
     gone = asyncio.create_task(_gone(receive))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +123,9 @@ async def asgi(
         gone.result()  # an error of ``receive`` is no client that goes
     if not work.cancelled():
         work.result()
+    if not begun:  # to nobody; middleware takes an application that ends without an answer for a broken one
+        await _taken(send, {"type": "http.response.start", "status": _LEFT_BEFORE, "headers": []})
+        await _taken(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @dataclass(frozen=True, slots=True)

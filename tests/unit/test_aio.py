@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ import pytest
 pytest.importorskip("aiofile", reason="files of this machine are aiofile's")
 
 import aiofile
-from caio import thread_aio_asyncio
+from caio import python_aio_asyncio, thread_aio_asyncio
 
 from cloudfiles_hypha import (
     AIOFile,
@@ -925,3 +926,81 @@ def test_lines_may_be_taken_within_the_loop_and_by_several_tasks_each_once(place
             assert sorted(int(line) for lines in together for line in lines) == [*range(1000)]
 
     run(main)
+
+
+def test_what_was_begun_and_cancelled_never_lands_in_a_file_that_is_opened_next(tmp_path: Path) -> None:
+    """The number of a file that is closed is given to the next one that is opened."""
+
+    async def main() -> None:
+        gate = threading.Event()
+        async with python_aio_asyncio.AsyncioContext(pool_size=1) as context:
+            file = await async_open(tmp_path / "wanted", "wb", context=context)
+            context.context.pool.apply_async(gate.wait)  # so that all else waits behind it
+            writing = asyncio.create_task(file.write(b"A" * 10))
+            await asyncio.sleep(0)
+            writing.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+            closing = asyncio.create_task(file.close())
+            await asyncio.wait({closing}, timeout=0.1)
+            with open(tmp_path / "another", "wb") as another:  # noqa: ASYNC230
+                gate.set()
+                await closing
+                context.context.pool.apply(int)
+                assert os.fstat(another.fileno()).st_size == 0
+        assert file.closed
+        assert (tmp_path / "wanted").read_bytes() == b"A" * 10
+
+    run(main)
+
+
+def test_what_is_under_way_in_a_pipe_holds_up_no_close(tmp_path: Path) -> None:
+    async def main() -> None:
+        os.mkfifo(tmp_path / "pipe")
+        gate = threading.Event()
+        reading = os.open(tmp_path / "pipe", os.O_RDWR)  # or it could not be opened for writing
+        async with python_aio_asyncio.AsyncioContext(pool_size=1) as context:
+            file = await async_open(tmp_path / "pipe", "wb", context=context)
+            context.context.pool.apply_async(gate.wait)
+            writing = asyncio.create_task(file.write(b"x"))
+            await asyncio.sleep(0)
+            await asyncio.wait_for(file.close(), 10)
+            assert file.closed
+            gate.set()
+            with pytest.raises(OSError, match="seek"):  # such files are at no offset
+                await writing
+        os.close(reading)
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("utf-16", "utf-16-be"), ("utf-32", "utf-32-be"), ("utf-16", "utf-16-le")]
+)
+def test_a_mark_says_the_order_of_bytes_wherever_a_file_is_read_from(place: str, encoding: str, order: str) -> None:
+    async def main() -> None:
+        async with async_open(place, "wb") as file:
+            await file.write(("\ufeff" + TEXT).encode(order))
+        async with async_open(place, encoding=encoding) as file:
+            assert [await file.readline() for _ in LINES] == LINES
+            file.seek(0)
+            assert [await file.readline(), *[line async for line in file]] == LINES
+            at = file.tell()
+            await file.read(3)
+            file.seek(at)
+            assert await file.read() == TEXT[len(LINES[0]) :]
+            assert [chunk async for chunk in Reader(file.file, offset=at, chunk_size=-1)] == [TEXT[len(LINES[0]) :]]
+
+    run(main)
+
+
+def test_to_write_nothing_behind_the_end_makes_a_file_no_longer(place: str) -> None:
+    async def main() -> None:
+        async with async_open(place, "wb+") as file:
+            await file.write(b"12")
+            file.seek(7)
+            assert await file.write(b"") == 0
+            assert file.seek(0, os.SEEK_END) == 2
+
+    run(main)
+    assert stored(place) == b"12"

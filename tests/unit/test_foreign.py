@@ -7,6 +7,7 @@ The contract of backends is run in ``tests/contract``, by fsspec's memory, FTP a
 from __future__ import annotations
 
 import errno
+import gzip
 import io
 import os
 import pickle
@@ -614,6 +615,45 @@ def test_an_archive_with_names_that_lead_out_of_it_is_not_listed(tmp_path: Path)
         file.writestr("../outside", "")
     with ArtifactFiles(f"zip://::{tmp_path}/a.zip") as cf, pytest.raises(TransferError, match="cannot be listed"):
         list(cf)
+
+
+@pytest.mark.parametrize("names", [["/a/b", "c"], ["a//b", "c"], ["a", "a/b"], ["a/b", "a"]])
+def test_an_archive_of_which_members_would_be_left_out_is_not_listed(tmp_path: Path, names: list[str]) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        for name in names:
+            file.writestr(name, name)
+    with ArtifactFiles(f"zip://::{tmp_path}/a.zip") as cf:
+        with pytest.raises(TransferError, match="cannot be listed"):
+            list(cf)
+        assert cf.get(names[1]) == names[1].encode() or "//" in names[0]
+
+
+def test_an_archive_that_is_broken_is_so_at_once(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "whole.zip", "w") as file:
+        file.writestr("a", b"0123456789")
+    whole = (tmp_path / "whole.zip").read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[:-10])
+    (tmp_path / "other.zip").write_bytes(whole.replace(b"0123456789", b"0123456780"))
+    (tmp_path / "no.tar").write_bytes(b"no archive" * 100)
+    (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(os.urandom(10_000))[:5_000])
+    for archive in ("zip://::cut.zip", "zip://::other.zip", "tar://::no.tar", "tar://::cut.tar.gz"):
+        cf = ArtifactFiles(archive.replace("::", f"::{tmp_path}/"), retry=RetryPolicy(attempts=1))
+        with cf, pytest.raises(TransferError, match="the archive is broken") as caught:
+            cf.get("a")
+        assert not caught.value.retryable
+
+
+def test_a_link_to_nothing_in_an_archive_is_no_empty_file(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as file:
+        file.addfile(tarfile.TarInfo("empty"))
+        for name, target in (("to-empty", "empty"), ("out", "/etc/hostname")):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            file.addfile(link)
+    with ArtifactFiles(f"tar://::{tmp_path}/a.tar") as cf:
+        assert cf.get("to-empty") == b""
+        with pytest.raises(TransferError, match="not found"):
+            cf.get("out")
 
 
 # -- a real protocol

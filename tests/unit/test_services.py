@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -15,11 +15,12 @@ pytest.importorskip("uvicorn")
 
 from fastapi import FastAPI, HTTPException, UploadFile  # noqa: E402 -- after what may be missing
 
-from cloudfiles_hypha import ArtifactFiles, StorageManager  # noqa: E402
+from cloudfiles_hypha import ArtifactFiles, AsyncArtifactFiles, StorageManager  # noqa: E402
 from cloudfiles_hypha.compat.cloudfiles import clear_memory  # noqa: E402
 from cloudfiles_hypha.mounts.responses import FileAnswer  # noqa: E402
 from examples.mounts_service import create_app, demo  # noqa: E402
 from tests.support.fake_hypha import FakeHypha  # noqa: E402
+from tests.support.object_server import Always, Hang, ObjectServer  # noqa: E402
 from tests.support.service import running  # noqa: E402
 
 BINARY = bytes(range(256))
@@ -142,6 +143,20 @@ def test_the_example_streams_both_ways() -> None:
     clear_memory()
 
 
+@pytest.mark.parametrize("name", ["..%2Fb.bin", "a%2F..%2F..%2Fb.bin", "%2Fetc%2Fpasswd", "a%00b", "..%5Cb.bin"])
+def test_the_example_knows_no_name_that_leads_out_of_its_mounts(name: str) -> None:
+    clear_memory()
+    with running(demo()) as client:
+        statuses = [
+            client.get(f"/files/{name}").status_code,
+            client.put(f"/files/{name}", content=BINARY).status_code,
+            client.post(f"/upload/{name}", files={"file": BINARY}).status_code,
+            client.get(f"/size/{name}").status_code,
+        ]
+        assert statuses == [404] * 4
+    clear_memory()
+
+
 def test_an_answer_is_made_of_a_node_or_of_files_and_a_path(storage: StorageManager) -> None:
     node = storage.node("uploads:a.bin")
     with pytest.raises(TypeError, match="path and version are not given"):
@@ -150,6 +165,40 @@ def test_an_answer_is_made_of_a_node_or_of_files_and_a_path(storage: StorageMana
         FileAnswer(ArtifactFiles("mem://uploads"))
     FileAnswer(node.aio, download=True)
     FileAnswer(node.sync)
+
+
+def test_a_client_that_goes_before_it_is_answered_is_no_error_of_middleware(object_server: ObjectServer) -> None:
+    object_server.put("a.bin", BINARY, faults=[Always(Hang())])
+    statuses: list[int] = []
+
+    async def main() -> None:
+        async with AsyncArtifactFiles(object_server.url) as cf:
+            app = FastAPI()
+
+            @app.get("/a.bin")
+            async def read() -> FileAnswer:
+                return FileAnswer(cf, "a.bin")
+
+            @app.middleware("http")
+            async def noting(request: Any, call_next: Any) -> Any:
+                response = await call_next(request)
+                statuses.append(response.status_code)
+                return response
+
+            messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+
+            async def receive() -> Any:
+                return messages.pop(0) if len(messages) > 1 else messages[0]
+
+            async def send(message: Any) -> None:
+                raise OSError("the client has gone")
+
+            scope = {"type": "http", "method": "GET", "path": "/a.bin", "headers": [], "query_string": b""}
+            with suppress(OSError):
+                await app(scope, receive, send)
+
+    asyncio.run(main())
+    assert statuses == [499]
 
 
 def test_what_follows_an_answer_runs_when_it_has_been_sent(storage: StorageManager) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -87,6 +88,18 @@ def test_conditions_are_looked_at_in_the_order_of_the_rfc(
     assert answered(headers, info, "HEAD").status == status
 
 
+@pytest.mark.parametrize("zone", ["UTC+5", "UTC-5"])
+def test_a_date_in_the_form_of_asctime_is_of_no_zone_of_this_machine(
+    zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", zone)
+        time.tzset()
+        found = [answered({"If-Modified-Since": f"Tue Nov 14 22:13:{second} 2023"}, FILE).status for second in (19, 20)]
+    time.tzset()
+    assert found == [200, 304]
+
+
 def test_what_is_not_modified_says_what_to_ask_by_and_has_no_body() -> None:
     said = answered({"If-None-Match": '"abc"'}, options=Options(cache_max_age=60))
     assert dict(said.headers) == {"ETag": '"abc"', "Last-Modified": DATE, "Cache-Control": "max-age=60"}
@@ -163,6 +176,7 @@ def test_head_knows_no_ranges() -> None:
         ("a.csv", None, "text/csv"),
         ("a.csv", "binary/octet-stream", "text/csv"),
         ("a.csv", "text/html\r\nSet-Cookie: a=b", "text/csv"),
+        ("a.csv", "text/html\r\n; Set-Cookie: a=b", "text/csv"),
         ("a.tar.gz", None, "application/gzip"),
         ("nobody-knows", None, "application/octet-stream"),
     ],
