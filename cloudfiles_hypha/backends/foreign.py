@@ -221,6 +221,9 @@ class ForeignBackend(ByFolder):
         except ObjectNotFound as error:  # not the file that is asked for, but what it would be in
             why = error.__cause__ or error.args[0]  # which has no secrets in it, as _do sees to
             raise TransferError(f"the place itself cannot be opened: {why}", path=path) from error
+        except TransferError as error:
+            error.connected = False  # so whoever is in a hurry need not wait for a server that may not be there
+            raise
         try:
             yield lent
         except BaseException as error:

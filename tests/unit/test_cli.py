@@ -740,6 +740,7 @@ def test_ctrl_c_is_130_and_leaves_no_temporary_file(object_server: ObjectServer,
     deadline = threading.Event()
     while not (tmp_path / "a").exists():
         deadline.wait(0.05)
+    deadline.wait(0.5)  # it has its name a moment before it counts as done
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, b"")

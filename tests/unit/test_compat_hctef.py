@@ -191,7 +191,7 @@ def test_the_errors_are_those_of_the_documentation_and_at_the_root_too() -> None
     assert aio.__all__ == ["AsyncHttpFile"]
 
 
-@pytest.mark.parametrize("wrong", ["", "file.bin", "host/file.bin", "https://host/", "ftp://host/a", 5])
+@pytest.mark.parametrize("wrong", ["", "file.bin", "host/file.bin", "https://host/", "gopher://host/a", 5])
 def test_what_is_no_url_is_told_when_the_file_is_made(wrong: Any) -> None:
     for kind in (HttpFile, AsyncHttpFile):
         with pytest.raises(exceptions.HctefUrlError):

@@ -12,6 +12,7 @@ import io
 import os
 import pickle
 import select
+import socket
 import tarfile
 import threading
 import time
@@ -671,6 +672,15 @@ def test_a_wrong_password_is_told_and_not_shown(folder: Path) -> None:
         with pytest.raises(AccessDenied) as caught:
             cf.get("a")
         assert "not-this" not in "".join(traceback.format_exception(caught.value)) + repr(cf) + repr(cf._location)
+
+
+def test_a_server_that_is_not_there_is_one_that_nobody_was_connected_to() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with ArtifactFiles(f"ftp://127.0.0.1:{port}", retry=RetryPolicy(attempts=1)) as cf:
+        with pytest.raises(TransferError) as caught:
+            cf.get("a")
+        assert not caught.value.connected  # so the command line waits for it no longer than for any other
 
 
 def test_a_server_that_lets_nobody_read_denies_access(folder: Path) -> None:

@@ -137,7 +137,7 @@ def test_options_are_the_files_and_the_stores(url: str, quick: RetryPolicy, tmp_
         HttpFile(url, no_such_option=1)
 
 
-@pytest.mark.parametrize("wrong", ["", "https://", "https://host", "https://host/folder/", "ftp://host/a", "file"])
+@pytest.mark.parametrize("wrong", ["", "https://", "https://host", "https://host/folder/", "gopher://host/a", "file"])
 def test_what_names_no_file_is_refused(wrong: str) -> None:
     with pytest.raises(ValueError, match=r"file|scheme|host|names|cloudpath|expected"):
         HttpFile(wrong)
