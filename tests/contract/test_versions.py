@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import itertools
 import os
 import pickle
@@ -19,6 +20,7 @@ from cloudfiles_hypha import (
     ArtifactFiles,
     AsyncArtifactFiles,
     BatchError,
+    InvalidRequest,
     LossyWarning,
     ObjectInfo,
     ObjectNotFound,
@@ -332,6 +334,28 @@ def test_a_bucket_that_keeps_no_versions_has_the_one_that_is_there() -> None:
             cf.put("a", TEN[:5])
             (version,) = cf.versions("a")
             assert (version.id, version.size, version.latest) == ("null", 5, True)
+
+
+@pytest.mark.parametrize("start", [seaweed, moto], ids=["seaweed", "moto"])
+def test_a_version_that_a_bucket_does_not_keep_is_not_taken_for_what_is_there_now(start: Any) -> None:
+    with start() as server:
+        bucket = f"plain{next(_numbers)}"
+        server.make_bucket(bucket)
+        with ArtifactFiles(server.cloudpath(bucket), secrets=server.secrets) as cf:
+            cf.put("a", TEN)
+            wanted = {"path": "a", "version": "0123456789abcdef0123456789abcdef"}
+            taken = io.BytesIO()
+            for read in (
+                lambda: cf.get(wanted),
+                lambda: cf.get({**wanted, "start": 2, "end": 4}),
+                lambda: cf.head("a", version=wanted["version"]),
+                lambda: cf.get({**wanted, "into": taken}),
+                lambda: cf.open("a", version=wanted["version"]).read(),
+            ):
+                with pytest.raises((ObjectNotFound, InvalidRequest)):  # moto has it that such an id cannot be
+                    read()
+            assert taken.getvalue() == b""
+            assert cf.get({"path": "a", "version": "null"}) == TEN
 
 
 @pytest.mark.parametrize("cloudpath", ["mem://plain", "file://{tmp_path}/store", "https://127.0.0.1:9/a"])

@@ -34,12 +34,13 @@ from ...plan.parts import MIB, MOST_PARTS, part_count, upload_part_size
 from ...results import UnfinishedUpload
 from ...transports import HttpRequest, Transport
 from ...transports.answers import error_of, fetch, fetch_into, info_of
+from ...transports.base import Sender
 from ..base import Backend, CannotCopy, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
 from ..conditions import Conditions, lost, may_have_been_done
 from . import replies
 from .access import Access
 from .journal import Journal, Note
-from .sending import BucketSender
+from .sending import BucketSender, OfVersion
 from .signing import canonical_query
 
 LARGEST_PUT = 5 * 1024**3
@@ -92,15 +93,20 @@ class S3Backend(Backend):
         """Read the bytes of one request."""
         url = self._address(request.path)
         if sink is not None:
-            return fetch_into(self.sender, url, request, sink)
+            return fetch_into(self._reader, url, request, sink)
         # checksums of the store's own stand in where an ETag is no MD5; a range's answer has none
-        return fetch(self.sender, url, request, md5=True, headers=_CHECKSUMS if request.whole else ())
+        return fetch(self._reader, url, request, md5=True, headers=_CHECKSUMS if request.whole else ())
 
     def head(self, path: str, ticket: Ticket) -> ObjectInfo:
         """What is known of an object without reading it."""
-        response = self.sender.send(HttpRequest("HEAD", self._address(path)))
+        response = self._reader.send(HttpRequest("HEAD", self._address(path)))
         length = response.header("content-length") or ""
         return info_of(path, response, int(length) if length.isdigit() else None)
+
+    @property
+    def _reader(self) -> Sender:
+        """What sends reads."""
+        return self.sender if self.version is None else OfVersion(self.sender, self.version)
 
     def _address(self, path: str) -> str:
         """Where a name is read, at the version that this is of."""

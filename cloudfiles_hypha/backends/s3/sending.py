@@ -7,9 +7,12 @@ Redirects are not followed: a signature is for one host.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 
+from ...errors import ObjectNotFound
 from ...transports import HttpRequest, HttpResponse, Transport
+from ...transports.base import Sender, Take
 from .access import Access, Place
 from .replies import refusal, refused, true_size
 from .signing import Keys, Signer
@@ -22,6 +25,33 @@ _CORRECTIONS = 3
 # Seconds by which a clock may be wrong without being told so; S3 allows 15 minutes.
 _CLOSE = 60.0
 _LENGTH = "content-length"
+
+
+class OfVersion:
+    """A ``Sender`` of reads of one version, which takes no answer that is of another: a bucket without versions may
+    pass over the question, and send what is there now."""
+
+    def __init__(self, sender: Sender, version: str) -> None:
+        self._sender = sender
+        self._version = version
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """The answer, if it says that it is of the version; ``ObjectNotFound`` before a byte of another is taken."""
+        wanted = request.sink
+
+        def begin(response: HttpResponse) -> Take | None:
+            self._check(response)
+            return wanted(response) if wanted is not None else None
+
+        response = self._sender.send(request if wanted is None else replace(request, sink=begin))
+        self._check(response)
+        return response
+
+    def _check(self, response: HttpResponse) -> None:
+        # what had no versions yet when it was stored is "null", and of a bucket without any that is not said
+        said = response.header("x-amz-version-id")
+        if response.status in (200, 206) and self._version != (said or "null"):
+            raise ObjectNotFound(f"no version {self._version!r}: the store sends {said or 'what is there now'!r}")
 
 
 class BucketSender:
