@@ -57,7 +57,7 @@ from .errors import (
     TransferError,
 )
 from .limit import RateLimit, rate_limit
-from .models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts, Version
+from .models import GENERIC, Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts, Version
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .recording import Recording, record
@@ -952,8 +952,12 @@ class ArtifactFiles:
 
         name = check_name(path)
 
+        said = {"content_type": content_type, "cache_control": cache_control}
+        kept: dict[str, Any] = {}  # of a file that is changed: what is not of its bytes
+
         def put(content: Content, asked: Mapping[str, Any]) -> None:
-            self.put(name, content, content_type, cache_control, **asked)
+            given = {key: value for key, value in said.items() if value is not None}
+            self.put(name, content, **{**kept, **given}, **asked)
 
         def head() -> str | None:
             backend = self._as_written()
@@ -963,13 +967,31 @@ class ArtifactFiles:
         def fetch(file: IO[bytes]) -> str | None:
             backend = self._as_written()
             request = read_request({"path": name, "into": file}, self._prefix, reading(False, None))
-            return self._now(get_task(self._batches.context(backend=backend), 0, name, request, None), backend)["etag"]
+            found = self._now(get_task(self._batches.context(backend=backend), 0, name, request, None), backend)
+            kept.update(self._kept(name, found, backend))
+            return found["etag"]
 
         can = self._backend.can
         streams = not (self._engine.green or self._engine.inline) and bool(can.growing or can.flows)
         turn = partial(turn_at, self._engine, f"{self._location.root}/{self._prefix}{name}")
         place = Place(put, head, fetch, turn, can.conditions, streams)
         return open_to_write(place, name, mode, encoding, errors, newline)
+
+    def _kept(self, name: str, found: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+        """What ``put`` is to be told of a file that was read, so that another content of it has the same type, encoding
+        and metadata, as far as they are kept here."""
+        can = self._backend.can
+        kept: dict[str, Any] = {"compress": found["compress"]}
+        if "content_type" in can.keeps and found["content_type"] not in GENERIC:
+            kept["content_type"] = found["content_type"]
+        if can.metadata or "cache_control" in can.keeps:
+            task = Head(self._batches.context(backend=backend), 0, name, self._prefix + name)
+            info: ObjectInfo = self._now(task, backend)["content"]
+            if "cache_control" in can.keeps:
+                kept["cache_control"] = info.headers.get("cache-control")
+            if can.metadata:
+                kept["metadata"] = info.metadata
+        return kept
 
     def _as_written(self) -> Backend:
         """What the next write finds."""

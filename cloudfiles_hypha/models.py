@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple, Protocol
 
+# Types that say nothing: what a store gives to an object that came without one.
+GENERIC = ("application/octet-stream", "binary/octet-stream")
+
 
 class GetRequest(NamedTuple):
     """One read, as the caller asked for it: bytes ``[start, end)``; ``end=None`` reads to the end.

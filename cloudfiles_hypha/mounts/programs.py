@@ -145,11 +145,7 @@ def _store(node: SyncNode, path: Path, mode: PathMode, before: Before | None, se
                 kept["if_match"] = before["etag"]
             else:
                 _check_same(node, before["etag"])
-            kept["content_type"] = before["content_type"]
-            kept["compress"] = before["compress"]
-            if node.capabilities.metadata and (info := do(node._info())) is not None:
-                kept["metadata"] = info.metadata
-                kept["cache_control"] = info.headers.get("cache-control")
+            kept.update(files._kept(node._name, before, files._backend))
     try:
         files.put(node._name, path, **kept)
     except OSError as error:

@@ -27,7 +27,7 @@ from ..errors import (
     InvalidRequest,
     PreconditionFailed,
 )
-from ..models import Body, GetRequest, ObjectInfo, PutRequest, Stored
+from ..models import GENERIC, Body, GetRequest, ObjectInfo, PutRequest, Stored
 from ..plan.parts import MIB
 from ..results import Result, failed, written
 from ..retry import RetryPolicy
@@ -42,8 +42,6 @@ T = TypeVar("T")
 _PIECE = 32 * MIB
 # Bytes of an object from which on it is read in pieces or parts.
 _LARGE = 64 * MIB
-# Types that say nothing: what a store gives to an object that came without one.
-_GENERIC = ("application/octet-stream", "binary/octet-stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +325,7 @@ class Copy(Task[Result]):
                 path=self.wanted.path,
             )
         for name in given.keys() - keeps:
-            if given.pop(name) not in _GENERIC:
+            if given.pop(name) not in GENERIC:
                 self.job.lost.add(name)
         return given
 
@@ -358,7 +356,7 @@ class Copy(Task[Result]):
         if not given:
             return request
         bare = PutRequest(self.path, body, tags=self.tags, metadata=metadata)
-        if given.get("content_type") in _GENERIC and len(given) == 1 and self.job.in_parts(bare):
+        if given.get("content_type") in GENERIC and len(given) == 1 and self.job.in_parts(bare):
             return bare  # a type that says nothing is not worth a large object in one piece
         can = self.job.target.can
         largest = None if can.described_parts else can.largest_put

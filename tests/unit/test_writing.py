@@ -332,6 +332,32 @@ def test_two_who_change_one_file_do_not_lose_what_the_other_wrote(files: Artifac
     assert files.get("there.txt") == b"there one"
 
 
+@pytest.mark.parametrize("mode", ["ab", "r+b"])
+def test_what_is_said_of_a_file_stays_when_its_content_is_changed(mode: str) -> None:
+    clear_memory()
+    with ArtifactFiles("mem://writing") as files:
+        files.put("a", b"one", "text/csv", "no-cache", compress="gzip", metadata={"by": "me"})
+        with files.open("a", mode) as file:
+            file.seek(0, io.SEEK_END)
+            file.write(b" two")
+        info = files.head("a")
+        assert files.get("a") == b"one two"
+        assert (info.content_type, info.compress, info.metadata) == ("text/csv", "gzip", {"by": "me"})
+        assert info.headers["cache-control"] == "no-cache"
+        with files.open("a", mode, content_type="text/plain") as file:
+            file.write(b"")
+        assert files.head("a").content_type == "text/plain"
+    clear_memory()
+
+
+def test_the_type_of_a_file_of_an_artifact_stays_when_it_is_appended_to(hypha: FakeHypha) -> None:
+    with connect(hypha) as files:
+        files.put("a.csv", b"one", "text/csv")
+        with files.open("a.csv", "ab") as file:
+            file.write(b" two")
+        assert (files.get("a.csv"), files.head("a.csv").content_type) == (b"one two", "text/csv")
+
+
 def test_two_who_begin_one_file_by_appending_do_not_lose_what_the_other_wrote(files: ArtifactFiles) -> None:
     one, two = files.open("log", "a"), files.open("log", "a")
     one.write("one")
