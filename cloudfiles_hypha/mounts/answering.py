@@ -148,12 +148,9 @@ def _span(wanted: str, size: int) -> tuple[int, int] | None:
 
 
 def _if_range(held: str | None, info: ObjectInfo) -> bool:
-    """Whether a range is wanted of this version; a weak ETag is no evidence of that."""
-    if held is None:
-        return True
-    if held.startswith(('"', "W/")):
-        return _listed(held, _etag(info), weakly=False)
-    return info.last_modified is not None and _seconds(held) == int(info.last_modified)
+    """Whether a range is wanted of this version. A weak ETag is no evidence of that, nor is a time: of two changes
+    within a second nobody could tell (RFC 9110, 8.8.2.2)."""
+    return held is None or _listed(held, _etag(info), weakly=False)
 
 
 def _etag(info: ObjectInfo) -> str | None:

@@ -151,8 +151,7 @@ def test_what_is_not_one_range_is_answered_by_the_whole(wanted: str) -> None:
         ('"x"', FILE, 200),
         ('W/"abc"', FILE, 200),
         ('"abc"', WEAK, 200),
-        (DATE, FILE, 206),
-        (LATER, FILE, 200),
+        (DATE, FILE, 200),  # which may have changed twice in that second
         ("yesterday", FILE, 200),
         ("yesterday", NAMELESS, 200),
     ],
