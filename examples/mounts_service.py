@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request, UploadFile
 from fastapi.responses import PlainTextResponse
 
-from cloudfiles_hypha import AsyncArtifactFiles, StorageManager
+from cloudfiles_hypha import AsyncArtifactFiles, StorageManager, StorageNode
 from cloudfiles_hypha.mounts.responses import FileAnswer
 
 
@@ -26,27 +26,32 @@ def create_app(storage: StorageManager) -> FastAPI:
 
     app = FastAPI(lifespan=lifespan)
 
+    def named(path: str) -> StorageNode:
+        if not path:
+            raise HTTPException(404, "no name of a file")
+        return storage.node(f"uploads:{path}")
+
     @app.exception_handler(ValueError)
     async def no_name(request: Request, error: Exception) -> PlainTextResponse:
-        """What leads out of a mount ("..") or can be no name: nobody has it, and nobody can store it."""
+        """What leads out of a mount ("..") or can be no name of a file: nobody has it, and nobody can store it."""
         return PlainTextResponse("no name of a file\n", 404)
 
     @app.api_route("/files/{path:path}", methods=["GET", "HEAD"])
     async def download(path: str) -> FileAnswer:
         """ETag, If-None-Match, Range, 404: all of it is answered by the file."""
-        return FileAnswer(storage.node(f"uploads:{path}"))
+        return FileAnswer(named(path))
 
     @app.put("/files/{path:path}")
     async def store(path: str, request: Request) -> dict[str, Any]:
         """What comes is sent on while it comes."""
-        node = storage.node(f"uploads:{path}")
+        node = named(path)
         await uploads(node.path, request.stream())
         return {"path": path, "size": await node.size()}
 
     @app.post("/upload/{path:path}")
     async def upload(path: str, file: UploadFile) -> dict[str, Any]:
         """A form, as browsers send it; what is large is on disk by then, and not in memory."""
-        node = storage.node(f"uploads:{path}")
+        node = named(path)
         await uploads(node.path, file.file)
         return {"path": path, "size": await node.size()}
 
