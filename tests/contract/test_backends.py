@@ -615,6 +615,11 @@ class TestSftp(BackendContract):
         with sftp_server(tmp_path_factory.mktemp("sftp")) as port:
             yield port
 
+    # on every engine there is FTP already; this is the same code, with a server that takes its time to connect
+    @pytest.fixture(params=["threads"])
+    def engine(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
     @pytest.fixture
     def place(self, port: int) -> Place:
         access = {"username": USER, "password": PASSWORD, "look_for_keys": False, "allow_agent": False}
