@@ -34,8 +34,9 @@ demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files
 examples: $(VENV)/installed $(SERVER_VENV)/installed  ## run every script of examples/ on a real Hypha on this machine
 	$(BIN)/python examples/run_all.py
 
+# A worker that dies (a test beyond its deadline ends it) fails the run; a new one might wait for tests for ever.
 test: lint docs $(SERVER_VENV)/installed  ## lint, type-check, build the site, run every test (PYTEST_ARGS=)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 # Each in an environment of its own, without the embedded server. One that is not installed is skipped, and said so.
 test-versions:  ## unit and contract tests on every Python of VERSIONS that is installed (PYTEST_ARGS=)
@@ -49,7 +50,7 @@ test-versions:  ## unit and contract tests on every Python of VERSIONS that is i
 
 .PHONY: test-one
 test-one: $(VENV)/installed
-	env -u CLOUDFILES_HYPHA_SERVER_PYTHON $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract $(PYTEST_ARGS)
+	env -u CLOUDFILES_HYPHA_SERVER_PYTHON $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/contract $(PYTEST_ARGS)
 
 lint: $(VENV)/installed  ## formatting, lint, types
 	$(BIN)/ruff format --check .
