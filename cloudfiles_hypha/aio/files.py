@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from ..awaited import Position
-from .low import AIOFile, NotOpen, Path, left
+from .low import AIOFile, NotOpen, Path, left, mode_of
 from .steps import LineReader, Reader, encoded, separator
 
 if TYPE_CHECKING:
@@ -332,7 +332,7 @@ def async_open(
         node = cast("SyncNode | Face", file_specifier)
         if files is not None or node.version is not None:
             raise TypeError("a node is opened as it is now, and says where; for a version there is node.open()")
-        files, file_specifier = node.place("write" if any(letter in mode for letter in "wxa+") else "read")
+        files, file_specifier = node.place("write" if mode_of(mode).writable else "read")
     if isinstance(file_specifier, str | os.PathLike):
         options.setdefault("synced", False)  # ``flush`` is for that
         file = AIOFile(file_specifier, mode, encoding, context, executor, errors=errors, files=files, **options)

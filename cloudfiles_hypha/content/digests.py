@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Final, Protocol
 
 from ..errors import IntegrityError
-from ..models import Body
+from ..models import Body, ObjectInfo
 from ..plan.parts import MIB, likely_part_sizes, part_count
 
 _HEX: Final = frozenset("0123456789abcdef")
@@ -91,6 +91,12 @@ def digest_in(header: Callable[[str], str | None]) -> tuple[str | None, int]:
 
 Blocks = Callable[[int, int], Iterable[bytes]]
 """Gives the bytes ``[start, end)`` of a file, block by block."""
+
+
+def md5_told(info: ObjectInfo) -> str | None:
+    """The MD5 of what is stored, in hex, if a head or a listing of an S3 gives it away, else None."""
+    digest, parts = digest_in(lambda name: info.headers.get(name) or (info.etag if name == "etag" else None))
+    return digest if not parts else None
 
 
 class EtagCheck:

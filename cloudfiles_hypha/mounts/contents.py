@@ -5,6 +5,7 @@ Small files are fetched together, large ones in ranges side by side. Nothing is 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -65,6 +66,14 @@ def blocks_of(file: Any) -> Blocks:
     """What is left of an open file."""
     while block := file.read(_RANGE):
         yield block
+
+
+def md5_of_blocks(blocks: Blocks) -> str:
+    """The MD5 of all of it, in hex."""
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in blocks:
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def in_ranges(files: ArtifactFiles, name: str, info: ObjectInfo) -> Blocks:

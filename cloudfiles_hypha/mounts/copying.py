@@ -7,7 +7,6 @@ where it can. Nothing is done before all of that is known, and nothing at all wh
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,21 +15,20 @@ from enum import Enum
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Literal, cast
 
+from ..content.digests import md5_told
 from ..errors import ArtifactNotFound, BatchError, CommitError, StorageError, StorageNotFoundError, storage_error
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
 from ..plan.globs import compiled
 from ..plan.sync import same_digest
 from ..results import CopyResult
-from .contents import blocks_of, contents, in_blocks, in_ranges
+from .contents import blocks_of, contents, in_blocks, in_ranges, md5_of_blocks
 from .mount import Mount
 from .node import SyncNode
 from .steps import Steps, do
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_HEX = frozenset("0123456789abcdef")
 
 
 class SkipStrategy(str, Enum):
@@ -203,7 +201,7 @@ def _carry_folder(source: SyncNode, dest: SyncNode, choice: Choice, moving: bool
     if dest.path and do(dest._is_file()):
         raise storage_error(FileExistsError("this is a file, which a folder cannot take the place of"), dest.fullpath)
     _check_apart(source, dest, within=True)
-    items = _listed(source, dest)
+    items = [_Item(relative, node, dest.child(relative)) for relative, node in listed(source)]
     if not items and not source._is_folder():
         raise StorageNotFoundError("no such file or folder", path=source.fullpath)
     _check_links(source, dest, items)
@@ -221,12 +219,12 @@ def _carry_folder(source: SyncNode, dest: SyncNode, choice: Choice, moving: bool
             source.mount.backend.remove_folder(source._name)
 
 
-def _listed(source: SyncNode, dest: SyncNode) -> list[_Item]:
-    """All files of a folder, by one listing."""
-    skip, below = len(source._folder), len(source.mount.prefix)
+def listed(folder: SyncNode) -> list[tuple[str, Listed]]:
+    """All files of a folder, by one listing; each with its path below it."""
+    skip, below = len(folder._folder), len(folder.mount.prefix)
     return [
-        _Item(info.path[skip:], Listed(source.mount, info.path[below:], info), dest.child(info.path[skip:]))
-        for info in source.mount.files.scan(source._folder)
+        (info.path[skip:], Listed(folder.mount, info.path[below:], info))
+        for info in folder.mount.files.scan(folder._folder)
         if not info.path.endswith("/")  # what some programs leave in a bucket for a folder
     ]
 
@@ -489,16 +487,12 @@ def _md5s(files: ArtifactFiles, several: list[Known]) -> list[str]:
     missing = [number for number, digest in enumerate(found) if digest is None]
     read = contents(files, (several[number] for number in missing), raw=True)
     for number, (_, blocks) in zip(missing, read, strict=True):
-        digest = hashlib.md5(usedforsecurity=False)
-        for block in blocks:
-            digest.update(block)
-        found[number] = digest.hexdigest()
+        found[number] = md5_of_blocks(blocks)
     return cast("list[str]", found)
 
 
 def _md5_in(files: ArtifactFiles, info: ObjectInfo) -> str | None:
-    digest = (info.digest or "").lower()
-    return digest if files._backend.can.s3_etags and len(digest) == 32 and _HEX.issuperset(digest) else None
+    return md5_told(info) if files._backend.can.s3_etags else None
 
 
 def same_content(one: SyncNode, other: SyncNode) -> bool:

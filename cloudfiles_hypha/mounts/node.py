@@ -17,6 +17,8 @@ from functools import wraps
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..arguments import kind_of
+from ..content.digests import md5_told
 from ..errors import (
     ArtifactNotFound,
     ObjectNotFound,
@@ -26,6 +28,7 @@ from ..errors import (
     storage_error,
 )
 from ..models import ObjectInfo, Version
+from .contents import blocks_of, md5_of_blocks
 from .mount import Capabilities, Mount, Verb, folder_of
 from .steps import Get, Head, Steps, do, do_awaited
 
@@ -45,7 +48,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 R = TypeVar("R")
-_BLOCK = 1024 * 1024
 _OCTETS = "application/octet-stream"
 
 
@@ -212,7 +214,7 @@ class SyncNode:
 
     def _check(self, verb: Verb) -> None:
         """Whether that may be done here."""
-        self._mount.check(verb, self.fullpath.partition(":")[2])
+        self._mount.check(verb, self._path)
         if verb != "read" and self._version is not None:
             raise StoragePermissionError("a version that is past cannot be written", path=self.fullpath)
 
@@ -294,16 +296,11 @@ class SyncNode:
 
     def _digest_in(self, info: ObjectInfo) -> str | None:
         """The MD5 of the content, where the store's ETag is that."""
-        digest = (info.digest or "").lower()
-        plain = len(digest) == 32 and all(letter in "0123456789abcdef" for letter in digest)
-        return digest if plain and info.compress is None and self._mount.backend.can.s3_etags else None
+        return md5_told(info) if info.compress is None and self._mount.backend.can.s3_etags else None
 
     def _digest(self) -> str:
-        digest = hashlib.md5(usedforsecurity=False)
         with self._mount.files.open(self._name, version=do(self._which(self._version))) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        return digest.hexdigest()
+            return md5_of_blocks(blocks_of(file))
 
     def _info(self) -> Steps[ObjectInfo | None]:
         """What is known of the file; None if there is none."""
@@ -479,7 +476,7 @@ class SyncNode:
         ``version`` is which one is read: its id, or its place among all of them (-1 is the latest, 0 the oldest);
         ``as_of`` reads what was there at that time (without a time zone, of UTC). Neither can be written.
         """
-        writes = any(letter in mode for letter in "wxa+")
+        writes = kind_of(mode) != "r"
         self._check_file("write" if writes else "read")
         if encoding is not None:
             options["encoding"] = encoding

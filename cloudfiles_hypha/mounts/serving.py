@@ -14,10 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, cast
 
 from ..arguments import Source
 from ..async_files import AsyncArtifactFiles
+from ..engine.calls import done
 from ..errors import PreconditionFailed
 from ..files import ArtifactFiles
 from ..models import ObjectInfo
@@ -235,10 +237,8 @@ class _Known:
         """What is known, at first; whoever asks again wants to know whether it still is so."""
         if self._info is None:
             return self._reader.submit_head(path)
-        known: Any = Future()
-        known.set_result({"content": self._info, "error": None})
-        self._info = None
-        return known  # type: ignore[no-any-return]
+        info, self._info = self._info, None
+        return done(lambda: cast(Any, {"content": info, "error": None}), itemgetter("error"))
 
 
 def _answered(asked: _Asked) -> Steps[tuple[Answer, _Pieces]]:

@@ -19,7 +19,7 @@ from ..errors import StorageNotFoundError
 from ..models import ObjectInfo
 from ..paths import check_name, folded
 from .contents import Blocks, contents, read_ahead
-from .copying import Listed
+from .copying import Listed, listed
 from .faces import Face, plain
 from .node import SyncNode
 from .steps import do
@@ -114,13 +114,10 @@ def _members(nodes: list[SyncNode]) -> list[tuple[str, Listed]]:
         if node.version is not None:
             raise StorageNotFoundError("there is no such version", path=node.fullpath)
         top = "" if len(nodes) == 1 else f"{_free(node.basename or node.mount.name, taken)}/"
-        listed = [each for each in node.mount.files.scan(node._folder) if not each.path.endswith("/")]
-        if not listed and not node._is_folder():
+        below = listed(node)
+        if not below and not node._is_folder():
             raise StorageNotFoundError("no such file or folder", path=node.fullpath)
-        for each in listed:
-            name = top + check_name(each.path[len(node._folder) :])
-            about = Listed(node.mount, each.path[len(node.mount.prefix) :], each)
-            found.append((_free(name, taken), about))
+        found += [(_free(top + check_name(relative), taken), about) for relative, about in below]
     return found
 
 

@@ -25,8 +25,9 @@ from cloudfiles_hypha.content.digests import (
     matches,
     md5_in,
     md5_of,
+    md5_told,
 )
-from cloudfiles_hypha.models import Body
+from cloudfiles_hypha.models import Body, ObjectInfo
 from cloudfiles_hypha.plan.parts import MIB
 from cloudfiles_hypha.plan.ranges import Spans
 from cloudfiles_hypha.transports import HttpResponse
@@ -145,6 +146,23 @@ def test_an_etag_is_a_digest_of_the_whole_of_parts_or_none(
     headers: dict[str, str], expected: tuple[str | None, int]
 ) -> None:
     assert digest_in(headers.get) == expected
+
+
+@pytest.mark.parametrize(
+    ("etag", "headers", "expected"),
+    [
+        (MD5, {}, MD5),  # as a listing tells it
+        (MD5, {"etag": f'"{MD5}"'}, MD5),
+        (MD5, {"etag": f'"{MD5}"', "x-amz-server-side-encryption": "aws:kms"}, None),
+        (MD5, {"etag": f'W/"{MD5}"'}, None),
+        (f"{MD5}-2", {}, None),
+        (None, {}, None),
+    ],
+)
+def test_the_md5_that_is_told_of_an_object_is_that_of_its_bytes_or_none(
+    etag: str | None, headers: dict[str, str], expected: str | None
+) -> None:
+    assert md5_told(ObjectInfo("a", 1, etag, headers=headers)) == expected
 
 
 def arrive(check: EtagCheck, *, workers: int = 4, seed: int = 1) -> None:
