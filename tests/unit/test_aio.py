@@ -963,7 +963,8 @@ def test_what_is_under_way_in_a_pipe_holds_up_no_close(tmp_path: Path) -> None:
             file = await async_open(tmp_path / "pipe", "wb", context=context)
             context.context.pool.apply_async(gate.wait)
             writing = asyncio.create_task(file.write(b"x"))
-            await asyncio.sleep(0)
+            for _ in range(10):
+                await asyncio.sleep(0)  # it takes a few turns until the thread is asked
             await asyncio.wait_for(file.close(), 10)
             assert file.closed
             gate.set()
