@@ -149,8 +149,6 @@ def _check_part(path: str, part: object, cut: object, start: object, end: object
         raise ValueError(f"{path!r}: part=True gives its bytes in the result, not to an into=")
     if not isinstance(start, int) or isinstance(start, bool):
         raise ValueError(f"{path!r}: start={start!r}: a part begins at a whole number of bytes")
-    from .content.sinks import PartSink  # noqa: F401 -- loaded here, and not first by a worker
-
     if start < 0 and end is not None:
         raise ValueError(f"{path!r}: start={start}: what is counted from the end goes to the end, without end={end!r}")
 

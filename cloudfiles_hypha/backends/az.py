@@ -19,10 +19,10 @@ import hmac
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -52,6 +52,7 @@ from ..redact import scrub, without_credentials
 from ..settings import Secrets
 from ..transports import HttpRequest, HttpResponse, Transport
 from ..transports.answers import error_of, fetch, fetch_into, info_of, retry_after
+from ..transports.dates import date_of, seconds_of
 from . import Resources
 from .base import Backend, Capabilities, Control, DirectWrites, StaleTicket, Ticket, WriteSession
 from .conditions import Conditions, lost, may_have_been_done
@@ -489,7 +490,7 @@ class BlobSender:
     def _authorized(self, request: HttpRequest) -> HttpRequest:
         access = self._access
         url = f"{access.endpoint}/{self._container}{request.url}"
-        headers = (*request.headers, ("x-ms-version", _VERSION), ("x-ms-date", formatdate(usegmt=True)))
+        headers = (*request.headers, ("x-ms-version", _VERSION), ("x-ms-date", date_of(time.time())))
         if access.sas is not None:
             url += f"{'&' if '?' in request.url else '?'}{access.sas}"
         elif access.key is not None:
@@ -653,10 +654,7 @@ def _listed(blob: ElementTree.Element) -> ObjectInfo:
     headers = {"etag": f'"{etag}"'}
     kept = ("content-md5", "content-encoding", "cache-control", "content-type")
     headers |= {name: told[name] for name in kept if told.get(name)}
-    try:
-        modified = parsedate_to_datetime(told["last-modified"]).timestamp()
-    except (KeyError, TypeError, ValueError):
-        modified = None
+    modified = seconds_of(told.get("last-modified"))
     return _with_digest(
         ObjectInfo(
             _name(blob),

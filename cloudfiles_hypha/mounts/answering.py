@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timezone
-from email.utils import formatdate, parsedate_to_datetime
 from http import HTTPStatus
 from mimetypes import guess_type
 from urllib.parse import quote
@@ -18,6 +16,7 @@ from urllib.parse import quote
 from ..errors import TooManyRequests, TransferError
 from ..models import ObjectInfo
 from ..paths import last_of
+from ..transports.dates import date_of, seconds_of
 
 _RANGE = re.compile(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", re.IGNORECASE)
 _ETAG = re.compile(r'(W/)?"([^"]*)"')
@@ -91,14 +90,14 @@ def condition(method: str, headers: Mapping[str, str], info: ObjectInfo, options
     if if_match is not None:
         held = _listed(if_match, etag, weakly=False)
     else:
-        unmodified = _seconds(headers.get("if-unmodified-since"))
+        unmodified = seconds_of(headers.get("if-unmodified-since"))
         held = unmodified is None or modified is None or int(modified) <= unmodified
     if not held:
         return _said(412, method)
     if if_none_match is not None:
         same = _listed(if_none_match, etag, weakly=True)
     else:
-        since = _seconds(headers.get("if-modified-since"))
+        since = seconds_of(headers.get("if-modified-since"))
         same = since is not None and modified is not None and int(modified) <= since
     return Answer(304, tuple(_validators(info, options))) if same else None
 
@@ -171,23 +170,13 @@ def _listed(header: str, etag: str | None, *, weakly: bool) -> bool:
     return any(found[2] == opaque and (weakly or not found[1]) for found in _ETAG.finditer(header))
 
 
-def _seconds(date: str | None) -> int | None:
-    if date is None:
-        return None
-    try:
-        told = parsedate_to_datetime(date)  # in the form of asctime, too, which has no zone, and is UTC
-        return int((told if told.tzinfo is not None else told.replace(tzinfo=timezone.utc)).timestamp())
-    except (TypeError, ValueError, OverflowError):
-        return None  # RFC 9110: what is no date is not there
-
-
 def _validators(info: ObjectInfo, options: Options) -> list[tuple[str, str]]:
     """What a client can ask by next time, and for how long it need not."""
     etag, found = _etag(info), []
     if etag is not None:
         found.append(("ETag", etag))
     if info.last_modified is not None:
-        found.append(("Last-Modified", formatdate(info.last_modified, usegmt=True)))
+        found.append(("Last-Modified", date_of(info.last_modified)))
     kept = info.headers.get("cache-control")
     if options.cache_max_age is not None:
         found.append(("Cache-Control", f"max-age={options.cache_max_age}"))

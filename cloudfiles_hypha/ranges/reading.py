@@ -143,7 +143,7 @@ class Remote:
         source = {"path": self.path, "part": True, "raw": options.raw}
         source |= {"start": -wanted} if at_end else {"start": 0, "end": wanted}
         try:
-            result = yield from _result(self.reader.submit(source))
+            result = yield from _result(self._asked(source, wanted <= _AT_ONCE))
         except RangesUnsupported as error:
             self.etag = error.etag
             return (yield from self._opened_whole(error))
@@ -323,8 +323,7 @@ class Remote:
             "if_match": self.etag if flight.compared else None,
         }
         try:
-            future = self.at_once(source) if at_once and self.at_once is not None else None
-            future = future or self.reader.submit(source)
+            future = self._asked(source, at_once)
         except Exception as error:  # noqa: BLE001 -- raised where it is waited for
             flight.land(None, error)
             return
@@ -332,6 +331,10 @@ class Remote:
         future.add_done_callback(partial(self._arrived, flight))
         if flight.abandoned:
             future.cancel()
+
+    def _asked(self, source: Source, at_once: bool) -> Future[Result]:
+        future = self.at_once(source) if at_once and self.at_once is not None else None
+        return future or self.reader.submit(source)
 
     def _arrived(self, flight: Flight, future: Future[Result]) -> None:
         """In whichever thread it came."""

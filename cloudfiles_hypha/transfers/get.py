@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from ..backends.base import Backend, Ticket
+from ..content.blocks import PartSink
 from ..content.codecs import MAX_SIZE, MAX_SIZE_ON_DISK, decompress_blocks, range_of
 from ..engine.outcomes import Done, More
 from ..engine.run import Run
@@ -126,8 +127,6 @@ class Get(Task[Result]):
         return self.attempt(run, partial(self._part, request._replace(start=start)))
 
     def _part(self, request: GetRequest) -> Fetched:
-        from ..content.sinks import PartSink  # there already: ``arguments`` loads it when it sees a ``part``
-
         sink = PartSink(request)
         fetched = self.context.backend.get(request, self.ticket, sink)
         return fetched._replace(content=cast(bytes, sink.content()))  # or ``Blocks`` of it, for who has said ``cut``

@@ -5,8 +5,6 @@ that were asked for. Knows HTTP (RFC 9110), no backend.
 from __future__ import annotations
 
 import re
-from email.utils import formatdate, parsedate_to_datetime
-from functools import lru_cache
 
 from ..content.codecs import encoding_name
 from ..content.digests import check_whole, etag_of
@@ -25,6 +23,7 @@ from ..errors import (
 )
 from ..models import Fetched, GetRequest, ObjectInfo, Sink
 from .base import HttpRequest, HttpResponse, Sender, Take
+from .dates import date_of, seconds_of
 
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
@@ -42,11 +41,8 @@ def retry_after(headers: dict[str, str]) -> float | None:
         return None
     if value.isdigit():
         return float(min(int(value), 3600))
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return min(max(wait.total_seconds(), 0.0), 3600.0)
+    until, now = seconds_of(value), seconds_of(headers.get("date"))
+    return None if until is None or now is None else min(max(until - now, 0.0), 3600.0)
 
 
 def error_of(response: HttpResponse, path: str, said: str = "") -> TransferError:
@@ -88,7 +84,7 @@ def range_headers(request: GetRequest) -> tuple[tuple[str, str], ...]:
     if request.known:
         headers.append(("If-None-Match", ", ".join(f'"{etag}"' for etag in request.known)))
     if request.since is not None:
-        headers.append(("If-Modified-Since", formatdate(request.since, usegmt=True)))
+        headers.append(("If-Modified-Since", date_of(request.since)))
     return tuple(headers)
 
 
@@ -121,6 +117,7 @@ def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> 
         if response.status not in (200, 206):
             return None
         _refuse_known(request, response)
+        response.headers  # noqa: B018 -- all are parsed for ``info``, so that no other is searched for
         info, start, end = _arriving(request, response)
         seen.append(info)
         sink.begin(info, start, end)
@@ -138,7 +135,7 @@ def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> 
         sink.begin(info, request.start or 0, request.start or 0)
         seen.append(info)
     (info,) = seen
-    verified = "length" if response.measured or response.status != 200 else None
+    verified = "length" if response.status != 200 or response.measured else None
     return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)
 
 
@@ -243,18 +240,9 @@ def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
 
 def info_of(path: str, response: HttpResponse, size: int | None) -> ObjectInfo:
     headers = response.headers
-    modified = _seconds(headers.get("last-modified"))
+    modified = seconds_of(headers.get("last-modified"))
     compress = encoding_of(response)
     return ObjectInfo(path, size, etag_of(response), headers.get("content-type"), modified, dict(headers), compress)
-
-
-@lru_cache(maxsize=1024)
-def _seconds(date: str | None) -> float | None:
-    """A time as HTTP writes it, in seconds since 1970. Files that were stored together have few of them."""
-    try:
-        return parsedate_to_datetime(date or "").timestamp()
-    except (TypeError, ValueError):
-        return None
 
 
 def encoding_of(response: HttpResponse) -> str | None:

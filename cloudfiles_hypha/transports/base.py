@@ -80,9 +80,9 @@ class HttpResponse:
     @property
     def encoding(self) -> str | None:
         """The Content-Encoding; unlike other headers it may come in several lines, which are one list."""
-        if not self.header_lines:
+        if not self.header_lines or (self._headers is not None and "content-encoding" not in self._headers):
             return self.header("content-encoding")
-        if b"content-encoding:" not in self._searched()[1]:
+        if self._headers is None and b"content-encoding:" not in self._searched()[1]:
             return None
         found: list[str] = []
         for line in reversed(self.header_lines):

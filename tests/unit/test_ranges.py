@@ -40,7 +40,7 @@ from cloudfiles_hypha import (
     ServerError,
     TransferError,
 )
-from cloudfiles_hypha.content.sinks import PartSink
+from cloudfiles_hypha.content.blocks import PartSink
 from cloudfiles_hypha.models import GetRequest, ObjectInfo
 from cloudfiles_hypha.ranges import file as ranges_file
 from cloudfiles_hypha.ranges import kept

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloudfiles_hypha import TransferError
-from cloudfiles_hypha.backends.web import _from_html, _from_json
+from cloudfiles_hypha.backends.pages import from_html, from_json
 
 PAGES = Path(__file__).parent / "pages"
 NAMES = [
@@ -19,7 +19,7 @@ NAMES = [
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.html")), ids=lambda page: page.stem)
 def test_every_name_of_a_real_page_is_found(page: Path) -> None:
-    found = _from_html(page.read_bytes(), "base/")
+    found = from_html(page.read_bytes(), "base/")
     assert sorted(info.path for info in found) == sorted(f"base/{name}" for name in NAMES)
     sizes = {info.size for info in found if not info.path.endswith("/")}
     assert sizes == ({1500} if page.stem == "rclone" else {None})  # Apache says 1.5K
@@ -50,7 +50,7 @@ def test_every_name_of_a_real_page_is_found(page: Path) -> None:
 def test_a_link_that_is_no_entry_makes_a_page_no_listing(links: str) -> None:
     page = f'<title>Index of /</title><pre><a href="a">a</a> {links}</pre></html>'
     with pytest.raises(TransferError, match="cannot be listed"):
-        _from_html(page.encode(), "")
+        from_html(page.encode(), "")
 
 
 def test_links_that_servers_add_are_no_entries() -> None:
@@ -61,7 +61,7 @@ def test_links_that_servers_add_are_no_entries() -> None:
         '<a href="https://host.example/">host.example</a><a href="https://host.example/about/">who we are</a>'
         '<address>Apache at <a href="mailto:me@host">host</a></address></html>'
     )
-    assert [info.path for info in _from_html(page.encode(), "")] == ["x", "d/", "\udcff"]
+    assert [info.path for info in from_html(page.encode(), "")] == ["x", "d/", "\udcff"]
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.html")), ids=lambda page: page.stem)
@@ -69,9 +69,9 @@ def test_a_page_that_is_cut_short_is_no_listing(page: Path) -> None:
     whole = page.read_bytes()
     for size in (len(whole) - 20, len(whole) // 2, len(whole) // 3):
         with pytest.raises(TransferError, match="cannot be listed"):
-            _from_html(whole[:size], "")
+            from_html(whole[:size], "")
     with pytest.raises(TransferError, match="cut short"):
-        _from_html(whole.replace(b"</body>", b"<!-- "), "")
+        from_html(whole.replace(b"</body>", b"<!-- "), "")
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_a_page_that_is_not_rclones_is_no_listing(old: str, new: str) -> None:
     page = (PAGES / "rclone.html").read_text()
     assert old in page
     with pytest.raises(TransferError, match="cannot be listed"):
-        _from_html(page.replace(old, new).encode(), "")
+        from_html(page.replace(old, new).encode(), "")
 
 
 def test_a_size_that_rclone_does_not_know_is_none() -> None:
     page = (PAGES / "rclone.html").read_text().replace('data-order="1500"', 'data-order="-1"')
-    assert {info.size for info in _from_html(page.encode(), "")} == {None}
+    assert {info.size for info in from_html(page.encode(), "")} == {None}
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,10 @@ def test_a_size_that_rclone_does_not_know_is_none() -> None:
         '[{"name": "..", "type": "directory"}]',
         '[{"name": ".", "type": "directory"}]',
         '[{"name": "a/b", "type": "file"}]',
+        '[{"name": "a", "type": "file", "mtime": "yesterday"}]',
     ],
 )
 def test_json_that_is_no_list_of_what_is_in_a_folder_is_no_listing(page: str) -> None:
     with pytest.raises(TransferError, match="cannot be listed"):
-        _from_json(page.encode(), "")
-    assert _from_json(b"[]", "") == []
+        from_json(page.encode(), "")
+    assert from_json(b"[]", "") == []

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 
 from ...errors import ObjectNotFound
 from ...transports import HttpRequest, HttpResponse, Transport
 from ...transports.base import Sender, Take
+from ...transports.dates import seconds_of
 from .access import Access, Place
 from .replies import refusal, refused, true_size
 from .signing import Keys, Signer
@@ -134,9 +134,8 @@ class BucketSender:
 
     def _is_set_right(self, response: HttpResponse) -> bool:
         """The store says that the clock is wrong; whether it told the right time, and that was news."""
-        try:
-            there = parsedate_to_datetime(response.header("date") or "").timestamp()
-        except (TypeError, ValueError):
+        there = seconds_of(response.header("date"))
+        if there is None:
             return False
         before, self._skew = self._skew, there - time.time()
         return abs(self._skew - before) > _CLOSE
