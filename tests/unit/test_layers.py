@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import cloudfiles_hypha
+from tests.support.object_server import ObjectServer
 
 PACKAGE = Path(cloudfiles_hypha.__file__).parent
 NAME = PACKAGE.name
@@ -225,6 +226,15 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = loaded_by(f"import {NAME}")
     assert f"{NAME}.files" in loaded
     assert not HEAVY & loaded
+
+
+def test_the_first_read_of_a_file_object_loads_little() -> None:
+    with ObjectServer() as server:
+        server.put("a", b"some bytes")
+        loaded = loaded_by(f"import {NAME}; {NAME}.ArtifactFiles({server.url!r}).open('a').read()")
+    assert f"{NAME}.transports.answers" in loaded
+    heavy = {"asyncio", "email", "greenlet", "html.parser", "requests", "ssl", f"{NAME}.engine.carriers"}
+    assert heavy & loaded == set()
 
 
 def test_what_is_heavy_is_called_by_its_name() -> None:
