@@ -104,8 +104,10 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
         return _buffer(prototype, content)
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> bytes:
-        if isinstance(wanted, SuffixByteRequest):
+        if _takes_a_look(wanted):
             info: ObjectInfo = await content_of(partial(self.files._begin_head, key))
+            if not isinstance(wanted, SuffixByteRequest):
+                return b""
             wanted = _last(info, wanted)
         try:
             return cast(bytes, await content_of(partial(self.files._begin, _source(key, wanted))))
@@ -118,15 +120,17 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
         """Ranges of values, in order, read in one batch, in which close ones are fetched together."""
         await self._opened()
         wanted = [*key_ranges]
-        last = {key for key, each in wanted if isinstance(each, SuffixByteRequest)}
-        sizes: dict[str, ObjectInfo] = {}
-        if last:
-            there = {key: known for key, known in (await self._async.exists([*last])).items() if known}
-            sizes = await self._async.head([*there])
+        looked_at = {key for key, each in wanted if _takes_a_look(each)}
+        known: dict[str, ObjectInfo] = {}
+        if looked_at:
+            there = {key: found for key, found in (await self._async.exists([*looked_at])).items() if found}
+            known = await self._async.head([*there])
         asked: list[Source] = []
         for key, each in wanted:
-            if isinstance(each, SuffixByteRequest):
-                each = _last(sizes[key], each) if key in sizes else None
+            if key in looked_at and key not in known:
+                each = None
+            elif isinstance(each, SuffixByteRequest):
+                each = _last(known[key], each)
             asked.append(_source(key, each))
         results: Sequence[Result] = await self._async.get(asked, raise_errors=False)
         return [_value(prototype, result) for result in results]
@@ -223,8 +227,9 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
     ) -> Buffer | None:
         """``get``, by a thread that waits."""
         try:
-            if isinstance(byte_range, SuffixByteRequest):
-                byte_range = _last(self.files.head(key), byte_range)
+            if _takes_a_look(byte_range):
+                info = self.files.head(key)
+                byte_range = _last(info, byte_range) if isinstance(byte_range, SuffixByteRequest) else byte_range
             content = self.files.get(_source(key, byte_range))
         except RangeNotSatisfiable:
             content = b""
@@ -260,6 +265,13 @@ def _folder(prefix: str) -> str:
 
 def _buffer(prototype: BufferPrototype | None, content: bytes) -> Buffer:
     return cast(Buffer, (prototype or default_buffer_prototype()).buffer.from_bytes(content))
+
+
+def _takes_a_look(wanted: ByteRequest | None) -> bool:
+    """Whether it is asked first what is there: how long it is, or, where no byte is wanted, if there is a value."""
+    if isinstance(wanted, RangeByteRequest):
+        return wanted.end <= wanted.start
+    return isinstance(wanted, SuffixByteRequest)
 
 
 def _last(info: ObjectInfo, wanted: SuffixByteRequest) -> RangeByteRequest:

@@ -33,6 +33,8 @@ class Expansion:
         return [*found]
 
     def find(self, path: str, **options: Any) -> list[str]:
+        if not self._fs._strip_protocol(path):
+            self.folders.add("")  # all of a place, which its own listing does not name
         return self._noted(self._fs.find(path, **{**options, "detail": True}))
 
     def glob(self, path: str, **options: Any) -> list[str]:

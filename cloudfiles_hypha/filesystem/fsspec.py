@@ -148,6 +148,12 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     # -- names
 
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return super()._strip_protocol(path).lstrip("/")  # of a place all paths are below its root, which is ""
+
     def _files_of(self, root: str, cloudpath: str) -> ArtifactFiles:
         with self._opening:
             files = self._opened.get(root)
@@ -679,6 +685,8 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         for name in missing:
             if not recursive:
                 raise self._no_file(name)
+        if not recursive and not files and paths:
+            raise self._no_file(paths[0])
         self._remove([name for name in files if name not in missing])  # folders with nothing in them any more
         self._changed(paths)
 
@@ -738,7 +746,11 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         return [*groups.values()]
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
-        """Move files: each is removed when its copy is stored (on Hypha, committed), and only what was copied."""
+        """Move files: each is removed when its copy is stored (on Hypha, committed), and only what was copied. What is
+        moved to where it is stays."""
+        if isinstance(path1, str) and self._strip_protocol(path1) == self._strip_protocol(path2):
+            self.info(path1)  # it must be there all the same
+            return
         pairs = self._pairs(path1, path2, recursive, maxdepth)
         if not pairs:
             raise _missing(str(path1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import IO
 
@@ -33,6 +34,9 @@ class Head(Task[Result]):
 
     def work(self, run: Run) -> Done[Result]:
         info = self.attempt(run, partial(self.context.backend.head, self.path, self.ticket))
+        above = len(self.path) - len(self.name)
+        if above:  # the backend tells the path in the bucket, the caller's is that below a prefix
+            info = replace(info, path=info.path[above:])
         fetched = Fetched(b"", info.size, info.etag, info.content_type)
         return Done(((self.index, got(self.name, self.request, fetched, info, self.attempts)),))
 

@@ -16,6 +16,7 @@ pytest.importorskip("zarr", minversion="3.0.8", reason="the suite is zarr's")
 
 import numpy
 import zarr
+from zarr.abc.store import RangeByteRequest
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.core.sync import cleanup_resources
 from zarr.testing.store import StoreTests
@@ -156,3 +157,16 @@ def test_it_opens_read_only_and_survives_pickling(hypha: FakeHypha, store: Artif
     with pytest.raises(ValueError, match="read-only"):
         group["x"][:] = 1  # type: ignore[index]
     copy.files.close()
+
+
+async def test_what_is_not_there_is_no_value_also_where_no_byte_is_wanted(store: ArtifactStore) -> None:
+    await store.set("there", cpu.Buffer.from_bytes(b"0123"))
+    prototype = default_buffer_prototype()
+    nothing = RangeByteRequest(2, 2)
+    assert store.get_sync("none", byte_range=nothing) is None
+    assert await store.get("none", prototype, nothing) is None
+    value = await store.get("there", prototype, nothing)
+    assert value is not None
+    assert value.to_bytes() == b""
+    several = await store.get_partial_values(prototype, [("none", nothing), ("there", nothing), ("there", None)])
+    assert [None if each is None else each.to_bytes() for each in several] == [None, b"", b"0123"]

@@ -21,7 +21,7 @@ import fsspec
 import fsspec.asyn
 from fsspec.callbacks import Callback
 
-from cloudfiles_hypha import AccessDenied, InvalidRequest, PreconditionFailed, StagedWarning
+from cloudfiles_hypha import AccessDenied, ArtifactFiles, InvalidRequest, PreconditionFailed, StagedWarning
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
 from cloudfiles_hypha.filesystem.fsspec import ArtifactFileSystem, HyphaFileSystem
 from tests.support.fake_hypha import FakeHypha
@@ -633,3 +633,51 @@ def test_many_awaited_reads_are_signed_together(hypha: FakeHypha, fs: HyphaFileS
 
     assert asyncio.run(main()) == [b"1"] * 200
     assert hypha.count("get_file") <= 25
+
+
+# -- below a prefix
+
+
+@pytest.fixture
+def below() -> Iterator[ArtifactFileSystem]:
+    clear_memory()
+    fs = ArtifactFileSystem("mem://fsspec/a/prefix", skip_instance_cache=True)
+    fs.pipe({"one": b"1", "in/two": b"22"})
+    yield fs
+    clear_memory()
+
+
+def test_names_are_below_the_root_however_they_are_asked_for(below: ArtifactFileSystem) -> None:
+    assert below.info("one")["name"] == asyncio.run(below._info("one"))["name"] == "one"
+    assert below.ls("", detail=False) == ["in", "one"]
+    assert [entry["name"] for entry in below.ls("in")] == ["in/two"]
+    assert [*below.walk("in")] == [("in", [], ["two"])]
+    assert below.find("one") == ["one"]
+    files = ArtifactFiles("mem://fsspec/a/prefix")
+    assert (files.head("one").path, files.head(["in/two"])["in/two"].path) == ("one", "in/two")
+
+
+def test_all_of_a_place_goes_in_and_out(below: ArtifactFileSystem, tmp_path: Path) -> None:
+    below.get("", str(tmp_path / "copy"), recursive=True)
+    assert (tmp_path / "copy" / "in" / "two").read_bytes() == b"22"
+    assert below.cat("/", recursive=True) == {"one": b"1", "in/two": b"22"}
+    below.rm("", recursive=True)
+    assert below.find("") == []
+    below.put(f"{tmp_path}/copy/", "", recursive=True)
+    below.copy("in/", "/", recursive=True)
+    assert below.find("/") == ["in/two", "one", "two"]
+
+
+def test_a_folder_that_is_moved_to_where_it_is_stays(fs: HyphaFileSystem) -> None:
+    fs.mv("ws/data/dir", "ws/data/dir/", recursive=True)
+    fs.mv("ws/data/a.txt", "hypha://ws/data/a.txt")
+    assert fs.find("ws/data") == [f"ws/data/{name}" for name in OLD]
+    with pytest.raises(FileNotFoundError):
+        fs.mv("ws/data/none", "ws/data/none")
+
+
+def test_a_pattern_that_only_folders_have_removes_nothing_and_says_so(fs: HyphaFileSystem) -> None:
+    with pytest.raises(IsADirectoryError, match="recursive=True"):
+        fs.rm("ws/data/d*")
+    fs.rm("ws/data/*")
+    assert fs.find("ws/data") == ["ws/data/dir/b.bin", "ws/data/dir/deep/c.bin"]
