@@ -21,7 +21,7 @@ except ImportError as error:
 from .arguments import Source
 from .async_files import AsyncArtifactFiles
 from .bridge import content_of
-from .errors import ObjectNotFound, RangeNotSatisfiable
+from .errors import ObjectNotFound, RangeNotSatisfiable, RangesUnsupported
 from .files import ArtifactFiles
 from .models import ObjectInfo
 from .results import Result, raise_failures
@@ -104,15 +104,19 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
         return _buffer(prototype, content)
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> bytes:
-        if _takes_a_look(wanted):
-            info: ObjectInfo = await content_of(partial(self.files._begin_head, key))
-            if not isinstance(wanted, SuffixByteRequest):
-                return b""
-            wanted = _last(info, wanted)
+        if _is_empty(wanted):
+            return await self._read_known(key, wanted)
         try:
             return cast(bytes, await content_of(partial(self.files._begin, _source(key, wanted))))
         except RangeNotSatisfiable:
             return b""
+        except RangesUnsupported:
+            return await self._read_known(key, wanted)
+
+    async def _read_known(self, key: str, wanted: ByteRequest | None) -> bytes:
+        """Likewise, once it is known what is there."""
+        source = _known(key, await content_of(partial(self.files._begin_head, key)), wanted)
+        return b"" if source is None else cast(bytes, await content_of(partial(self.files._begin, source)))
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -120,20 +124,17 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
         """Ranges of values, in order, read in one batch, in which close ones are fetched together."""
         await self._opened()
         wanted = [*key_ranges]
-        looked_at = {key for key, each in wanted if _takes_a_look(each)}
-        known: dict[str, ObjectInfo] = {}
-        if looked_at:
-            there = {key: found for key, found in (await self._async.exists([*looked_at])).items() if found}
-            known = await self._async.head([*there])
-        asked: list[Source] = []
-        for key, each in wanted:
-            if key in looked_at and key not in known:
-                each = None
-            elif isinstance(each, SuffixByteRequest):
-                each = _last(known[key], each)
-            asked.append(_source(key, each))
+        asked = [_source(key, each) for key, each in wanted if not _is_empty(each)]
         results: Sequence[Result] = await self._async.get(asked, raise_errors=False)
-        return [_value(prototype, result) for result in results]
+        left = iter(results)
+        values: list[Buffer | None] = []
+        for key, each in wanted:
+            result = None if _is_empty(each) else next(left)
+            if result is None or isinstance(result["error"], RangesUnsupported):
+                values.append(await self.get(key, prototype, each))
+            else:
+                values.append(_value(prototype, result))
+        return values
 
     async def _get_many(
         self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
@@ -227,15 +228,20 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
     ) -> Buffer | None:
         """``get``, by a thread that waits."""
         try:
-            if _takes_a_look(byte_range):
-                info = self.files.head(key)
-                byte_range = _last(info, byte_range) if isinstance(byte_range, SuffixByteRequest) else byte_range
-            content = self.files.get(_source(key, byte_range))
-        except RangeNotSatisfiable:
-            content = b""
+            return _buffer(prototype, self._read_sync(key, byte_range))
         except ObjectNotFound:
             return None
-        return _buffer(prototype, content)
+
+    def _read_sync(self, key: str, wanted: ByteRequest | None) -> bytes:
+        if not _is_empty(wanted):
+            try:
+                return self.files.get(_source(key, wanted))
+            except RangeNotSatisfiable:
+                return b""
+            except RangesUnsupported:
+                pass
+        source = _known(key, self.files.head(key), wanted)
+        return b"" if source is None else self.files.get(source)
 
     def set_sync(self, key: str, value: Buffer) -> None:
         """``set``, by a thread that waits."""
@@ -267,17 +273,22 @@ def _buffer(prototype: BufferPrototype | None, content: bytes) -> Buffer:
     return cast(Buffer, (prototype or default_buffer_prototype()).buffer.from_bytes(content))
 
 
-def _takes_a_look(wanted: ByteRequest | None) -> bool:
-    """Whether it is asked first what is there: how long it is, or, where no byte is wanted, if there is a value."""
+def _is_empty(wanted: ByteRequest | None) -> bool:
+    """Whether no byte is wanted, but only if there is a value."""
     if isinstance(wanted, RangeByteRequest):
         return wanted.end <= wanted.start
-    return isinstance(wanted, SuffixByteRequest)
+    return isinstance(wanted, SuffixByteRequest) and wanted.suffix == 0
 
 
-def _last(info: ObjectInfo, wanted: SuffixByteRequest) -> RangeByteRequest:
-    if info.size is None or info.compress is not None:
-        raise ValueError(f"{info.path}: how long its content is, is not known, so there are no last bytes of it")
-    return RangeByteRequest(max(0, info.size - wanted.suffix), info.size)
+def _known(key: str, info: ObjectInfo, wanted: ByteRequest | None) -> Source | None:
+    """What to ask for of what is known; None for nothing."""
+    if _is_empty(wanted):
+        return None
+    if isinstance(wanted, SuffixByteRequest):
+        if info.size is None or info.compress is not None:
+            raise ValueError(f"{key}: how long its content is, is not known, so there are no last bytes of it")
+        wanted = RangeByteRequest(max(0, info.size - wanted.suffix), info.size)
+    return _source(key, wanted)
 
 
 def _source(key: str, wanted: ByteRequest | None) -> Source:
@@ -287,6 +298,8 @@ def _source(key: str, wanted: ByteRequest | None) -> Source:
         return {"path": key, "start": wanted.start, "end": wanted.end}
     if isinstance(wanted, OffsetByteRequest):
         return {"path": key, "start": wanted.offset}
+    if isinstance(wanted, SuffixByteRequest):  # in one request, where the store counts from the end
+        return {"path": key, "start": -wanted.suffix, "part": True}
     raise TypeError(f"Unexpected byte_range, got {wanted!r}.")
 
 

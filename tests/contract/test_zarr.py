@@ -16,7 +16,7 @@ pytest.importorskip("zarr", minversion="3.0.8", reason="the suite is zarr's")
 
 import numpy
 import zarr
-from zarr.abc.store import RangeByteRequest
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.core.sync import cleanup_resources
 from zarr.testing.store import StoreTests
@@ -25,6 +25,7 @@ from cloudfiles_hypha import AccessDenied, ArtifactFiles
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
 from cloudfiles_hypha.zarr import ArtifactStore
 from tests.support.fake_hypha import FakeHypha
+from tests.support.object_server import Always, IgnoreRange, ObjectServer
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +171,42 @@ async def test_what_is_not_there_is_no_value_also_where_no_byte_is_wanted(store:
     assert value.to_bytes() == b""
     several = await store.get_partial_values(prototype, [("none", nothing), ("there", nothing), ("there", None)])
     assert [None if each is None else each.to_bytes() for each in several] == [None, b"", b"0123"]
+
+
+async def test_the_last_bytes_of_a_value_are_one_request() -> None:
+    prototype = default_buffer_prototype()
+    with ObjectServer() as server, ArtifactFiles(server.url) as files:
+        server.put("a", b"0123456789")
+        store = ArtifactStore(files, read_only=True)
+
+        async def last(count: int) -> list[bytes | None]:
+            wanted = SuffixByteRequest(count)
+            values = [
+                await store.get("a", prototype, wanted),
+                store.get_sync("a", byte_range=wanted),
+                *await store.get_partial_values(prototype, [("a", wanted)]),
+            ]
+            return [None if value is None else value.to_bytes() for value in values]
+
+        assert await last(3) == [b"789"] * 3
+        assert server.count("GET") == 3
+        assert await last(30) == [b"0123456789"] * 3
+        assert server.count("HEAD") == 0
+        assert await last(0) == [b""] * 3
+        server.fault("a", Always(IgnoreRange()))
+        assert await last(3) == [b"789"] * 3
+
+
+async def test_what_is_stored_encoded_has_no_last_bytes() -> None:
+    prototype = default_buffer_prototype()
+    with ArtifactFiles("mem://encoded") as files:
+        files.put("a", b"some bytes", compress="gzip")
+        store = ArtifactStore(files)
+        for wanted in (SuffixByteRequest(3), SuffixByteRequest(30)):
+            with pytest.raises(ValueError, match="not known"):
+                await store.get("a", prototype, wanted)
+            with pytest.raises(ValueError, match="not known"):
+                store.get_sync("a", byte_range=wanted)
+            with pytest.raises(ValueError, match="not known"):
+                await store.get_partial_values(prototype, [("a", wanted)])
+    clear_memory()
