@@ -12,6 +12,8 @@ SERVER_PYTHON ?= $(shell command -v python3.11 >/dev/null 2>&1 && python3.11 -c 
 
 COVERAGE_FLOOR ?= 85
 PYTEST_ARGS ?=
+# A worker that dies (a test beyond its deadline ends it) fails the run; a new one might wait for tests for ever.
+PYTEST = $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 SECONDS_OF_SOAK ?= 1800
 VERSIONS ?= 3.10 3.12 3.13
 # The interpreter of $$version that works: a shim of pyenv may be on the path for one that is not installed.
@@ -23,7 +25,7 @@ SIZE ?= 16384
 export CLOUDFILES_HYPHA_SERVER_PYTHON := $(CURDIR)/$(SERVER_VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo examples test test-versions lint docs soak bench clean
+.PHONY: help demo examples test coverage test-versions lint docs soak bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
@@ -34,9 +36,12 @@ demo: $(VENV)/installed $(SERVER_VENV)/installed  ## put and get generated files
 examples: $(VENV)/installed $(SERVER_VENV)/installed  ## run every script of examples/ on a real Hypha on this machine
 	$(BIN)/python examples/run_all.py
 
-# A worker that dies (a test beyond its deadline ends it) fails the run; a new one might wait for tests for ever.
 test: lint docs $(SERVER_VENV)/installed  ## lint, type-check, build the site, run every test (PYTEST_ARGS=)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
+
+# Apart from ``test``, as to be watched doubles what the tests ask of the processor.
+coverage: $(VENV)/installed $(SERVER_VENV)/installed  ## every test, and which lines none of them reaches (PYTEST_ARGS=)
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR) $(PYTEST_ARGS)
 
 # Each in an environment of its own, without the embedded server. One that is not installed is skipped, and said so.
 test-versions:  ## unit and contract tests on every Python of VERSIONS that is installed (PYTEST_ARGS=)
@@ -50,7 +55,7 @@ test-versions:  ## unit and contract tests on every Python of VERSIONS that is i
 
 .PHONY: test-one
 test-one: $(VENV)/installed
-	env -u CLOUDFILES_HYPHA_SERVER_PYTHON $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0 tests/unit tests/contract $(PYTEST_ARGS)
+	env -u CLOUDFILES_HYPHA_SERVER_PYTHON $(PYTEST) tests/unit tests/contract $(PYTEST_ARGS)
 
 lint: $(VENV)/installed  ## formatting, lint, types
 	$(BIN)/ruff format --check .
