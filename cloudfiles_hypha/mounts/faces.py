@@ -279,6 +279,17 @@ class AsyncNode(Face):
             raise storage_error(error, self.fullpath) from error
 
 
+def now(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that calls this one of ``sync``, for what sync and async code have alike; nodes by its face."""
+
+    @like(verb)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        given = {name: plain(value) for name, value in kwargs.items()}
+        return faced(getattr(self.sync, verb.__name__)(*map(plain, args), **given), StorageNode)
+
+    return method
+
+
 def one(name: str) -> Any:
     """The method of ``StorageNode`` that is that of ``SyncNode``, and where a loop runs that of ``AsyncNode``."""
     verb: Callable[..., Any] = getattr(SyncNode, name)
@@ -286,17 +297,12 @@ def one(name: str) -> Any:
     steps = getattr(SyncNode, f"_{name}", None)
 
     @like(verb)
-    def now(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
-        given = {name: plain(value) for name, value in kwargs.items()}
-        return faced(verb(self.sync, *map(plain, args), **given), StorageNode)
-
-    @like(verb)
     async def pending(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
         return faced(await later(self.aio, *args, **kwargs), StorageNode)
 
     through = pending if steps is None else in_steps(verb, steps)  # with nothing between, as there are thousands
     through.__qualname__ = f"StorageNode.{name}"
-    return either(now, through)
+    return either(now(verb), through)
 
 
 class StorageNode(Face):
