@@ -68,7 +68,7 @@ def many_objects(fresh: bool) -> None:
             server.put(name, name.encode() * 100)
         with collecting():
             one = ArtifactFiles(server.url, num_threads=8)
-            for _ in range(200):
+            for _ in range(100):
                 files = ArtifactFiles(server.url, num_threads=8) if fresh else one
                 assert [result["content"] for result in files.get(names)] == [name.encode() * 100 for name in names]
 
