@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..async_files import AsyncArtifactFiles
+from ..async_files import AsyncArtifactFiles, check_not_green
 from ..awaited import AsyncFile
 from ..backends import split_cloudpath
 from ..bridge import call
@@ -17,7 +17,7 @@ from ..files import ArtifactFiles
 from ..paths import check_name
 from ..ranges.awaited import AsyncRangeFile
 from ..redact import without_credentials
-from ..remote import RANGE_OPTIONS, check_not_green, files_of
+from ..remote import RANGE_OPTIONS, files_of
 from .low import AIOFile, NotOpen, Path, mode_of
 
 if TYPE_CHECKING:
