@@ -40,7 +40,7 @@ Nodes = Iterable[SyncNode]
 def zipped(nodes: Nodes) -> bytes:
     """A zip archive of these files and folders."""
     buffer = io.BytesIO()
-    _write_zip(buffer, [*nodes])
+    _write_members(buffer, _members([*nodes]))
     return buffer.getvalue()
 
 
@@ -64,10 +64,6 @@ class _Forward:
 
     def flush(self) -> None:
         """Nothing waits here."""
-
-
-def _write_zip(file: IO[bytes], nodes: list[SyncNode]) -> None:
-    _write_members(file, _members(nodes))
 
 
 def _write_members(file: IO[bytes], members: list[tuple[str, Listed]]) -> None:
