@@ -31,7 +31,7 @@ from tests.support import object_server as faults
 from tests.support.child import in_child
 from tests.support.clients import QUICK, connect
 from tests.support.fake_hypha import FakeHypha, Status429
-from tests.support.object_server import Always, Exchange, Fault, ObjectServer, Status
+from tests.support.object_server import Always, Exchange, Fault, HttpServer, ObjectServer, Status
 from tests.support.threads import in_threads
 
 MIB = 1024 * 1024
@@ -349,6 +349,14 @@ class Failing:
             raise self.error
 
 
+def _stays_quiet(cf: ArtifactFiles, server: HttpServer, total: int) -> None:
+    """Assert that no request is made any more, although not all have been. A server may have to hear of those that had
+    been sent, one by each worker."""
+    seen = len(server.requests)
+    assert server.settled() <= seen + cf._engine.width
+    assert len(server.requests) < total
+
+
 def _write_many(folder: Path) -> None:
     for number in range(300):
         (folder / f"{number}").write_bytes(b"x")
@@ -375,7 +383,7 @@ def test_nothing_is_read_after_an_exception_in_the_caller_that_is_kept(
             calls[verb]()
         assert kept.value is error
         assert kept.value.__traceback__ is not None
-        assert server.settled() < 300
+        _stays_quiet(cf, server, 300)
         cf.close()
 
 
@@ -395,7 +403,7 @@ def test_nothing_is_written_after_an_exception_in_the_caller_that_is_kept(
         with pytest.raises(type(error)) as kept:
             calls[verb]()
         assert kept.value is error
-        assert hypha.store.settled() < 300
+        _stays_quiet(cf, hypha.store, 300)
         cf.close()
 
 
@@ -662,7 +670,7 @@ def test_a_cancelled_read_ends_and_asks_for_nothing_more(tmp_path: Path, verb: s
         with pytest.raises(Cancelled):
             calls[verb]()
         thread.join()
-        assert server.settled() < 300
+        _stays_quiet(cf, server, 300)
         assert not [name for name in os.listdir(tmp_path) if name not in names]  # nothing half done is left
         cf.close()
 
@@ -690,7 +698,7 @@ def test_a_cancelled_write_ends_and_publishes_nothing(tmp_path: Path, verb: str)
         with pytest.raises(Cancelled):
             calls[verb]()
         thread.join()
-        assert hypha.store.settled() < 300
+        _stays_quiet(cf, hypha.store, 300)
         assert hypha.count("commit") == 0
         cf.close()
 
