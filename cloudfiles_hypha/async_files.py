@@ -112,6 +112,12 @@ def _quickly(
     return method
 
 
+def check_not_green(files: ArtifactFiles) -> None:
+    """Refuse what would stop the loop."""
+    if files._engine.green:
+        raise ValueError("green=True has greenlets wait on gevent's hub, which a loop of asyncio would stop")
+
+
 class AsyncArtifactFiles:
     """``ArtifactFiles`` for asyncio: the same methods with the same arguments, results and errors, awaited.
 
@@ -133,8 +139,7 @@ class AsyncArtifactFiles:
             self.files = cloudpath
         else:
             self.files = ArtifactFiles(cloudpath, **options)
-        if self.files._engine.green:
-            raise ValueError("green=True has greenlets wait on gevent's hub, which a loop of asyncio would stop")
+        check_not_green(self.files)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.files!r}>"

@@ -40,8 +40,8 @@ from .arguments import (
 )
 from .backends import Resources
 from .backends.base import Backend, Control, WriteSession
-from .backends.metadata import Metadata, check_metadata, metadata_of
-from .content.codecs import Compress, encoding_name
+from .backends.metadata import metadata_of
+from .content.codecs import Compress
 from .content.sources import Content, Stream
 from .engine.calls import Raising, done, in_thread, tell
 from .engine.kits import sockets_are_patched
@@ -57,7 +57,7 @@ from .errors import (
     TransferError,
 )
 from .limit import RateLimit, rate_limit
-from .models import GENERIC, Body, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts, Version
+from .models import GENERIC, Fetched, GetRequest, ObjectInfo, PutRequest, Timeouts, Version
 from .paths import SEP, Location, check_name, join_names, last_of, parent_of
 from .progress import Observer, Progress, ProgressOption
 from .recording import Recording, record
@@ -80,8 +80,9 @@ from .settings import THRESHOLD, Secrets, Settings, check_parallel, timeouts_of
 from .transfers.batch import Batches
 from .transfers.get import Decode, Get, GetInto, get_task, gets
 from .transfers.head import Head
-from .transfers.put import Put, PutEncoded, PutInParts, Remove
-from .transfers.task import Context, attempts_of
+from .transfers.put import Put, Remove
+from .transfers.task import attempts_of
+from .transfers.writes import Writes
 
 if TYPE_CHECKING:
     import requests
@@ -101,7 +102,6 @@ if TYPE_CHECKING:
 
 Results = list[Result]
 _Names = list[str]
-_CONDITIONS = {"new": "overwrite='never'", "pinned": "if_match"}
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
 # Seconds that a URL for others may be good for: version 4 of Amazon's scheme signs for no longer.
@@ -654,7 +654,7 @@ class ArtifactFiles:
         )
         requests = [*write_requests([{"path": path, "content": content}], self._prefix, options)]
         (request,) = (request for _, request in requests)
-        alone = not (self._goes_in_parts(request) or (self._comes_as_stream(request) and self._backend.can.growing))
+        alone = self._writes.is_one_request(request)
         # where the call may be given up from outside, workers can be broken off
         engine = self._batches.inline if alone and AMBIENT.get() is None else self._engine
         (result,) = self._write("put", requests, None, engine, None)
@@ -761,10 +761,10 @@ class ArtifactFiles:
             if not any(isinstance(request.body, Stream) for _, request in requests):
                 total_bytes = sum(request.size for _, request in requests)
             for name, request in requests:
-                self._check_described(name, request)
+                self._writes.check(name, request)
         count = self._processes(parallel, total)
         if count > 1:
-            checked = requests if isinstance(requests, Sequence) else self._checked(requests)
+            checked = requests if isinstance(requests, Sequence) else self._writes.checked(requests)
             items = self._prepared(checked)
             bar = self._bar(progress, "put", total, total_bytes)
             results = self._write_elsewhere("puts", count, "put", items, total, bar, cancel)
@@ -775,6 +775,10 @@ class ArtifactFiles:
             raise_failures("puts", results)
         return results
 
+    @property
+    def _writes(self) -> Writes:
+        return Writes(self._backend, self._settings)
+
     def _write(
         self,
         verb: str,
@@ -784,97 +788,11 @@ class ArtifactFiles:
         cancel: Cancellation | None,
     ) -> Results:
         def tasks(session: WriteSession) -> Iterator[Put]:
-            context = self._batches.context(bar)
+            context, writes = self._batches.context(bar), self._writes
             for index, (name, request) in enumerate(requests):
-                yield self._put_task(context, session, index, name, request)
+                yield writes.task(context, session, index, name, request)
 
         return self._batches.write(verb, tasks, bar, engine=engine, cancel=cancel)
-
-    def _checked(self, requests: Iterable[tuple[str, PutRequest]]) -> Iterator[tuple[str, PutRequest]]:
-        for name, request in requests:
-            self._check_described(name, request)
-            yield name, request
-
-    def _put_task(self, context: Context, session: WriteSession, index: int, name: str, request: PutRequest) -> Put:
-        """The task for one upload: in parts, where it is large and the backend can."""
-        self._check_described(name, request)
-        if self._comes_as_stream(request):
-            from .transfers.stream import PutStream  # loads what few programs need
-
-            most, size = self._stored_at_once(request), self._settings.part_size
-            return PutStream(context, session, index, name, request, most=most, part_size=size)
-        if request.compress is not None:
-            return PutEncoded(context, session, index, name, request)
-        if self._goes_in_parts(request):
-            return PutInParts(context, session, index, name, request, self._settings.part_size)
-        return Put(context, session, index, name, request)
-
-    @property
-    def _threshold(self) -> int:
-        largest = self._backend.can.largest_put
-        threshold = self._settings.multipart_threshold
-        return threshold if largest is None else min(threshold, largest)
-
-    def _goes_in_parts(self, request: PutRequest) -> bool:
-        can = self._backend.can
-        if not can.multipart or request.size <= self._threshold:
-            return False
-        return can.described_parts or not _is_described(request)
-
-    def _comes_as_stream(self, request: PutRequest) -> bool:
-        """Whether it is sent while it is read: nobody knows its size yet."""
-        if request.compress is None or isinstance(request.body, Stream):
-            return isinstance(request.body, Stream)
-        most = self._stored_at_once(request)
-        return isinstance(request.body, Body) or (most is not None and request.size > most)
-
-    def _stored_at_once(self, request: PutRequest) -> int | None:
-        """Bytes beyond which what comes as a stream goes in parts; None if it cannot."""
-        can = self._backend.can
-        described = request.compress is not None or _is_described(request)
-        return self._threshold if can.growing and (can.described_parts or not described) else None
-
-    def _check_keeps(self, name: str, encoding: str | None) -> None:
-        can = self._backend.can
-        if encoding is not None and can.writable and not can.keeps_encoding:
-            raise ValueError(
-                f"{without_credentials(name)!r}: {self._backend.scheme}:// keeps no Content-Encoding, so whoever reads "
-                f"it would not know of {encoding}; leave out compress and content_encoding"
-            )
-
-    def _check_metadata(self, name: str, metadata: Metadata) -> None:
-        try:
-            check_metadata(metadata, self._backend.can)
-        except ValueError as error:
-            raise ValueError(f"{name!r}: {self._backend.scheme}://: {error}") from None
-
-    def _check_condition(self, name: str, request: PutRequest) -> None:
-        can = self._backend.can
-        for wanted, asked, condition in (
-            (request.new, "overwrite='never'", "new"),
-            (request.pinned is not None, "if_match", "pinned"),
-        ):
-            if wanted and can.writable and condition not in can.conditions:
-                able = " and ".join(sorted(_CONDITIONS[each] for each in can.conditions))
-                raise ValueError(
-                    f"{name!r}: {self._backend.scheme}:// cannot look at what is there in the moment of a write, which "
-                    f"{asked} needs ({f'it can for {able}' if able else 'nor for anything else'}); ask exists() or "
-                    "head() first where no other writer may come in between"
-                )
-
-    def _check_described(self, name: str, request: PutRequest) -> None:
-        can = self._backend.can
-        self._check_condition(name, request)
-        self._check_keeps(name, request.compress or encoding_name(request.content_encoding))
-        if request.metadata and can.writable:
-            self._check_metadata(name, request.metadata)
-        largest = None if can.described_parts else can.largest_put
-        # of what is still to be encoded the size is not known yet
-        if largest is not None and request.compress is None and request.size > largest and _is_described(request):
-            raise ValueError(
-                f"{name!r}: an upload of more than 5 GiB goes in parts, and Hypha's carry no content type, cache "
-                "control or content encoding; leave them out"
-            )
 
     @recordable
     def delete(
@@ -1303,13 +1221,14 @@ class ArtifactFiles:
             cancel=cancel,
             dry_run=dry_run,
         )
-        self._check_keeps(self.cloudpath, said["compress"])
+        writes = self._writes
+        writes.check_keeps(self.cloudpath, said["compress"])
 
         def make_bar(count: int | None, size: int | None) -> Progress:
             return self._bar(progress, "upload", count, size)
 
         def make_put(session: WriteSession, index: int, name: str, request: PutRequest, bar: Progress) -> Put:
-            return self._put_task(self._batches.context(bar), session, index, name, request)
+            return writes.task(self._batches.context(bar), session, index, name, request)
 
         scalar = isinstance(files, str | os.PathLike) and not os.path.isdir(files)
         results: list[FileResult] = self._trees().upload(files, prefix, options, make_bar, make_put)
@@ -1464,7 +1383,7 @@ class ArtifactFiles:
     ) -> Copies:
         from .transfers.copies import Copies, CopyOptions  # only here: many programs copy nothing
 
-        options = CopyOptions(self._goes_in_parts, self._settings.part_size, overwrite, cancel, dry_run)
+        options = CopyOptions(self._writes.goes_in_parts, self._settings.part_size, overwrite, cancel, dry_run)
         return Copies(source._side(), self._side(), options)
 
     @contextmanager
@@ -1649,7 +1568,7 @@ class ArtifactFiles:
             raise ValueError(f"{name!r}: {self._backend.scheme}:// keeps no metadata")
         if not can.writable:
             raise ReadOnly(f"{self._backend.scheme}:// can only be read from", path=name)
-        self._check_metadata(name, wanted)
+        self._writes.check_metadata(name, wanted)
         self._control().retry(partial(self._backend.set_metadata, self._prefix + name, wanted))
 
     @overload
@@ -1942,7 +1861,3 @@ def _adding(bar: Progress) -> Callable[[int, Result], None] | None:
         bar.add(content_size(result))
 
     return add
-
-
-def _is_described(request: PutRequest) -> bool:
-    return bool(request.content_type or request.cache_control or request.content_encoding or request.compress)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from .async_files import check_not_green
 from .backends import split_cloudpath
 from .bridge import call
 from .files import ArtifactFiles
@@ -41,12 +42,6 @@ def files_of(url: str, options: Mapping[str, Any]) -> tuple[ArtifactFiles, str]:
     location: WebLocation = files._location  # type: ignore[assignment]  # by its scheme
     files._open(root, replace(location, query=query.partition("#")[0]), files._settings)
     return files, name
-
-
-def check_not_green(files: ArtifactFiles) -> None:
-    """Refuse what would stop the loop."""
-    if files._engine.green:
-        raise ValueError("green=True has greenlets wait on gevent's hub, which a loop of asyncio would stop")
 
 
 def _parted(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

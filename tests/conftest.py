@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from cloudfiles_hypha import RetryPolicy
+from cloudfiles_hypha.backends.memory import clear_memory
+from cloudfiles_hypha.mounts.manager import StorageManager
 from tests.support.object_server import ObjectServer
 
 SETTLING = 5.0  # seconds granted to what is on its way out
@@ -47,6 +49,24 @@ def object_server() -> Iterator[ObjectServer]:
     """A threaded HTTP server on a free port; each test scripts its objects and its faults."""
     with ObjectServer() as server:
         yield server
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[StorageManager]:
+    """Two mounts in memory, one of a folder ("home", as it is called there, too), and one of names that are content."""
+    (tmp_path / "home").mkdir()
+    clear_memory()
+    with StorageManager() as manager:
+        manager.configure(
+            [
+                {"name": "mem", "protocol": "memory"},
+                {"name": "home", "protocol": "local", "base_path": str(tmp_path / "home")},
+                {"name": "b64", "protocol": "base64"},
+                {"name": "other", "protocol": "memory"},
+            ]
+        )
+        yield manager
+    clear_memory()
 
 
 @pytest.fixture

@@ -7,21 +7,19 @@ import io
 import os
 import stat
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import suppress
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, cast
 
 import aiofile
 import caio
 from aiofile.aio import get_default_context
 
-from .low import AIOFile, NotOpen, Path, left, local_path, mode_of
+from .low import AIOFile, NotOpen, Path, local_path, mode_of
 
 if TYPE_CHECKING:
     from caio.asyncio_base import AsyncioContextBase
-    from typing_extensions import Self
 
 # How much is asked for where the system does not say how much there is.
 _BLOCK = 64 * 1024
@@ -210,21 +208,13 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
         """Close it; what was written is there."""
         await self.close()
 
-    async def clone(self) -> Self:
-        """The same file: it stays open until each that asked for it has closed it."""
-        self._clones += 1
-        return self
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._opened().__await__()
-
-    async def __aenter__(self) -> Self:
-        return await self._opened()
-
-    async def __aexit__(  # aiofile's is a task
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await left(self, error)
+    # those of ``low``, and not aiofile's: leaving a block is a task there, and text has no ``errors``
+    clone = AIOFile.clone
+    __await__ = AIOFile.__await__
+    __aenter__ = AIOFile.__aenter__
+    __aexit__ = AIOFile.__aexit__
+    encode_bytes = AIOFile.encode_bytes
+    decode_bytes = AIOFile.decode_bytes
 
     async def read_bytes(self, size: int = -1, offset: int = 0) -> bytes:
         """So many bytes from an offset on, fewer at the end; all for -1, also of what has no size (``/proc``)."""
@@ -272,14 +262,6 @@ class LocalFile(aiofile.AIOFile, AIOFile):  # type: ignore[misc]  # its mode is 
         self._busy += 1
         cutting.add_done_callback(self._has_ended)
         await asyncio.shield(cutting)
-
-    def encode_bytes(self, data: str) -> bytes:
-        """Text as bytes."""
-        return data.encode(self._encoding, self.errors)
-
-    def decode_bytes(self, data: bytes) -> str:
-        """Bytes as text."""
-        return data.decode(self._encoding, self.errors)
 
 
 def _in_threads(context: AsyncioContextBase) -> bool:

@@ -93,6 +93,7 @@ class AIOFile:
 
     mode: FileMode
     errors: str = "strict"
+    _clones = 0  # how many more have asked for it, and so are to close it
     _swapped: bool | None = None  # whether its mark says the other order of bytes than this machine's, once known
 
     def __new__(
@@ -150,10 +151,6 @@ class AIOFile:
         """Open it, if that has not been done."""
         raise NotImplementedError
 
-    async def clone(self) -> Self:
-        """The same file: it stays open until each that asked for it has closed it."""
-        raise NotImplementedError
-
     async def close(self) -> None:
         """Close it; one of a store is stored now."""
         raise NotImplementedError
@@ -187,6 +184,11 @@ class AIOFile:
         raise NotImplementedError
 
     # -- what is the same for all -------------------------------------------------------------------------------
+
+    async def clone(self) -> Self:
+        """The same file: it stays open until each that asked for it has closed it."""
+        self._clones += 1
+        return self
 
     async def read(self, size: int = -1, offset: int = 0) -> Any:
         """So many bytes from an offset on, as text where the mode says so; to the end for -1."""

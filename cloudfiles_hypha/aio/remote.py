@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..async_files import AsyncArtifactFiles
+from ..async_files import AsyncArtifactFiles, check_not_green
 from ..awaited import AsyncFile
 from ..backends import split_cloudpath
 from ..bridge import call
@@ -17,11 +17,11 @@ from ..files import ArtifactFiles
 from ..paths import check_name
 from ..ranges.awaited import AsyncRangeFile
 from ..redact import without_credentials
-from ..remote import RANGE_OPTIONS, check_not_green, files_of
+from ..remote import RANGE_OPTIONS, files_of
 from .low import AIOFile, NotOpen, Path, mode_of
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    pass
 
 # Options of a file that is written; all others are those of ``ArtifactFiles``.
 _WRITING = frozenset({"content_type", "cache_control"})
@@ -71,7 +71,6 @@ class RemoteFile(AIOFile):
         self._writing: AsyncFile | None = None
         self._next = self._size = 0
         self._closed = False
-        self._clones = 0
         self._turn = asyncio.Lock()
 
     # -- life -------------------------------------------------------------------------------------------------
@@ -160,11 +159,6 @@ class RemoteFile(AIOFile):
                 await getattr(self._writing, how)()
         finally:
             await self._given_back()
-
-    async def clone(self) -> Self:
-        """The same file: it stays open until each that asked for it has closed it."""
-        self._clones += 1
-        return self
 
     def fileno(self) -> int:
         """It has none."""

@@ -125,6 +125,8 @@ class LocalBackend(Backend):
     def same(self, one: str, other: str) -> bool:
         """Whether two names that are spelt differently are of one file, or would be if they were written to."""
         there = [self._status(name) for name in (one, other)]
+        if (there[0] is None) != (there[1] is None):  # of one file, too, that was made between the two looks
+            there = [self._status(name) for name in (one, other)]
         if there[0] is None and there[1] is None:
             with _translated(one, writing=True):
                 return folded(one) == folded(other) and not tells_apart(Path(self._folder.path(one)).parent)

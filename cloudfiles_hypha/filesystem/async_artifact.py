@@ -8,6 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..async_files import check_not_green
 from ..awaited import AsyncFile
 from ..bridge import call, content_of, iterate, like, within
 from ..engine.pool import Cancellation
@@ -58,8 +59,7 @@ class AsyncHyphaArtifact:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self.artifact = HyphaArtifact(*args, **options)
-        if self.files._engine.green:
-            raise ValueError("green=True has greenlets wait on gevent's hub, which a loop of asyncio would stop")
+        check_not_green(self.files)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.files!r}>"

@@ -483,16 +483,13 @@ def _by_digests(files: ArtifactFiles, others: ArtifactFiles, one: ObjectInfo, ot
 
 def _md5s(files: ArtifactFiles, several: list[Known]) -> list[str]:
     """The MD5 of each as it is stored: by its ETag where that is it, else of what is read, in batches."""
-    found = [_md5_in(files, info) for _, info in several]
+    known = files._backend.can.s3_etags
+    found = [md5_told(info) if known else None for _, info in several]
     missing = [number for number, digest in enumerate(found) if digest is None]
     read = contents(files, (several[number] for number in missing), raw=True)
     for number, (_, blocks) in zip(missing, read, strict=True):
         found[number] = md5_of_blocks(blocks)
     return cast("list[str]", found)
-
-
-def _md5_in(files: ArtifactFiles, info: ObjectInfo) -> str | None:
-    return md5_told(info) if files._backend.can.s3_etags else None
 
 
 def same_content(one: SyncNode, other: SyncNode) -> bool:

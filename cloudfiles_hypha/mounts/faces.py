@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from ..async_files import check_not_green
 from ..awaited import AsyncFile
 from ..bridge import call, like
 from ..either import EitherContext, Opening, either, in_loop
@@ -142,7 +143,7 @@ class Face:
 
     @like(SyncNode.serve_asgi)
     async def serve_asgi(self, *args: Any, **kwargs: Any) -> None:
-        check_not_green(self)
+        check_not_green(self.mount.files)
         await self.sync.serve_asgi(*args, **kwargs)
 
 
@@ -164,12 +165,6 @@ def faced(value: R, face: type[Face]) -> R:
     return value
 
 
-def check_not_green(node: Face) -> None:
-    """Refuse what would stop the loop."""
-    if node.mount.files._engine.green:
-        raise ValueError("green=True has greenlets wait on gevent's hub, which a loop of asyncio would stop")
-
-
 def awaited(
     verb: Callable[Concatenate[SyncNode, P], R],
 ) -> Callable[Concatenate[AsyncNode, P], Coroutine[Any, Any, R]]:
@@ -177,7 +172,7 @@ def awaited(
 
     @like(verb)
     async def method(self: AsyncNode, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        check_not_green(self)
+        check_not_green(self.mount.files)
         given = {name: plain(value) for name, value in kwargs.items()}
         return faced(await call(partial(verb, self.sync, *map(plain, args), **given)), AsyncNode)
 
@@ -194,7 +189,7 @@ def in_steps(
 
     @like(verb)
     async def method(self: Face, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        check_not_green(self)
+        check_not_green(self.mount.files)
         return await do_awaited(getattr(self.sync, steps.__name__)(*args, **kwargs))
 
     return method
@@ -237,17 +232,17 @@ class AsyncNode(Face):
 
     @like(SyncNode.local_path)
     def local_path(self, *args: Any, **kwargs: Any) -> AbstractAsyncContextManager[str]:
-        check_not_green(self)
+        check_not_green(self.mount.files)
         return self.sync.local_path(*args, **kwargs)
 
     @like(SyncNode.call)
     async def call(self, *args: Any, async_mode: bool = False, **kwargs: Any) -> Any:
-        check_not_green(self)
+        check_not_green(self.mount.files)
         return await call(partial(self.sync.call, *map(plain, args), **kwargs))  # what is awaited waits for nobody
 
     async def children(self) -> list[AsyncNode]:
         """What is in the folder, files and folders, in the order of names; by one listing."""
-        check_not_green(self)
+        check_not_green(self.mount.files)
         return [AsyncNode(each) for each in await call(self.sync.children)]
 
     def open(
@@ -259,7 +254,7 @@ class AsyncNode(Face):
         **options: Any,
     ) -> Opening[Any]:
         """A file whose ``read`` and ``write`` are awaited: ``async with node.open()``, or ``await node.open()``."""
-        check_not_green(self)
+        check_not_green(self.mount.files)
         plain = mode in ("rb", "br") and encoding is None and not options
         if plain:
             return Opening(self._open_to_read(version, as_of), "AsyncNode.open")
@@ -279,6 +274,17 @@ class AsyncNode(Face):
             raise storage_error(error, self.fullpath) from error
 
 
+def now(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """The method that calls this one of ``sync``, for what sync and async code have alike; nodes by its face."""
+
+    @like(verb)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        given = {name: plain(value) for name, value in kwargs.items()}
+        return faced(getattr(self.sync, verb.__name__)(*map(plain, args), **given), StorageNode)
+
+    return method
+
+
 def one(name: str) -> Any:
     """The method of ``StorageNode`` that is that of ``SyncNode``, and where a loop runs that of ``AsyncNode``."""
     verb: Callable[..., Any] = getattr(SyncNode, name)
@@ -286,17 +292,12 @@ def one(name: str) -> Any:
     steps = getattr(SyncNode, f"_{name}", None)
 
     @like(verb)
-    def now(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
-        given = {name: plain(value) for name, value in kwargs.items()}
-        return faced(verb(self.sync, *map(plain, args), **given), StorageNode)
-
-    @like(verb)
     async def pending(self: StorageNode, /, *args: Any, **kwargs: Any) -> Any:
         return faced(await later(self.aio, *args, **kwargs), StorageNode)
 
     through = pending if steps is None else in_steps(verb, steps)  # with nothing between, as there are thousands
     through.__qualname__ = f"StorageNode.{name}"
-    return either(now, through)
+    return either(now(verb), through)
 
 
 class StorageNode(Face):

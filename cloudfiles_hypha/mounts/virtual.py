@@ -13,19 +13,18 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
-from ..bridge import call, like
+from ..bridge import call
 from ..either import either
 from ..errors import StorageNotFoundError
 from ..models import ObjectInfo
 from ..paths import check_name, folded
 from .contents import Blocks, contents, read_ahead
 from .copying import Listed, listed
-from .faces import Face, plain
+from .faces import Face, now
 from .node import SyncNode
 from .steps import do
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
     from typing import IO
 
 # What a zip archive can say of time.
@@ -41,7 +40,7 @@ Nodes = Iterable[SyncNode]
 def zipped(nodes: Nodes) -> bytes:
     """A zip archive of these files and folders."""
     buffer = io.BytesIO()
-    _write_zip(buffer, [*nodes])
+    _write_members(buffer, _members([*nodes]))
     return buffer.getvalue()
 
 
@@ -65,10 +64,6 @@ class _Forward:
 
     def flush(self) -> None:
         """Nothing waits here."""
-
-
-def _write_zip(file: IO[bytes], nodes: list[SyncNode]) -> None:
-    _write_members(file, _members(nodes))
 
 
 def _write_members(file: IO[bytes], members: list[tuple[str, Listed]]) -> None:
@@ -274,20 +269,13 @@ def _readable(node: Readable) -> SyncNode | SyncVirtual:
 def _either(verb: Callable[..., Any]) -> Any:
     """The method that calls this one, and inside a loop gives something to await."""
 
-    @like(verb)
-    def now(self: VirtualNode, /, *args: Any, **kwargs: Any) -> Any:
-        given = {name: plain(value) for name, value in kwargs.items()}
-        method: Callable[..., Any] = getattr(self.sync, verb.__name__)
-        found = method(*map(plain, args), **given)
-        return found.node if isinstance(found, SyncNode) else found
+    blocking = now(verb)
 
-    @like(verb)
     async def pending(self: VirtualNode, /, *args: Any, **kwargs: Any) -> Any:
-        return await call(partial(now, self, *args, **kwargs))
+        return await call(partial(blocking, self, *args, **kwargs))
 
     pending.__qualname__ = f"VirtualNode.{verb.__name__}"
-    awaited: Callable[..., Coroutine[Any, Any, Any]] = pending
-    return either(now, awaited)
+    return either(blocking, pending)
 
 
 class VirtualNode:

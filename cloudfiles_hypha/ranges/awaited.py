@@ -11,6 +11,7 @@ from operator import index
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from ..awaited import Position
 from .cache import RangeCache, default_cache
 from .file import Cursor, line_block
 from .reading import Reader, ReadOptions, Remote, Steps
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 T = TypeVar("T")
-
-
-class Offset(int):
-    """A place in a file: a plain int, which can also be awaited, where code was written for files that want that."""
-
-    def __await__(self) -> Generator[None, None, int]:
-        return int(self)
-        yield
 
 
 class AsyncRangeFile:
@@ -153,15 +146,15 @@ class AsyncRangeFile:
         if not self._opened:
             raise ValueError(f"{self.name!r}: not open: use 'async with', or await it")
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> Offset:
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> Position:
         """Go to a place, from the beginning, from here (1) or from the end (2); costs nothing."""
         self._check()
-        return Offset(self._cursor.sought(offset, whence))
+        return Position(self._cursor.sought(offset, whence))
 
-    def tell(self) -> Offset:
+    def tell(self) -> Position:
         """Where it stands."""
         self._check()
-        return Offset(self._cursor.offset)
+        return Position(self._cursor.offset)
 
     async def read(self, size: int | None = -1) -> bytes:
         """So many bytes, fewer only at the end; all that are left without ``size``."""

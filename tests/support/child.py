@@ -28,7 +28,7 @@ print("ended well")
 """
 
 
-def in_child(function: Callable[..., None], *arguments: object, seconds: float = 30) -> str:
+def in_child(function: Callable[..., None], *arguments: object, seconds: float = 45) -> str:
     """Call ``function``, a module's, with plain ``arguments``; what it printed. The test fails if that fails."""
     path = Path(sys.modules[function.__module__].__file__ or "").resolve().relative_to(ROOT).with_suffix("")
     task = json.dumps([".".join(path.parts), function.__name__, seconds, arguments])

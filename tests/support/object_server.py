@@ -18,7 +18,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -768,17 +768,25 @@ class HttpServer:
         wanted = path.removeprefix("/")
         return [seen.range for seen in self.requests if seen.method == "GET" and seen.path == wanted]
 
-    def wait_for_requests(self, count: int, timeout: float = 5.0) -> None:
+    def wait_for_requests(self, count: int, timeout: float = 30.0) -> None:
         """Return once ``count`` requests have been received in all; TimeoutError after ``timeout`` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._records) >= count, timeout):
                 raise TimeoutError(f"{len(self._records)} of {count} requests after {timeout} s")
 
-    def wait_for_connections(self, open_at_most: int, timeout: float = 5.0) -> None:
+    def wait_for_connections(self, open_at_most: int, timeout: float = 30.0) -> None:
         """Return once no more than ``open_at_most`` connections are open; TimeoutError after ``timeout`` seconds."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.open_connections <= open_at_most, timeout):
                 raise TimeoutError(f"{self.open_connections} connections are still open after {timeout} s")
+
+    def settled(self, sleep: Callable[[float], object] = time.sleep) -> int:
+        """How many requests there were, once no more come; what is sent may be heard of after its client has ended."""
+        before = -1
+        while before != (seen := len(self.requests)):
+            before = seen
+            sleep(0.1)
+        return seen
 
     def forget_requests(self) -> None:
         """Empty the records and set the counters back, for a second act in one test."""

@@ -145,7 +145,7 @@ def asks_a_busy_caller() -> None:
 
 
 def test_a_caller_that_is_busy_when_it_is_asked_answers_afterwards() -> None:
-    in_child(asks_a_busy_caller, seconds=10)
+    in_child(asks_a_busy_caller)
 
 
 def stops_in_between() -> None:
@@ -188,7 +188,7 @@ def stops_in_between() -> None:
 
 
 def test_workers_that_end_since_results_pile_up_just_as_one_is_taken_are_started_again() -> None:
-    in_child(stops_in_between, seconds=10)
+    in_child(stops_in_between)
 
 
 # --- User code on carriers -------------------------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def observes_with_the_same_object(url: str) -> None:
 def test_an_observer_of_a_single_read_is_called_in_the_callers_thread(object_server: ObjectServer) -> None:
     object_server.put("a", b"x")
     object_server.put("b", b"y")
-    in_child(observes_with_the_same_object, object_server.url, seconds=10)
+    in_child(observes_with_the_same_object, object_server.url)
 
 
 def test_each_of_the_ranges_that_are_read_together_is_told_of(object_server: ObjectServer) -> None:
@@ -249,7 +249,7 @@ def collects_where_locks_are_held(url: str) -> None:
 
 def test_objects_may_be_collected_while_carriers_are_started(object_server: ObjectServer) -> None:
     object_server.put("a", b"x")
-    in_child(collects_where_locks_are_held, object_server.url, seconds=15)
+    in_child(collects_where_locks_are_held, object_server.url)
 
 
 def leaves_iterators_to_be_collected_by_callbacks(url: str, options: dict[str, Any]) -> None:
@@ -284,7 +284,7 @@ def test_iterators_may_be_collected_within_libcurls_callbacks(
 ) -> None:
     object_server.put("a", b"x")
     object_server.put("slow", b"x", faults=[Always(Delay(3))])  # still under way when the collector comes
-    in_child(leaves_iterators_to_be_collected_by_callbacks, object_server.url, options, seconds=45)
+    in_child(leaves_iterators_to_be_collected_by_callbacks, object_server.url, options)
 
 
 # --- The end of the interpreter, forks and signals --------------------------------------------------------------------
@@ -325,7 +325,7 @@ def ends_in_the_midst(url: str, how: str) -> None:
 @pytest.mark.parametrize("time", range(3))
 def test_the_interpreter_may_end_in_the_midst_of_a_batch(object_server: ObjectServer, how: str, time: int) -> None:
     object_server.put("a", b"x")
-    in_child(ends_in_the_midst, object_server.url, how, seconds=45)
+    in_child(ends_in_the_midst, object_server.url, how)
 
 
 def forks_while_it_iterates(url: str) -> None:
@@ -351,7 +351,7 @@ def forks_while_it_iterates(url: str) -> None:
 
 def test_an_iterator_is_of_the_process_that_began_it(object_server: ObjectServer) -> None:
     object_server.put("a", b"x")
-    in_child(forks_while_it_iterates, object_server.url, seconds=45)
+    in_child(forks_while_it_iterates, object_server.url)
 
 
 def puts_while_its_own_thread_takes() -> None:
@@ -365,7 +365,7 @@ def puts_while_its_own_thread_takes() -> None:
 
 
 def test_a_handler_of_signals_may_put_while_its_thread_takes() -> None:
-    in_child(puts_while_its_own_thread_takes, seconds=10)
+    in_child(puts_while_its_own_thread_takes)
 
 
 def sets_a_flag_that_its_own_thread_is_about_to_wait_for() -> None:
@@ -378,7 +378,7 @@ def sets_a_flag_that_its_own_thread_is_about_to_wait_for() -> None:
 
 
 def test_a_handler_of_signals_may_set_a_flag_that_its_thread_is_about_to_wait_for() -> None:
-    in_child(sets_a_flag_that_its_own_thread_is_about_to_wait_for, seconds=10)
+    in_child(sets_a_flag_that_its_own_thread_is_about_to_wait_for)
 
 
 def cancels_from_a_signal(url: str) -> None:
@@ -400,7 +400,7 @@ def cancels_from_a_signal(url: str) -> None:
 
 def test_a_handler_of_signals_may_cancel(object_server: ObjectServer) -> None:
     object_server.put("a", b"x")
-    in_child(cancels_from_a_signal, object_server.url, seconds=30)
+    in_child(cancels_from_a_signal, object_server.url)
 
 
 # --- Giving up -------------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def contends() -> None:
 
 
 def test_a_lock_may_be_waited_for_by_greenlets_of_several_threads() -> None:
-    in_child(contends, seconds=20)
+    in_child(contends)
 
 
 def hands_on() -> None:
@@ -101,7 +101,7 @@ def hands_on() -> None:
 
 
 def test_a_lock_is_handed_on_in_the_order_of_asking_whichever_thread_releases_it() -> None:
-    in_child(hands_on, seconds=20)
+    in_child(hands_on)
 
 
 def is_told() -> None:
@@ -116,7 +116,7 @@ def is_told() -> None:
 
 
 def test_a_greenlet_may_wait_for_another_thread_alone() -> None:
-    in_child(is_told, seconds=20)
+    in_child(is_told)
 
 
 # --- Objects ---------------------------------------------------------------------------------------------------------

@@ -582,7 +582,7 @@ def restarted(hypha: FakeHypha, *, store: bool, after: int) -> threading.Thread:
     """Start a thread that makes the server, or its store, go away for a while after so many transfers."""
 
     def restart() -> None:
-        hypha.store.wait_for_requests(after, 20)
+        hypha.store.wait_for_requests(after)
         server = hypha.store if store else hypha
         server.pause()
         time.sleep(0.3)

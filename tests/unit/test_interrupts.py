@@ -92,7 +92,7 @@ def block(files: ArtifactFiles) -> None:
 
 
 def elsewhere(call: Callable[[], object]) -> None:
-    """Make the call in another thread, in five seconds."""
+    """Make the call in another thread, in twenty seconds."""
     raised: list[BaseException] = []
 
     def guarded() -> None:
@@ -103,7 +103,7 @@ def elsewhere(call: Callable[[], object]) -> None:
 
     thread = threading.Thread(target=guarded, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(20)
     if thread.is_alive():
         raise TimeoutError("it waits")
     if raised:

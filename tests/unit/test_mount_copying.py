@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cloudfiles_hypha import ArtifactFiles, SkipStrategy
-from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
+from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.errors import (
     AccessDenied,
     BatchError,
@@ -25,22 +25,6 @@ from cloudfiles_hypha.mounts.faces import StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 
 FILES = {"a.txt": b"aa", "b.py": b"bbb", "deep/c.txt": b"cc", "deep/er/d.log": b"d"}
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[StorageManager]:
-    clear_memory()
-    (tmp_path / "home").mkdir()
-    with StorageManager() as manager:
-        manager.configure(
-            [
-                {"name": "mem", "protocol": "memory"},
-                {"name": "other", "protocol": "memory"},
-                {"name": "home", "protocol": "local", "base_path": str(tmp_path / "home")},
-            ]
-        )
-        yield manager
-    clear_memory()
 
 
 def fill(folder: StorageNode, files: dict[str, bytes] = FILES) -> StorageNode:

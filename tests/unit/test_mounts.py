@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import itertools
 import zipfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -20,7 +19,7 @@ import pytest
 from cloudfiles_hypha import ArtifactFiles, async_open, bridge
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
-from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
+from cloudfiles_hypha.backends.memory import MemoryBackend
 from cloudfiles_hypha.errors import (
     NotAwaited,
     StorageConfigError,
@@ -32,23 +31,6 @@ from cloudfiles_hypha.models import Version
 from cloudfiles_hypha.mounts.faces import AsyncNode, StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
 from cloudfiles_hypha.mounts.node import SyncNode
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[StorageManager]:
-    """A mount in memory and one of a folder."""
-    clear_memory()
-    (tmp_path / "home").mkdir()
-    with StorageManager() as manager:
-        manager.configure(
-            [
-                {"name": "mem", "protocol": "memory"},
-                {"name": "home", "protocol": "local", "base_path": str(tmp_path / "home")},
-                {"name": "b64", "protocol": "base64"},
-            ]
-        )
-        yield manager
-    clear_memory()
 
 
 @pytest.fixture(params=["mem", "home"])

@@ -8,12 +8,10 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha.backends.memory import clear_memory
 from cloudfiles_hypha.errors import (
     ObjectExists,
     PreconditionFailed,
@@ -26,21 +24,6 @@ from tests.support.object_server import ObjectServer
 
 UPPER = "import sys; from pathlib import Path; p = Path(sys.argv[1]); p.write_text(p.read_text().upper())"
 COPY = "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])"
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[StorageManager]:
-    clear_memory()
-    (tmp_path / "home").mkdir()
-    with StorageManager() as manager:
-        manager.configure(
-            [
-                {"name": "mem", "protocol": "memory"},
-                {"name": "home", "protocol": "local", "base_path": str(tmp_path / "home")},
-            ]
-        )
-        yield manager
-    clear_memory()
 
 
 def threads_are_gone() -> None:

@@ -190,7 +190,8 @@ def test_a_generator_that_raises_leaves_what_was_stored_staged(hypha: FakeHypha,
     assert (hypha.count("commit"), versions(hypha)) == (0, ["v0"])
     assert staged_names(hypha)
     cf.close()
-    hypha.store.wait_for_connections(open_at_most=0)  # what was broken off may still be arriving
+    hypha.store.settled()  # what was broken off may still be arriving
+    hypha.store.wait_for_connections(open_at_most=0)
     assert cf.discard()
     assert hypha.files("ws/a") == OLD
 

@@ -497,6 +497,22 @@ def test_no_file_is_moved_or_uploaded_over_another_that_the_disk_takes_for_it(
     assert contents(folding) == {"A.txt": b"A"}
 
 
+def test_a_file_that_is_made_while_two_names_are_looked_at_is_one_by_both(
+    folding: ArtifactFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks = local.LocalBackend._status, []
+
+    def made_after_the_first(self: local.LocalBackend, path: str) -> Any:
+        looks.append(path)
+        found = look(self, path)
+        if len(looks) == 1:
+            folding.put("A.txt", b"A")
+        return found
+
+    monkeypatch.setattr(local.LocalBackend, "_status", made_after_the_first)
+    assert folding._backend.same("A.txt", "a.txt")
+
+
 def test_a_disk_that_tells_names_apart_keeps_them_apart_also_where_they_are_links(tmp_path: Path) -> None:
     target = ArtifactFiles(f"file://{tmp_path}")
     target.puts([("a", b"1"), ("B", b"2"), ("c/d", b"3")])

@@ -5,29 +5,12 @@ from __future__ import annotations
 import asyncio
 import io
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from cloudfiles_hypha.backends.memory import clear_memory
 from cloudfiles_hypha.errors import NotAwaited, StorageNotFoundError
 from cloudfiles_hypha.mounts.faces import StorageNode
 from cloudfiles_hypha.mounts.manager import StorageManager
-
-
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[StorageManager]:
-    clear_memory()
-    with StorageManager() as manager:
-        manager.configure(
-            [
-                {"name": "mem", "protocol": "memory"},
-                {"name": "home", "protocol": "local", "base_path": str(tmp_path)},
-            ]
-        )
-        yield manager
-    clear_memory()
 
 
 def written(storage: StorageManager, **contents: str) -> list[StorageNode]:
