@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,17 @@ class NodesContract:
         node.parent.delete()
         assert not node.exists()
         assert not node.parent.exists()
+
+    def test_an_empty_file_is_changed_as_any_other_is(self, storage: StorageManager) -> None:
+        node = storage.node("store:folder/empty.txt")
+        node.write("")
+        node.append("more")
+        assert node.read() == b"more"
+        node.write("")
+        with node.local_path("rw") as path:
+            Path(path).write_text("of a program")
+        assert node.read() == b"of a program"
+        node.delete()
 
     def test_the_same_awaited(self, storage: StorageManager) -> None:
         async def main() -> None:
