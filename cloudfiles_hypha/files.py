@@ -172,7 +172,7 @@ class ArtifactFiles:
             num_threads=num_threads,
             green=green,
             progress=progress,
-            retry=retry or RetryPolicy(),
+            retry=RetryPolicy() if retry is None else retry,
             timeouts=timeouts_of(timeout),
             transport=transport,
             session=session,
