@@ -237,8 +237,12 @@ def test_in_an_artifact_that_the_first_write_makes_nothing_is_there_before(hypha
         storage.configure([of_artifact(hypha, artifact="ws/made", create=True)])
         node = storage.node("store:folder/file")
         assert (node.exists(), node.is_file(), node.is_dir(), node.parent.exists()) == (False, False, False, False)
+        node.delete()
+        node.parent.delete()
         node.write("first")
         assert (node.exists(), node.parent.exists()) == (True, True)
         storage.configure([of_artifact(hypha, artifact="ws/mistyped")])
         with pytest.raises(StorageNotFoundError, match="mistyped"):
             storage.node("store:folder/file").exists()
+        with pytest.raises(StorageNotFoundError, match="mistyped"):
+            storage.node("store:folder/file").delete()
