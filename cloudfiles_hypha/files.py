@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext
@@ -51,6 +52,7 @@ from .errors import (
     BatchError,
     InvalidContent,
     InvalidRequest,
+    LossyWarning,
     ObjectExists,
     ObjectNotFound,
     ReadOnly,
@@ -990,7 +992,12 @@ class ArtifactFiles:
             if "cache_control" in can.keeps:
                 kept["cache_control"] = info.headers.get("cache-control")
             if can.metadata:
-                kept["metadata"] = info.metadata
+                try:
+                    check_metadata(metadata_of(info.metadata), can)
+                    kept["metadata"] = info.metadata
+                except ValueError:  # somebody else has written it, and it could not be sent as it is
+                    lost = f"{name}: stored without the metadata that it had, which cannot be sent from here"
+                    warnings.warn(lost, LossyWarning, stacklevel=2)
         return kept
 
     def _as_written(self) -> Backend:

@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, RetryPolicy, async_open, bridge
+from cloudfiles_hypha import ArtifactFiles, LossyWarning, RetryPolicy, async_open, bridge
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend, clear_memory
@@ -450,6 +450,29 @@ def test_what_is_wrong_with_a_mount_names_it_and_no_secret(options: dict[str, An
 def test_a_name_that_could_not_be_in_a_path_is_refused(name: object) -> None:
     with pytest.raises(StorageConfigError, match="name"):
         StorageManager().configure([{"name": name, "protocol": "memory"}])
+
+
+@pytest.mark.parametrize("value", ["two  spaces", "", "\u00e9", "a\ttab"])
+@pytest.mark.parametrize("how", ["append", "open", "local_path"])
+def test_what_others_say_of_a_file_keeps_nobody_from_changing_it(storage: StorageManager, value: str, how: str) -> None:
+    node = storage.node("mem:file.txt")
+    node.write("before")
+    bucket = memory._buckets["mem"]
+    bucket["file.txt"] = replace(bucket["file.txt"], headers={"x-amz-meta-by": value})
+
+    def change() -> None:
+        if how == "append":
+            node.append(" and after")
+        elif how == "open":
+            with node.open("r+") as file:
+                file.write("before and after")
+        else:
+            with node.local_path("rw") as path:
+                Path(path).write_text("before and after")
+
+    with pytest.warns(LossyWarning, match="file.txt: stored without the metadata that it had"):
+        change()
+    assert (node.read_text(), node.get_metadata()) == ("before and after", {})
 
 
 def test_a_mount_says_in_words_how_long_to_try() -> None:
