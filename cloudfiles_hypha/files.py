@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, nullcontext
@@ -51,6 +52,7 @@ from .errors import (
     BatchError,
     InvalidContent,
     InvalidRequest,
+    LossyWarning,
     ObjectExists,
     ObjectNotFound,
     ReadOnly,
@@ -172,7 +174,7 @@ class ArtifactFiles:
             num_threads=num_threads,
             green=green,
             progress=progress,
-            retry=retry or RetryPolicy(),
+            retry=RetryPolicy() if retry is None else retry,
             timeouts=timeouts_of(timeout),
             transport=transport,
             session=session,
@@ -260,8 +262,8 @@ class ArtifactFiles:
             finally:
                 batches.logs = tuple(other for other in batches.logs if other is not log)
 
-    def _control(self) -> Control:
-        return self._batches.control()
+    def _control(self, *, looking: bool = False) -> Control:
+        return self._batches.control(looking=looking)
 
     def _like(
         self, *, observer: Observer | None, part_size: int | None = None, threshold: int | None = None
@@ -560,7 +562,7 @@ class ArtifactFiles:
         named = ((request.path[len(self._prefix) :], request) for request in requests)
         items = self._prepared([*named] if isinstance(requests, Sequence) else named)
         try:
-            location = self._backend.location_to_read(self._location, self._control())
+            location = self._backend.location_to_read(self._location, self._control(looking=True))
         except TransferError as error:  # as it would be for each of them
             bar.close()
             return [failed(name, request, error, max(1, error.attempts)) for (name, request), _ in items]
@@ -908,12 +910,17 @@ class ArtifactFiles:
             if "cache_control" in can.keeps:
                 kept["cache_control"] = info.headers.get("cache-control")
             if can.metadata:
-                kept["metadata"] = info.metadata
+                try:
+                    check_metadata(metadata_of(info.metadata), can)
+                    kept["metadata"] = info.metadata
+                except ValueError:  # somebody else has written it, and it could not be sent as it is
+                    lost = f"{name}: stored without the metadata that it had, which cannot be sent from here"
+                    warnings.warn(lost, LossyWarning, stacklevel=2)
         return kept
 
     def _as_written(self) -> Backend:
         """What the next write finds."""
-        return self._backend.as_written(self._control()) if self._backend.can.versioned else self._backend
+        return self._backend.as_written(self._control(looking=True)) if self._backend.can.versioned else self._backend
 
     def _there_for_writes(self, names: Sequence[str]) -> set[str]:
         """Which of these are there, what is staged included."""
@@ -1044,7 +1051,7 @@ class ArtifactFiles:
         """
         self._check_tells_uploads("uploads")
         skip = len(self._prefix)
-        for each in self._backend.uploads(self._prefix + prefix, control=self._control()):
+        for each in self._backend.uploads(self._prefix + prefix, control=self._control(looking=True)):
             yield each._replace(path=each.path[skip:])
 
     def abort_uploads(
@@ -1475,7 +1482,7 @@ class ArtifactFiles:
                 asked = names[start : start + step]
                 full = [self._prefix + name for name in asked]
                 try:
-                    known = self._backend.exists(full, self._control())
+                    known = self._backend.exists(full, self._control(looking=True))
                 except ObjectNotFound:  # the artifact itself is not there, so nothing in it is
                     known = dict.fromkeys(full, False)
                 if known is None:  # told one by one
@@ -1545,7 +1552,7 @@ class ArtifactFiles:
         name = check_name(path)
         if not self._backend.can.keeps_versions:
             return []
-        return [*self._backend.versions(self._prefix + name, self._control())]
+        return [*self._backend.versions(self._prefix + name, self._control(looking=True))]
 
     def set_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
         """Replace what is said of a file by names of the user's own (see ``put``), all of it, and not its bytes.
@@ -1641,12 +1648,12 @@ class ArtifactFiles:
 
     def _scan(self, prefix: str) -> Iterator[ObjectInfo]:
         skip = len(self._prefix)
-        for info in self._backend.scan(self._prefix + prefix, control=self._control()):
+        for info in self._backend.scan(self._prefix + prefix, control=self._control(looking=True)):
             yield replace(info, path=info.path[skip:])
 
     def _list_after(self, prefix: str, start_after: str, size: bool) -> Iterator[tuple[str, int | None]]:
         skip, last, before = len(self._prefix), self._prefix + start_after, ""
-        below, control = self._prefix + prefix, self._control()
+        below, control = self._prefix + prefix, self._control(looking=True)
         asked = self._backend.scan_after(below, last, control=control)
         first = None if asked is None else next(asked, None)
         if first is not None and first.path < last:
@@ -1667,7 +1674,7 @@ class ArtifactFiles:
 
     def _list(self, prefix: str, flat: bool) -> Iterator[str]:
         skip = len(self._prefix)
-        for path in self._backend.list(self._prefix + prefix, flat=flat, control=self._control()):
+        for path in self._backend.list(self._prefix + prefix, flat=flat, control=self._control(looking=True)):
             yield path[skip:]
 
     def _list_sizes(self, prefix: str, flat: bool) -> Iterator[tuple[str, int | None]]:
@@ -1702,7 +1709,11 @@ class ArtifactFiles:
         scalar = is_scalar(paths)
         names = [check_name(path) for path in ([cast(str, paths)] if scalar else paths)]
         full = dict.fromkeys(self._prefix + name for name in names)
-        found = dict(zip(full, self._backend.links([*full], expires_in, self._control()), strict=True)) if full else {}
+        found = (
+            dict(zip(full, self._backend.links([*full], expires_in, self._control(looking=True)), strict=True))
+            if full
+            else {}
+        )
         results: Results = []
         for name in names:
             request, url = GetRequest(self._prefix + name), found[self._prefix + name]
@@ -1725,7 +1736,7 @@ class ArtifactFiles:
     def _infos(self, prefix: str, *, flat: bool = False) -> Iterator[ObjectInfo]:
         """Like ``list``, with all that is known of each file, and its size in any case; folders end in a slash."""
         look = self._backend.level if flat else self._backend.scan
-        found = look(self._prefix + prefix, control=self._control())
+        found = look(self._prefix + prefix, control=self._control(looking=True))
         while several := [*islice(found, _ASKED_TOGETHER)]:
             named = [replace(info, path=info.path[len(self._prefix) :]) for info in several]
             unknown = [info.path for info in named if info.size is None and not info.path.endswith("/")]
@@ -1827,7 +1838,7 @@ class ArtifactFiles:
     def status(self) -> dict[str, Any]:
         """``artifact``, ``versions`` (names, oldest first), ``staged``, ``new_version``, and the ``files`` and
         ``removed`` that are staged; and who is known to own that, ``owner``."""
-        return dict(self._staging("status").status(self._control()))
+        return dict(self._staging("status").status(self._control(looking=True)))
 
     def _manage(self, method: str, **arguments: Any) -> Any:
         """What a method of the artifact manager says that is about the artifact, and not about its files."""

@@ -71,8 +71,14 @@ class Settings:
             raise ValueError(f"session= is for transport='requests', not {self.transport!r}")
         if not isinstance(self.multipart_threshold, int) or self.multipart_threshold < 0:
             raise ValueError(f"multipart_threshold={self.multipart_threshold!r}: expected a number of bytes")
-        if self.use_proxy is not None and not isinstance(self.use_proxy, bool):
-            raise ValueError(f"use_proxy={self.use_proxy!r}: expected True, False or None")
+        for name in ("create", "locking", "windows_names"):
+            if not isinstance(getattr(self, name), bool):  # a text like "no" would count as yes
+                raise ValueError(f"{name}={getattr(self, name)!r:.60}: expected True or False")
+        for name in ("green", "use_proxy"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise ValueError(f"{name}={getattr(self, name)!r:.60}: expected True, False or None")
+        if not isinstance(self.retry, RetryPolicy):
+            raise TypeError(f"retry={self.retry!r:.60}: expected a RetryPolicy")
         if self.use_local_url is not None:
             check_local_url(self.use_local_url, "use_local_url")
         if self.headers is not None:

@@ -268,7 +268,7 @@ class AsyncTextFile(AsyncFileBase[str]):
             at += len(piece)
             if length < 0 or not piece:
                 break
-            length -= len(text)
+            length = max(0, length - len(text))  # utf-7 gives several for one byte, and all is not meant then
             block = block[len(piece) :]
         pending, state = decoder.getstate()
         decoder.setstate((b"", state))

@@ -428,6 +428,10 @@ class Submitted(Future[R]):
         """Have the task end with ``Cancelled`` if it has not ended yet; whether that is so."""
         return self._service.cancel(self._task)
 
+    def give_up(self) -> None:
+        """``cancel``, for a ``Cancellation``."""
+        self.cancel()
+
 
 class Service(Generic[R]):
     """Has single tasks done, whoever they come from; those that come at the same time are resolved together.
@@ -466,8 +470,12 @@ class Service(Generic[R]):
             raise
 
     def do(self, task: Task[R]) -> R:
-        """Have a task done, and wait for its result; giving up on that (Ctrl-C, a timeout) breaks it off."""
+        """Have a task done, and wait for its result; giving up on that (Ctrl-C, a timeout, what gives up all that is
+        done here) breaks it off."""
         submitted = self.submit(task)
+        stop = AMBIENT.get()
+        if stop is not None:
+            stop.watch(submitted.give_up)
         try:
             if self._green:
                 gate = self._run.kit.gate()
@@ -479,6 +487,9 @@ class Service(Generic[R]):
             if not isinstance(error, Exception):
                 self._run.kit.retire()
             raise
+        finally:
+            if stop is not None:
+                stop.forget(submitted.give_up)
 
     def _deliver(self, task: Task[R], done: Done[R]) -> None:
         with self._lock:

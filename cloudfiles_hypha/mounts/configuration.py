@@ -19,6 +19,7 @@ from urllib.parse import quote
 from ..backends import is_supported
 from ..errors import StorageConfigError
 from ..files import ArtifactFiles
+from ..retry import RetryPolicy
 from .mount import LEVELS, Mount, Permissions, folder_of
 
 Options = Mapping[str, Any]
@@ -201,10 +202,19 @@ class _Reading:
         elif protocol is not None:
             raise self.wrong("'cloudpath' says the protocol already: give one of them")
         chosen = {name: self._left.pop(name) for name in [*self._left] if name in _FILES and name not in extra}
+        if isinstance(chosen.get("retry"), Mapping):  # as a file can say it
+            chosen["retry"] = self._retry(chosen["retry"])
         if self._left:
             raise self.wrong(f"unknown: {', '.join(map(repr, sorted(self._left)))}")
         files = ArtifactFiles(cloudpath, **extra, **chosen)
         return self._allowed(Mount(name=self.name, files=files, cloudpath=cloudpath, base_url=base_url), permissions)
+
+    def _retry(self, told: Mapping[str, Any]) -> RetryPolicy:
+        known = ("attempts", "first", "longest", "elapsed")
+        unknown = [name for name in told if name not in known]
+        if unknown:
+            raise self.wrong(f"unknown in 'retry': {', '.join(map(repr, unknown))}; there are {', '.join(known)}")
+        return RetryPolicy(**told)
 
     def _allowed(self, mount: Mount, permissions: Permissions | None) -> Mount:
         writable = mount.backend.can.writable
@@ -342,6 +352,8 @@ def _hypha(given: _Reading) -> tuple[str, dict[str, Any]]:
     artifact = cast(str, given.text("artifact", "artifact_id", needed=True)).removeprefix("hypha://").strip("/")
     version = given.text("version")
     if version is not None:
+        if not version or "/" in version or "@" in version or "@" in artifact:
+            raise given.wrong(f"version={version!r:.60} of {artifact!r:.60}: name one version, and only once")
         root, slash, below = artifact.partition("/")
         alias, more, below = below.partition("/")
         artifact = f"{root}{slash}{alias}@{version}{more}{below}"

@@ -401,7 +401,7 @@ def _there_below(dest: SyncNode, item: _Item) -> dict[str, ObjectInfo]:
     except ArtifactNotFound:
         return {}  # it may be about to be made
     skip = len(files._prefix)
-    found = backend.scan(files._prefix + dest._folder, control=files._control())
+    found = backend.scan(files._prefix + dest._folder, control=files._control(looking=True))
     return {info.path[skip:]: info for info in found}
 
 

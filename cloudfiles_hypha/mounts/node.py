@@ -438,7 +438,12 @@ class SyncNode:
         """Remove the file, or the folder with all that is in it; what is not there counts as removed."""
         self._check_file("delete")
         files = self._mount.files
-        below = [*files.list(self._folder)] if self._mount.backend.can.listable else []
+        try:
+            below = [*files.list(self._folder)] if self._mount.backend.can.listable else []
+        except ArtifactNotFound:
+            if files._settings.create:
+                return  # it is made by the first write
+            raise
         if below:
             files.delete([*below, *([self._name] if files.exists(self._name) else [])])
         else:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import index
@@ -18,6 +19,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from ..arguments import Source
 from ..content.blocks import Blocks
 from ..content.digests import is_strong
+from ..engine.pool import AMBIENT, Cancellation
 from ..engine.run import GIVEN_UP
 from ..engine.waiting import here
 from ..errors import Cancelled, IntegrityError, PreconditionFailed, RangesUnsupported, TransferError
@@ -465,12 +467,38 @@ def wait_for(future: Future[Any]) -> None:
     future.exception()
 
 
+class _Either(Future[None]):
+    """Done once another one is, or all is given up."""
+
+    def end(self, ended: object = None) -> None:
+        """One of them has happened."""
+        with suppress(InvalidStateError):  # both have
+            self.set_result(None)
+
+
+def _wait_or_give_up(future: Future[Any], stop: Cancellation, wait: Callable[[Future[Any]], None]) -> None:
+    """The future may be others', too, and is left alone."""
+    either = _Either()
+    future.add_done_callback(either.end)
+    stop.watch(either.end)
+    try:
+        wait(either)
+    finally:
+        stop.forget(either.end)
+    if stop.cancelled:
+        raise Cancelled(GIVEN_UP)
+
+
 def drive(steps: Steps[T], wait: Callable[[Future[Any]], None] = wait_for) -> T:
-    """Take all steps in this thread. To be interrupted breaks off what only this one waits for."""
+    """Take all steps in this thread. To be interrupted, or given up, breaks off what only this one waits for."""
+    stop = AMBIENT.get()
     try:
         future = next(steps)
         while True:
-            wait(future)
+            if stop is None:
+                wait(future)
+            else:
+                _wait_or_give_up(future, stop, wait)
             future = steps.send(None)
     except StopIteration as end:
         value: T = end.value

@@ -27,7 +27,7 @@ from ..progress import Observer, Progress
 from ..recording.flights import LOGS, Log, now, queued
 from ..results import Result, content_size, report_lost
 from ..retry import RetryPolicy
-from .control import RunControl
+from .control import RunControl, broken_off
 from .head import Compare, Head
 from .put import Put, PutEncoded
 from .task import Context, Task
@@ -56,13 +56,17 @@ class Batches:
         self._services: WeakKeyDictionary[object, dict[bool, Service[Result]]] = WeakKeyDictionary()
         self._lock = lock_that_outlasts_a_fork()  # guards the one above
 
-    def control(self) -> Control:
-        """For calls of the backend's own, made in the caller's thread."""
+    def control(self, *, looking: bool = False) -> Control:
+        """For calls of the backend's own, made in the caller's thread. Those that change nothing (``looking``) are
+        broken off under way where they are given up; the others end first, so that it is known what they did."""
         run = Run(self.engine, self.inline.kit(_raise, blocking=True), 1)
-        ambient = AMBIENT.get()
-        if ambient is not None:
-            ambient.watch(run.give_up)
-        return RunControl(self.policy, run)
+        ambient, transport = AMBIENT.get(), self.engine.transport
+        if ambient is None:
+            return RunControl(self.policy, run)
+        ambient.watch(run.give_up)
+        if not looking or transport is None or self.engine.green:
+            return RunControl(self.policy, run)
+        return RunControl(self.policy, run, around=partial(broken_off, ambient, transport))
 
     def context(self, bar: Progress | None = None, backend: Backend | None = None) -> Context:
         """What the tasks of one batch share."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from ..backends.base import Flag
 from ..engine.locks import named_lock
 from ..engine.outcomes import Task
+from ..engine.pool import Cancellation
 from ..engine.run import GIVEN_UP, Run
 from ..errors import Cancelled, TransferError
 from ..retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from ..transports.base import Transport
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,13 +26,56 @@ def _never() -> bool:
     return False
 
 
-class RunControl:
-    """The policy's retries, the run's pauses, the engine's locks; given up with the run, or with all of ``tasks``."""
+class _Breaking:
+    """Has one thread's requests broken off, as long as it is at them: later its number may be another's."""
 
-    def __init__(self, policy: RetryPolicy, run: Run, tasks: Sequence[Task[object]] = ()) -> None:
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._thread = threading.get_ident()
+        self._over = False
+        self._broken = ExitStack()
+        self._lock = threading.RLock()  # guards the two above; a handler of signals may come in between
+
+    def begin(self) -> None:
+        """From any thread: break off what is under way, and let nothing new begin."""
+        with self._lock:
+            if not self._over:
+                self._broken.enter_context(self._transport.aborting([self._thread]))
+
+    def end(self) -> None:
+        """The thread goes on to something else."""
+        with self._lock:
+            self._over = True
+            self._broken.close()
+
+
+@contextmanager
+def broken_off(stop: Cancellation, transport: Transport) -> Iterator[None]:
+    """Have ``stop`` break off what this thread asks for in the block."""
+    breaking = _Breaking(transport)
+    stop.watch(breaking.begin)
+    try:
+        yield
+    finally:
+        stop.forget(breaking.begin)
+        breaking.end()
+
+
+class RunControl:
+    """The policy's retries, the run's pauses, the engine's locks; given up with the run, or with all of ``tasks``.
+    Each attempt is made within an ``around``."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        run: Run,
+        tasks: Sequence[Task[object]] = (),
+        around: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self._policy = policy
         self._run = run
         self._tasks = tasks
+        self._around = around
         self.over = False
         self.lingers: Callable[[], bool] = _never
 
@@ -36,7 +84,8 @@ class RunControl:
 
         def checked() -> T:
             self.check()
-            return self._run.pace.attempt(attempt)
+            with self._around():
+                return self._run.pace.attempt(attempt)
 
         try:
             return self._policy.run(checked, self._run.sleep, self._run.pace.complaint)[0]

@@ -144,7 +144,7 @@ class Copies:
                 "would be copied again; name the files"
             )
         skip = len(self._source.prefix)
-        control = self._source.batches.control()
+        control = self._source.batches.control(looking=True)
         for info in self._source.backend.scan(self._source.prefix + prefix, control=control):
             name = info.path[skip:]
             yield Wanted(name, check_name(name), info.size, info.etag if self._pins(info) else None)
@@ -214,7 +214,7 @@ class Copies:
         """What is known of each file, or why nothing is; of the target's as the next write finds them."""
         batches, backend = side.batches, side.backend
         if backend is self._target.backend and backend.can.versioned:
-            backend = backend.as_written(batches.control())
+            backend = backend.as_written(batches.control(looking=True))
         context = batches.context(backend=backend)
         tasks = [Head(context, index, name, side.prefix + name) for index, name in enumerate(names)]
         resolver = backend.reading(silent=True) if backend.can.batched else None
@@ -386,7 +386,7 @@ class Copies:
 
     def _unpublished(self) -> bool:
         backend = self._target.backend
-        return backend.can.versioned and backend.as_written(self._target.batches.control()) is not backend
+        return backend.can.versioned and backend.as_written(self._target.batches.control(looking=True)) is not backend
 
     def _unchanged(
         self, side: Side, files: Sequence[tuple[CopyResult, ObjectInfo]], since: str, done: str

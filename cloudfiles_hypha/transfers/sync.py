@@ -216,7 +216,7 @@ class Sync:
         return self._target.backend.same(prefix + one, prefix + other)
 
     def _listing(self, side: Side) -> Generator[Entry, None, None]:
-        control = side.batches.control()
+        control = side.batches.control(looking=True)
         skip = len(side.prefix)
         try:
             backend: Backend = side.backend

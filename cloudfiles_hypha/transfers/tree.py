@@ -135,7 +135,7 @@ class Trees:
         if prefix:
             check_name(prefix.rstrip("/"))
         skip = len(self._prefix)
-        for info in self._backend.scan(self._prefix + prefix, control=self._batches.control()):
+        for info in self._backend.scan(self._prefix + prefix, control=self._batches.control(looking=True)):
             yield replace(info, path=info.path[skip:])
 
     def _download(self, wanted: Iterable[_Wanted], bar: Progress, options: TreeOptions) -> list[FileResult]:
@@ -269,7 +269,7 @@ class Trees:
         staged = False
         if options.overwrite != "always" and todo:
             try:
-                backend = self._backend.as_written(self._batches.control())
+                backend = self._backend.as_written(self._batches.control(looking=True))
                 staged = backend is not self._backend
                 unneeded = self._unneeded(backend, prefix, [(number, entries[number]) for number in todo], options)
             except ObjectNotFound:  # nothing is there yet, not even the artifact or the folder
@@ -314,7 +314,7 @@ class Trees:
     ) -> set[int]:
         """The numbers of the files that need not be uploaded, going by what is below ``prefix``."""
         skip = len(self._prefix)
-        control = self._batches.control()
+        control = self._batches.control(looking=True)
         there = {info.path[skip:]: info for info in backend.scan(self._prefix + prefix, control=control)}
         found = [(number, entry) for number, entry in entries if entry.name in there]
         if options.overwrite == "never":

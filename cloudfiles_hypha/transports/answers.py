@@ -29,6 +29,7 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 _SIZE = re.compile(r"bytes \*/(\d+)")
+_OF_NOTHING = "bytes */0"  # what a range is refused with where there is no byte
 
 
 def retry_after(headers: dict[str, str]) -> float | None:
@@ -98,6 +99,8 @@ def fetch(
     ``md5`` compares a whole object with its ETag where that is an MD5, and else with a checksum in the answer.
     """
     response = transport.send(HttpRequest("GET", url, headers + range_headers(request), follow=True))
+    if _is_empty(response):
+        response = transport.send(HttpRequest("GET", url, headers + range_headers(_all_of_it(request)), follow=True))
     start, end = request.start or 0, request.end
     ignored = response.status == 200 and not _is_part(request, response)
     if ignored and start and (end is None or len(response.body) <= end - start):
@@ -124,11 +127,8 @@ def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> 
         return sink.write
 
     response = transport.send(HttpRequest("GET", url, range_headers(request), follow=True, sink=begin))
-    if response.status == 416 and (response.header("content-range") or "").strip() == "bytes */0":
-        # it is empty; a refusal does not tell its type, nor that it is to be decoded, which nothing can be
-        response = transport.send(
-            HttpRequest("GET", url, range_headers(request._replace(start=None, end=None)), follow=True, sink=begin)
-        )
+    if _is_empty(response):
+        response = transport.send(HttpRequest("GET", url, range_headers(_all_of_it(request)), follow=True, sink=begin))
     if not seen:  # there was no body
         fetched = read_body(request, response, md5=False)
         info = info_of(request.path, response, fetched.size)
@@ -137,6 +137,16 @@ def fetch_into(transport: Sender, url: str, request: GetRequest, sink: Sink) -> 
     (info,) = seen
     verified = "length" if response.status != 200 or response.measured else None
     return Fetched(b"", info.size, info.etag, info.content_type, verified, info.compress)
+
+
+def _is_empty(response: HttpResponse) -> bool:
+    """Whether a range was refused since the object has no bytes. A refusal does not tell its ETag and type, nor that it
+    is to be decoded, which nothing can be: so all of it is asked for then."""
+    return response.status == 416 and response.header("content-range") == _OF_NOTHING
+
+
+def _all_of_it(request: GetRequest) -> GetRequest:
+    return request._replace(start=None, end=None)
 
 
 def _is_part(request: GetRequest, response: HttpResponse) -> bool:
@@ -228,9 +238,8 @@ def _content_range(response: HttpResponse) -> tuple[int, int, int | None]:
 def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
     """Size, ETag and type of an object, learnt from a GET for its first byte."""
     response = transport.send(HttpRequest("GET", url, (("Range", "bytes=0-0"),), follow=True))
-    headers = response.headers
-    if response.status == 416 and headers.get("content-range", "bytes */0").strip() == "bytes */0":
-        return info_of(path, response, 0)  # any range of an empty object is past its end
+    if response.status == 416 and response.header("content-range") in (None, _OF_NOTHING):
+        response = transport.send(HttpRequest("GET", url, follow=True))
     if response.status == 200:
         return info_of(path, response, len(response.body))
     if response.status != 206:

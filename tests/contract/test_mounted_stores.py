@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,17 @@ class NodesContract:
         node.parent.delete()
         assert not node.exists()
         assert not node.parent.exists()
+
+    def test_an_empty_file_is_changed_as_any_other_is(self, storage: StorageManager) -> None:
+        node = storage.node("store:folder/empty.txt")
+        node.write("")
+        node.append("more")
+        assert node.read() == b"more"
+        node.write("")
+        with node.local_path("rw") as path:
+            Path(path).write_text("of a program")
+        assert node.read() == b"of a program"
+        node.delete()
 
     def test_the_same_awaited(self, storage: StorageManager) -> None:
         async def main() -> None:
@@ -225,8 +237,12 @@ def test_in_an_artifact_that_the_first_write_makes_nothing_is_there_before(hypha
         storage.configure([of_artifact(hypha, artifact="ws/made", create=True)])
         node = storage.node("store:folder/file")
         assert (node.exists(), node.is_file(), node.is_dir(), node.parent.exists()) == (False, False, False, False)
+        node.delete()
+        node.parent.delete()
         node.write("first")
         assert (node.exists(), node.parent.exists()) == (True, True)
         storage.configure([of_artifact(hypha, artifact="ws/mistyped")])
         with pytest.raises(StorageNotFoundError, match="mistyped"):
             storage.node("store:folder/file").exists()
+        with pytest.raises(StorageNotFoundError, match="mistyped"):
+            storage.node("store:folder/file").delete()

@@ -1005,3 +1005,13 @@ def test_to_write_nothing_behind_the_end_makes_a_file_no_longer(place: str) -> N
 
     run(main)
     assert stored(place) == b"12"
+
+
+def test_where_a_byte_ends_several_characters_a_read_does_not_go_on_to_the_end(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "seven").write_bytes("\u3042\u3044\u3046\nrest\n".encode("utf-7"))
+        async with async_open(tmp_path / "seven", encoding="utf-7") as file:
+            assert await file.read(1) == "\u3042\u3044\u3046\n"  # which come together
+            assert (await file.read(2), await file.readline()) == ("re", "st\n")
+
+    asyncio.run(main())

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from cloudfiles_hypha import bridge
+from cloudfiles_hypha import StorageManager, bridge
 from cloudfiles_hypha.bridge import content_of
 from cloudfiles_hypha.engine.pool import Waiter
 from cloudfiles_hypha.results import Result
@@ -324,3 +324,39 @@ def test_nothing_is_kept_of_a_loop_where_nobody_waits_nor_of_an_error_that_was_r
     finally:
         gc.enable()
         loop.close()
+
+
+@pytest.mark.parametrize("verb", ["is_dir", "children", "versions", "delete", "zip", "append", "joined", "text"])
+def test_to_be_cancelled_waits_for_no_server_that_does_not_answer(verb: str) -> None:
+    async def main() -> None:
+        asked, over = asyncio.Event(), asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            await over.wait()
+            writer.close()
+
+        server = await asyncio.start_server(silent, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        keys: dict[str, Any] = {"access_key": "K", "secret_key": "S", "retry": {"attempts": 1}, "timeout": 50}
+        async with StorageManager() as storage:
+            place = {"protocol": "s3", "endpoint_url": f"http://127.0.0.1:{port}", "bucket": "bkt", **keys}
+            storage.configure({"s": place})
+            node = storage.node("s:file")
+            calls: dict[str, Callable[[], Any]] = {
+                "append": lambda: node.append("x"),
+                "joined": lambda: storage.iternode(node).read(),
+                "text": lambda: node.open("r"),
+            }
+            task = asyncio.ensure_future(calls.get(verb, getattr(node, verb, node.read))())
+            await asked.wait()
+            task.cancel()
+            ended, _ = await asyncio.wait([task], timeout=20)
+            over.set()
+            assert ended
+            assert task.cancelled()
+        server.close()
+        await server.wait_closed()
+
+    asyncio.run(main())

@@ -5,6 +5,7 @@ What arrives is right, or there is an error that says what was wrong; and no mor
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import pickle
@@ -389,6 +390,22 @@ def test_head_asks_for_one_byte_where_heads_are_refused(
     object_server.put("empty", b"", faults=[faults.Status(status)])
     assert (cf.size("a"), cf.size("empty")) == (10, 0)
     assert object_server.bytes_sent <= 1 + 200  # and the error's text
+
+
+@pytest.mark.parametrize("ask", ["head", "get", "into"])
+def test_what_is_said_of_an_empty_object_is_its_own_and_not_of_the_refusal_of_a_range(
+    cf: ArtifactFiles, object_server: ObjectServer, ask: str
+) -> None:
+    object_server.put(
+        "empty", b"", headers={"Content-Type": "text/csv"}, faults=[faults.Status(405)] if ask == "head" else []
+    )
+    if ask == "head":  # which is refused, so its first byte is asked for
+        info = cf.head("empty")
+        assert (info.size, info.etag, info.content_type) == (0, hashlib.md5(b"").hexdigest(), "text/csv")
+    else:
+        more = {"into": io.BytesIO()} if ask == "into" else {}
+        (result,) = cf.get([{"path": "empty", "start": 0, "end": 9, **more}])
+        assert (result["etag"], result["content_type"]) == (hashlib.md5(b"").hexdigest(), "text/csv")
 
 
 # --- Time and attempts ----------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from cloudfiles_hypha import ArtifactFiles, async_open, bridge
+from cloudfiles_hypha import ArtifactFiles, LossyWarning, RetryPolicy, async_open, bridge
 from cloudfiles_hypha.backends import memory
 from cloudfiles_hypha.backends.base import Control
 from cloudfiles_hypha.backends.memory import MemoryBackend
@@ -410,6 +410,13 @@ def test_an_archive_that_is_not_there_is_not_an_empty_one(tmp_path: Path) -> Non
         ({"protocol": "hypha", "artifact": "ws/a", "token": 4711}, "a token is a text, not int"),
         ({"protocol": "hypha", "artifact": "ws/a", "tokne": "hush-hush"}, "unknown: 'tokne'"),
         ({"protocol": "s3", "bucket": "bkt", "key": "K", "secrets": {"profile": "hush-hush"}}, "'secrets'"),
+        ({"protocol": "memory", "retry": 5}, "retry=5: expected a RetryPolicy"),
+        ({"protocol": "memory", "retry": {"elapse": 5}}, "unknown in 'retry': 'elapse'; there are attempts,"),
+        ({"protocol": "memory", "retry": {"attempts": 0}}, "attempts must be at least 1"),
+        ({"protocol": "memory", "create": "no"}, "create='no': expected True or False"),
+        ({"protocol": "memory", "green": "no"}, "green='no': expected True, False or None"),
+        ({"protocol": "hypha", "artifact": "ws/a", "version": "../b"}, "name one version"),
+        ({"protocol": "hypha", "artifact": "ws/a@v0", "version": "v1"}, "only once"),
     ],
 )
 def test_what_is_wrong_with_a_mount_names_it_and_no_secret(options: dict[str, Any], why: str) -> None:
@@ -425,6 +432,35 @@ def test_what_is_wrong_with_a_mount_names_it_and_no_secret(options: dict[str, An
 def test_a_name_that_could_not_be_in_a_path_is_refused(name: object) -> None:
     with pytest.raises(StorageConfigError, match="name"):
         StorageManager().configure([{"name": name, "protocol": "memory"}])
+
+
+@pytest.mark.parametrize("value", ["two  spaces", "", "\u00e9", "a\ttab"])
+@pytest.mark.parametrize("how", ["append", "open", "local_path"])
+def test_what_others_say_of_a_file_keeps_nobody_from_changing_it(storage: StorageManager, value: str, how: str) -> None:
+    node = storage.node("mem:file.txt")
+    node.write("before")
+    bucket = memory._buckets["mem"]
+    bucket["file.txt"] = replace(bucket["file.txt"], headers={"x-amz-meta-by": value})
+
+    def change() -> None:
+        if how == "append":
+            node.append(" and after")
+        elif how == "open":
+            with node.open("r+") as file:
+                file.write("before and after")
+        else:
+            with node.local_path("rw") as path:
+                Path(path).write_text("before and after")
+
+    with pytest.warns(LossyWarning, match="file.txt: stored without the metadata that it had"):
+        change()
+    assert (node.read_text(), node.get_metadata()) == ("before and after", {})
+
+
+def test_a_mount_says_in_words_how_long_to_try() -> None:
+    with StorageManager() as manager:
+        manager.configure({"m": {"protocol": "memory", "retry": {"attempts": 3, "elapsed": 60}}})
+        assert manager.mount("m").files._settings.retry == RetryPolicy(attempts=3, elapsed=60)
 
 
 YAML = """
