@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 R = TypeVar("R")
+# What callers ask of any file that is read, and the files of a ``RangeCache`` have no use for (dask: default_cache).
+_OF_OTHER_READERS = frozenset({"cache_type", "size", "default_cache", "fill_cache"})
 _CACHING = ("use_listings_cache", "listings_expiry_time", "max_paths")
 
 
@@ -538,7 +540,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> Any:
         if mode == "rb":
             if options.get("cache_type") is None and not cache_options:
-                options = {name: value for name, value in options.items() if name not in ("cache_type", "size")}
+                options = {name: value for name, value in options.items() if name not in _OF_OTHER_READERS}
                 return Reading(self, path, self._file(path), **options)
             return CachedReading(self, path, self._file(path), block_size, cache_options, **options)
         place = self._to_write(path)
@@ -549,15 +551,17 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         return Deferred(path)
 
     def open(self, path: Any, mode: str = "rb", **options: Any) -> Any:
-        """A file to read, or to write (w, x, a); when a ``with`` block of writing raises, nothing is stored.
+        """A file to read, to write (w, x, a) or both (+); when a ``with`` block of writing raises, nothing is stored.
 
         One to read is a ``RangeFile``, whose ``options`` it takes; with ``cache_type`` it is read through that cache of
         fsspec's, for which alone ``block_size`` means something. One to write is that of ``ArtifactFiles.open``.
         """
-        if "r" in mode:
+        if "r" in mode and "+" not in mode:
             return super().open(path, mode, **options)
         text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}
         codec = get_compression(path, options.pop("compression", None))
+        if codec is not None and "+" in mode:
+            raise ValueError(f"mode={mode!r}: what is compressed is read or written, not both")
         file = super().open(path, mode if "b" in mode else mode.replace("t", "") + "b", **options)
         if codec is not None:
             file = CompressedWriting(file, compr[codec])

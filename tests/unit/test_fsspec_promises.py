@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +22,7 @@ pytest.importorskip("fsspec", reason="these are its file systems")
 import fsspec
 import fsspec.asyn
 from fsspec.callbacks import Callback
+from fsspec.implementations.cached import CachingFileSystem
 
 from cloudfiles_hypha import AccessDenied, ArtifactFiles, InvalidRequest, PreconditionFailed, StagedWarning
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
@@ -681,3 +684,47 @@ def test_a_pattern_that_only_folders_have_removes_nothing_and_says_so(fs: HyphaF
         fs.rm("ws/data/d*")
     fs.rm("ws/data/*")
     assert fs.find("ws/data") == ["ws/data/dir/b.bin", "ws/data/dir/deep/c.bin"]
+
+
+# -- what others ask of files
+
+
+@pytest.mark.parametrize("place", ["ws/data/dir/b.bin", ""])
+def test_a_file_that_is_changed_in_place_is_read_and_written(hypha: FakeHypha, fs: HyphaFileSystem, place: str) -> None:
+    any_fs, path = (fs, place) if place else (ArtifactFileSystem("mem://in-place", skip_instance_cache=True), "b")
+    any_fs.pipe_file(path, TEN)
+    with any_fs.open(path, "r+b") as file:
+        assert (file.readable(), file.seekable(), file.read(2)) == (True, True, b"01")
+        file.seek(4)
+        file.write(b"XY")
+    assert any_fs.cat_file(path) == b"0123XY6789"
+    with any_fs.open(path, "r+") as text:
+        assert text.readline() == "0123XY6789"
+        text.truncate(4)
+    with any_fs.open(path, "a+b") as file:
+        file.write(b"!")
+        file.seek(0)
+        assert file.read() == b"0123!"
+
+    def change_mind() -> None:
+        with any_fs.open(path, "r+") as text:
+            text.write("not this")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        change_mind()
+    assert any_fs.cat_file(path) == b"0123!"
+    with pytest.raises(ValueError, match="compressed"):
+        any_fs.open(path, "r+b", compression="gzip")
+
+
+def test_what_readers_of_other_file_systems_are_asked_for_does_not_matter(fs: HyphaFileSystem, tmp_path: Path) -> None:
+    with fs.open("ws/data/dir/b.bin", default_cache="none", fill_cache=False, size=10) as file:  # dask asks so
+        assert file.read() == TEN
+    blocks = CachingFileSystem(fs=fs, cache_storage=str(tmp_path), skip_instance_cache=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file that it maps to the collector
+        with blocks.open("ws/data/dir/b.bin") as file:
+            assert file.read(4) == b"0123"
+        del file
+        gc.collect()
