@@ -23,6 +23,7 @@ import fsspec
 import fsspec.asyn
 from fsspec.callbacks import Callback
 from fsspec.implementations.cached import CachingFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from cloudfiles_hypha import AccessDenied, ArtifactFiles, InvalidRequest, PreconditionFailed, StagedWarning
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
@@ -728,3 +729,33 @@ def test_what_readers_of_other_file_systems_are_asked_for_does_not_matter(fs: Hy
             assert file.read(4) == b"0123"
         del file
         gc.collect()
+
+
+# -- how many calls that takes
+
+
+def test_a_pattern_lists_each_folder_that_it_may_lead_to_once(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    hypha.add_artifact("ws/parts", {f"set/{n:02}/deep/part": TEN for n in range(40)})
+    assert len(fs.glob("ws/parts/set/*")) == 40
+    assert hypha.count() == hypha.count("list_files") == 1
+    assert len(fs.find("ws/parts/set", maxdepth=2, withdirs=True)) == 81
+    assert hypha.count() == hypha.count("list_files") == 1 + 41
+
+
+def test_whether_a_folder_is_there_takes_no_listing_of_all_in_it(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    hypha.add_artifact("ws/parts", {f"set/{n:02}/part": TEN for n in range(40)})
+    assert fs.isdir("ws/parts/set")
+    assert hypha.count("list_files") == 2
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 9])
+def test_a_depth_is_counted_as_fsspec_does(fs: HyphaFileSystem, memory: ArtifactFileSystem, levels: int) -> None:
+    memory.pipe({f"in/{name}": content for name, content in {**OLD, "dir/deep/er/d": b"", "e/f": b"1"}.items()})
+    for path in ("in", "", "in/dir", "in/a.txt", "none"):
+        for withdirs in (False, True):
+            found = memory.find(path, maxdepth=levels, withdirs=withdirs, detail=True)
+            walked = AbstractFileSystem.find(memory, path, maxdepth=levels, withdirs=withdirs)
+            assert [*found] == walked
+            assert all(entry == memory.info(name) for name, entry in found.items())
+    with pytest.raises(ValueError, match="at least 1"):
+        memory.find("in", maxdepth=0)
