@@ -241,9 +241,10 @@ def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
     headers = response.headers
     if response.status == 416 and headers.get("content-range", "bytes */0").strip() == "bytes */0":
         return info_of(path, response, 0)  # any range of an empty object is past its end
-    if response.status == 200:
-        return info_of(path, response, len(response.body))
-    if response.status != 206:
+    if response.status == 200 and "content-range" not in headers:
+        size = len(response.body)
+        return info_of(path, response, None if size == 1 else size)  # it may be the first byte of a longer one
+    if response.status not in (200, 206):
         raise error_of(response, path)
     return info_of(path, response, _content_range(response)[2])
 

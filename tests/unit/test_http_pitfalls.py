@@ -222,6 +222,17 @@ def test_the_first_bytes_sent_as_a_whole_object_are_not_taken_for_it(
             assert (file.size, file.read(20)) == (len(content), content[:20])
 
 
+def test_a_first_byte_sent_as_a_whole_object_does_not_say_how_long_it_is(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    object_server.put("a", TEN)
+    object_server.fault("a", Always(faults.Status(405)), method="HEAD")
+    object_server.fault("a", Always(faults.SliceAs200()), method="GET")
+    assert cf.head("a").size is None
+    with cf.open("a", prefetch_bytes=0) as file:
+        assert (file.size, file.read()) == (10, TEN)
+
+
 def test_a_whole_object_sent_for_a_range_is_cut_without_asking_again(
     cf: ArtifactFiles, object_server: ObjectServer
 ) -> None:
