@@ -424,7 +424,9 @@ class Remote:
             if_match = self.etag if self._compared else None
             source = {"path": self.path, "into": whole, "raw": self.options.raw, "if_match": if_match}
             result = yield from _result(self.reader.submit(source))
-            if self.etag is not None and result["etag"] not in (None, self.etag):
+            if not self._opened and self.etag is None:
+                self.etag = result["etag"]  # the first answer told none, and a copy may have to bring it again
+            elif self.etag is not None and result["etag"] not in (None, self.etag):
                 raise self._changed()
         except BaseException as error:
             self.entry.all_failed(whole)
