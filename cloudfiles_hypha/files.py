@@ -975,7 +975,13 @@ class ArtifactFiles:
 
         can = self._backend.can
         streams = not (self._engine.green or self._engine.inline) and bool(can.growing or can.flows)
-        turn = partial(turn_at, self._engine, f"{self._location.root}/{self._prefix}{name}")
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            full = self._prefix + name
+            with turn_at(self._engine, f"{self._location.root}/{full}"), self._backend.turn(full):
+                yield
+
         place = Place(put, head, fetch, turn, can.conditions, streams)
         return open_to_write(place, name, mode, encoding, errors, newline)
 
