@@ -59,7 +59,14 @@ class AsyncFile:
 
     async def _open(self) -> Any:
         if self._opened is None and not self._closed:
-            self._opened = await call(self._opener)
+            made: list[Any] = []
+            try:
+                await call(lambda: made.append(self._opener()))
+            except BaseException:
+                for file in made:  # it was opened, and its task cancelled meanwhile: nobody can close it
+                    getattr(file, "abort", file.close)()
+                raise
+            (self._opened,) = made
         return self._file
 
     async def do(self, function: Callable[[Any], R]) -> R:

@@ -106,6 +106,8 @@ Results = list[Result]
 _Names = list[str]
 # Names that are asked for together where not all of them can be, or somebody watches.
 _ASKED_TOGETHER = 1000
+# Folders that are listed at the same time.
+_LISTED_SIDE_BY_SIDE = 4
 # Seconds that a URL for others may be good for: version 4 of Amazon's scheme signs for no longer.
 LONGEST_URL = 7 * 86_400
 
@@ -893,7 +895,13 @@ class ArtifactFiles:
 
         can = self._backend.can
         streams = not (self._engine.green or self._engine.inline) and bool(can.growing or can.flows)
-        turn = partial(turn_at, self._engine, f"{self._location.root}/{self._prefix}{name}")
+
+        @contextmanager
+        def turn() -> Iterator[None]:
+            full = self._prefix + name
+            with turn_at(self._engine, f"{self._location.root}/{full}"), self._backend.turn(full):
+                yield
+
         place = Place(put, head, fetch, turn, can.conditions, streams)
         return open_to_write(place, name, mode, encoding, errors, newline)
 
@@ -911,7 +919,7 @@ class ArtifactFiles:
                 kept["cache_control"] = info.headers.get("cache-control")
             if can.metadata:
                 try:
-                    check_metadata(metadata_of(info.metadata), can)
+                    self._writes.check_metadata(name, metadata_of(info.metadata))
                     kept["metadata"] = info.metadata
                 except ValueError:  # somebody else has written it, and it could not be sent as it is
                     lost = f"{name}: stored without the metadata that it had, which cannot be sent from here"
@@ -1738,11 +1746,23 @@ class ArtifactFiles:
         look = self._backend.level if flat else self._backend.scan
         found = look(self._prefix + prefix, control=self._control(looking=True))
         while several := [*islice(found, _ASKED_TOGETHER)]:
-            named = [replace(info, path=info.path[len(self._prefix) :]) for info in several]
-            unknown = [info.path for info in named if info.size is None and not info.path.endswith("/")]
-            known = self.head(unknown) if unknown else {}
-            for info in named:
-                yield known.get(info.path, info)
+            yield from self._as_named(several)
+
+    def _levels(self, folders: Sequence[str]) -> Iterator[Sequence[ObjectInfo]]:
+        """``_infos(flat=True)`` of each of several folders, in order, a few of which are listed side by side."""
+        control, look = self._control(), self._backend.level
+        levels = control.map(
+            lambda folder: [*look(self._prefix + folder, control=control)], folders, _LISTED_SIDE_BY_SIDE
+        )
+        for level in levels:
+            yield [*self._as_named(level)]
+
+    def _as_named(self, infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
+        named = [replace(info, path=info.path[len(self._prefix) :]) for info in infos]
+        unknown = [info.path for info in named if info.size is None and not info.path.endswith("/")]
+        known = self.head(unknown) if unknown else {}
+        for info in named:
+            yield known.get(info.path, info)
 
     def isdir(self, prefix: str = "") -> bool:
         """Whether anything is in the folder ``prefix``."""

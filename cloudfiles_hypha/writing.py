@@ -11,6 +11,7 @@ import codecs
 import io
 import logging
 import math
+import os
 import tempfile
 import threading
 import warnings
@@ -206,6 +207,9 @@ class Unpublished(io.BufferedIOBase):
     name: str
     _failed: BaseException | None = None  # of a write, of which part may be lost
 
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
     def _publish(self) -> None:
         raise NotImplementedError
 
@@ -218,9 +222,10 @@ class Unpublished(io.BufferedIOBase):
         is closed, and nothing is published."""
         if not self.closed:
             try:
+                self._check_open()
                 self._publish()
             except BaseException:
-                self._let_go(wait=True)
+                self._let_go_of(wait=True)
                 raise
             finally:
                 super().close()
@@ -229,7 +234,7 @@ class Unpublished(io.BufferedIOBase):
         """Close it, and store nothing."""
         if not self.closed:
             try:
-                self._let_go(wait=True)
+                self._let_go_of(wait=True)
             finally:
                 super().close()
 
@@ -239,7 +244,8 @@ class Unpublished(io.BufferedIOBase):
 
     def flush(self) -> None:
         """Nothing: what is written is there for others when it is closed, not before."""
-        self._check_open()
+        if self.closed:
+            raise ValueError(f"{self.name!r}: this file is closed")
 
     def writable(self) -> bool:
         """True."""
@@ -249,6 +255,21 @@ class Unpublished(io.BufferedIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"{self.name!r}: this file is closed")
+        if not self._is_ours():
+            raise RuntimeError(f"{self.name!r}: it is written by the process that opened it, and not by a forked child")
+
+    def _is_ours(self) -> bool:
+        """Not in a forked child: who sends it are threads of the parent, and what it has on disk is the parent's."""
+        return self._process == os.getpid()
+
+    def _let_go_of(self, *, wait: bool) -> None:
+        if self._is_ours():
+            self._let_go(wait=wait)
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """In a child: let go of it, and have nothing of that reach the parent."""
 
     def _check_whole(self) -> None:
         if self._failed is not None:
@@ -261,9 +282,10 @@ class Unpublished(io.BufferedIOBase):
         if self.closed:
             return
         try:
-            warnings.warn(f"{self.name!r} {_DROPPED}", ResourceWarning, stacklevel=2, source=self)
+            if self._is_ours():
+                warnings.warn(f"{self.name!r} {_DROPPED}", ResourceWarning, stacklevel=2, source=self)
         finally:
-            self._let_go(wait=False)
+            self._let_go_of(wait=False)
             super().close()
 
     def __exit__(
@@ -286,6 +308,7 @@ class Writer(Unpublished):
     mode = "wb"
 
     def __init__(self, place: Place, name: str, condition: _Condition) -> None:
+        super().__init__()
         self.name = name
         self._place = place
         self._condition = condition
@@ -375,6 +398,7 @@ class Draft(Unpublished):
     For one thread at a time."""
 
     def __init__(self, place: Place, name: str, kind: str, condition: _Condition) -> None:
+        super().__init__()
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as this
         self._place = place
         self._condition = condition
@@ -473,6 +497,12 @@ class Draft(Unpublished):
         self._file.close()
 
     def _let_go(self, *, wait: bool) -> None:
+        self._file.close()
+
+    def _leave(self) -> None:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, self._file.fileno(), inheritable=False)  # for what is in its buffer: the parent writes that
+        os.close(nowhere)
         self._file.close()
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import mimetypes
 import os
 import warnings
@@ -21,7 +22,7 @@ from ..content.flow import Flow
 from ..content.sources import BLOCK, LocalFile
 from ..disk.encoded import codec_in, is_kept_name
 from ..disk.folder import Archived, Draft, Folder, Found, Outside
-from ..disk.locks import FileLocks
+from ..disk.locks import AVAILABLE, FileLocks, wait_for
 from ..disk.tree import check_not_ours, tells_apart
 from ..errors import (
     AccessDenied,
@@ -31,6 +32,7 @@ from ..errors import (
     ObjectNotFound,
     PreconditionFailed,
     TransferError,
+    TransferTimeout,
     UntypedWarning,
 )
 from ..models import Body, Fetched, GetRequest, ObjectInfo, PutRequest, Sink, Stored
@@ -42,6 +44,8 @@ from .base import Backend, Capabilities, Control, Ticket
 from .conditions import lost
 
 _HINT = "write file:///folder for an absolute path, and ./folder, ../folder or ~/folder for others"
+
+_log = logging.getLogger("cloudfiles_hypha")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,7 @@ class LocalBackend(Backend):
         self._windows_names = settings.windows_names
         self._locks: FileLocks | None = None
         self._warned = False
+        self._patience = settings.timeouts.idle
         if settings.locking or settings.lock_dir is not None:
             self._locks = FileLocks(_lock_folder(settings), settings.timeouts.idle)
 
@@ -149,6 +154,26 @@ class LocalBackend(Backend):
         if self._locks is None:
             return nullcontext()
         return self._locks.held(os.path.realpath(self._folder.path(path)), exclusive=exclusive)
+
+    @contextmanager
+    def turn(self, path: str) -> Iterator[None]:
+        """A lock of the folder that the file is in, whoever opened which folder above; nothing where there are none."""
+        if not AVAILABLE:
+            yield
+            return
+        folder = os.path.dirname(os.path.realpath(self._folder.path(path)))
+        with _translated(path):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            try:
+                wait_for(descriptor, self._patience, folder)
+            except TransferTimeout:
+                raise
+            except OSError as error:  # a file system without locks
+                _log.info("%s: processes that change files there take no turns: %s", folder, error)
+            yield
+        finally:
+            os.close(descriptor)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

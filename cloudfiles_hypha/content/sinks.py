@@ -290,6 +290,8 @@ class Writer:
             _compare(self._digest.hexdigest(), self._expected)
 
     def _last(self, piece: Piece) -> bool:
+        if self._one_piece:
+            return True
         stop, size = self._request.end, piece.info.size
         if size is None or (stop is not None and stop < size):
             return not piece.known or (stop is not None and self.at + piece.spool.size >= stop)

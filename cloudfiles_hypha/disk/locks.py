@@ -51,16 +51,18 @@ class FileLocks:
         os.makedirs(self._folder, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            self._take(descriptor, name, exclusive=exclusive)
+            wait_for(descriptor, self._patience, self._folder, exclusive=exclusive)
             yield
         finally:
             os.close(descriptor)
 
-    def _take(self, descriptor: int, name: str, *, exclusive: bool) -> None:
-        deadline = time.monotonic() + self._patience
-        pause = _FIRST_LOOK
-        while not lock(descriptor, exclusive=exclusive):
-            if time.monotonic() > deadline:
-                raise TransferTimeout(f"another process has had the lock in {self._folder!r} for {self._patience:g} s")
-            time.sleep(pause)
-            pause = min(2 * pause, _LAST_LOOK)
+
+def wait_for(descriptor: int, patience: float, folder: str, *, exclusive: bool = True) -> None:
+    """Lock an open file, or folder, until it is closed; ``TransferTimeout`` after so many seconds."""
+    deadline = time.monotonic() + patience
+    pause = _FIRST_LOOK
+    while not lock(descriptor, exclusive=exclusive):
+        if time.monotonic() > deadline:
+            raise TransferTimeout(f"another process has had the lock in {folder!r} for {patience:g} s")
+        time.sleep(pause)
+        pause = min(2 * pause, _LAST_LOOK)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 R = TypeVar("R")
+# What callers ask of any file that is read, and the files of a ``RangeCache`` have no use for (dask: default_cache).
+_OF_OTHER_READERS = frozenset({"cache_type", "size", "default_cache", "fill_cache"})
 _CACHING = ("use_listings_cache", "listings_expiry_time", "max_paths")
 
 
@@ -240,10 +242,11 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def _level(self, place: Place) -> Iterator[ObjectInfo]:
         """What is in a folder; on a disk no folders without a file below them, which take a look into each."""
-        for info in place.files._infos(place.folder, flat=True):
-            empty = info.path.endswith("/") and place.files._backend.scheme == "file"
-            if not empty or next(place.files._infos(info.path), None) is not None:
-                yield info
+        return (info for info in place.files._infos(place.folder, flat=True) if self._leads_on(place.files, info))
+
+    def _leads_on(self, files: ArtifactFiles, info: ObjectInfo) -> bool:
+        empty = info.path.endswith("/") and files._backend.scheme == "file"
+        return not empty or next(files._infos(info.path), None) is not None
 
     def _kept(self, path: str) -> list[Entry] | None:
         return cast("list[Entry]", self.dircache[path]) if path in self.dircache else None
@@ -277,10 +280,13 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def _holds_files(self, place: Place) -> bool:
         """Whether there is a file anywhere below: SeaweedFS, and disks, list folders that were left empty, too."""
-        level = place.files._infos(place.folder, flat=True)
+        level = [*place.files._infos(place.folder, flat=True)]
         if any(not info.path.endswith("/") or info.path == place.folder for info in level):
             return True
-        return next(place.files._infos(place.folder), None) is not None
+        if place.files._backend.scheme != "hypha":
+            return next(place.files._infos(place.folder), None) is not None
+        # one folder after the other: to list all below begins with dozens of them, and mostly the first one will do
+        return any(self._holds_files(place._replace(name=info.path.rstrip("/"))) for info in level)
 
     def _is_above(self, path: str) -> bool:
         """Whether it only leads to places."""
@@ -316,14 +322,39 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         detail: bool = False,
         refresh: bool = False,
     ) -> Any:
-        """All files below a path, from one listing (with ``maxdepth``, from one of each folder)."""
+        """All files below a path, from one listing (with ``maxdepth``, from one of each folder, some side by side)."""
         path = self._strip_protocol(path)
-        if maxdepth is not None or self._is_above(path):
+        if maxdepth is not None and maxdepth < 1:
+            raise ValueError(f"maxdepth={maxdepth!r}: expected at least 1")
+        if maxdepth is not None and not self._is_above(path) and not self.dircache.use_listings_cache:
+            found = self._find_levels(self._place(path), maxdepth, withdirs)
+        elif maxdepth is not None or self._is_above(path):
             found = cast("dict[str, Entry]", AbstractFileSystem.find(self, path, maxdepth, withdirs, True))
             found = {name: known or self.info(name) for name, known in found.items()}
         else:
             found = self._find_all(self._place(path), withdirs)
         return dict(sorted(found.items())) if detail else sorted(found)
+
+    def _find_levels(self, place: Place, levels: int, withdirs: bool) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        folders = [place.folder]
+        for _ in range(levels):
+            inside: list[str] = []
+            for folder, level in zip(folders, place.files._levels(folders), strict=True):
+                for info in level:
+                    if info.path == folder or not self._leads_on(place.files, info):
+                        continue
+                    entry = self._entry(place.root, info)
+                    if info.path.endswith("/"):
+                        inside.append(info.path)
+                    if withdirs or entry["type"] == "file":
+                        found[entry["name"]] = entry
+            folders = inside
+        if place.name and not found and (entry_of_file := self._described(place)):
+            return {place.path: entry_of_file}
+        if withdirs and place.path and (found or self._holds_files(place)):
+            found[place.path] = _folder(place.path)
+        return found
 
     def _find_all(self, place: Place, withdirs: bool) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
@@ -538,7 +569,7 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
     ) -> Any:
         if mode == "rb":
             if options.get("cache_type") is None and not cache_options:
-                options = {name: value for name, value in options.items() if name not in ("cache_type", "size")}
+                options = {name: value for name, value in options.items() if name not in _OF_OTHER_READERS}
                 return Reading(self, path, self._file(path), **options)
             return CachedReading(self, path, self._file(path), block_size, cache_options, **options)
         place = self._to_write(path)
@@ -549,15 +580,17 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
         return Deferred(path)
 
     def open(self, path: Any, mode: str = "rb", **options: Any) -> Any:
-        """A file to read, or to write (w, x, a); when a ``with`` block of writing raises, nothing is stored.
+        """A file to read, to write (w, x, a) or both (+); when a ``with`` block of writing raises, nothing is stored.
 
         One to read is a ``RangeFile``, whose ``options`` it takes; with ``cache_type`` it is read through that cache of
         fsspec's, for which alone ``block_size`` means something. One to write is that of ``ArtifactFiles.open``.
         """
-        if "r" in mode:
+        if "r" in mode and "+" not in mode:
             return super().open(path, mode, **options)
         text = {name: options.pop(name) for name in ("encoding", "errors", "newline") if name in options}
         codec = get_compression(path, options.pop("compression", None))
+        if codec is not None and "+" in mode:
+            raise ValueError(f"mode={mode!r}: what is compressed is read or written, not both")
         file = super().open(path, mode if "b" in mode else mode.replace("t", "") + "b", **options)
         if codec is not None:
             file = CompressedWriting(file, compr[codec])

@@ -79,7 +79,8 @@ class CachedReading(AbstractBufferedFile):  # type: ignore[misc]
         cache_options: Mapping[str, Any] | None,
         **options: Any,
     ) -> None:
-        info = place.files.head(place.name)
+        info = place.files.head(place.name)  # a size that was given may be an older one's
+        options.pop("size", None)
         self._place = place
         self._etag = info.etag
         self._content: bytes | None = None
@@ -132,9 +133,33 @@ class Writing(_Dropped):
         """Yes."""
         return True
 
+    def readable(self) -> bool:
+        """Whether its mode has a +."""
+        return self._file.readable()
+
+    def seekable(self) -> bool:
+        """Not if it is written from its beginning to its end."""
+        return self._file.seekable()
+
     def write(self, data: Any, /) -> int:
         """Add bytes."""
         return self._file.write(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Bytes from where it stands, if its mode has a +."""
+        return self._file.read(size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """``read``."""
+        return self.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Go somewhere, if it is not written from its beginning to its end."""
+        return self._file.seek(offset, whence)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Cut it there, or fill it up with zeros; likewise."""
+        return self._file.truncate(size)
 
     def tell(self) -> int:
         """Where it stands."""

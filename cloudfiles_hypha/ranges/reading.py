@@ -300,18 +300,21 @@ class Remote:
         if isinstance(error, RangesUnsupported):
             yield from self._downloaded(error)
             return False
-        if isinstance(error, PreconditionFailed) and error.status == 412 and flight.compared:
-            if self._compared:
-                info = (yield from _result(self.reader.submit_head(self.path)))["content"]
-                if info.etag == self.etag:
-                    self._compared = False  # what comes is compared here
-            if not self._compared:  # known by now; this one was asked for before
-                return True
         if isinstance(error, PreconditionFailed):
+            if flight.compared and (yield from self._refused_in_vain(error)):
+                return True
             raise self._changed() from error
         if isinstance(error, TransferError):  # as each of those who wait has its own traceback
             raise copy.copy(error) from error.__cause__
         raise error
+
+    def _refused_in_vain(self, error: PreconditionFailed) -> Steps[bool]:
+        """Whether a server refuses a condition that holds: then what comes is compared here."""
+        if error.status == 412 and self._compared:
+            info = (yield from _result(self.reader.submit_head(self.path)))["content"]
+            if info.etag == self.etag:
+                self._compared = False
+        return error.status == 412 and not self._compared  # which may be known by now; this one was asked for before
 
     def _fly(self, flight: Flight, cut: int, *, at_once: bool) -> None:
         flight.compared = self._compared
@@ -428,8 +431,15 @@ class Remote:
         try:
             if_match = self.etag if self._compared else None
             source = {"path": self.path, "into": whole, "raw": self.options.raw, "if_match": if_match}
-            result = yield from _result(self.reader.submit(source))
-            if self.etag is not None and result["etag"] not in (None, self.etag):
+            try:
+                result = yield from _result(self.reader.submit(source))
+            except PreconditionFailed as error:
+                if not (yield from self._refused_in_vain(error)):
+                    raise
+                result = yield from _result(self.reader.submit({**source, "if_match": None}))
+            if not self._opened and self.etag is None:
+                self.etag = result["etag"]  # the first answer told none, and a copy may have to bring it again
+            elif self.etag is not None and result["etag"] not in (None, self.etag):
                 raise self._changed()
         except BaseException as error:
             self.entry.all_failed(whole)

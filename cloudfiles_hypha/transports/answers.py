@@ -170,7 +170,8 @@ def _arriving(request: GetRequest, response: HttpResponse) -> tuple[ObjectInfo, 
         size = int(length) if length is not None and length.isdigit() else None
         if start and end is not None and size == end - start:
             raise IntegrityError("the server answers a range with 200: the object's bytes and a slice look alike")
-        return info_of(request.path, response, size), 0, size
+        told = None if _may_be_slice(request, size) else size
+        return info_of(request.path, response, told), 0, size
     start, stop, size = _stretch(request, response)
     return info_of(request.path, response, size), start, stop
 
@@ -193,8 +194,8 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
             verified = None
         if not request.whole:
             content = slice_of(content, start, end)
-            if not start and size == end and by_length:
-                size = None  # it may be the first bytes of a longer object: the same answer, and the right bytes
+            if by_length and _may_be_slice(request, size):
+                size = None
     elif part:
         start, stop, size = _stretch(request, response)
         if len(content) != stop - start:
@@ -211,6 +212,12 @@ def read_body(request: GetRequest, response: HttpResponse, *, md5: bool) -> Fetc
         raise error_of(response, request.path)
     compress = encoding_of(response)
     return Fetched(content, size, etag_of(response), response.header("content-type"), verified, compress)
+
+
+def _may_be_slice(request: GetRequest, size: int | None) -> bool:
+    """Whether a 200 of so many bytes may have the first or last ones of a longer object: those that were asked for, in
+    any case, but not how many there are."""
+    return size is not None and size == (-(request.start or 0) if (request.start or 0) < 0 else request.end)
 
 
 def _stretch(request: GetRequest, response: HttpResponse) -> tuple[int, int, int | None]:
@@ -238,11 +245,13 @@ def _content_range(response: HttpResponse) -> tuple[int, int, int | None]:
 def first_byte(url: str, path: str, transport: Sender) -> ObjectInfo:
     """Size, ETag and type of an object, learnt from a GET for its first byte."""
     response = transport.send(HttpRequest("GET", url, (("Range", "bytes=0-0"),), follow=True))
-    if response.status == 416 and response.header("content-range") in (None, _OF_NOTHING):
+    whole = response.status == 416 and response.header("content-range") in (None, _OF_NOTHING)
+    if whole:
         response = transport.send(HttpRequest("GET", url, follow=True))
-    if response.status == 200:
-        return info_of(path, response, len(response.body))
-    if response.status != 206:
+    if response.status == 200 and response.header("content-range") is None:
+        size = len(response.body)
+        return info_of(path, response, None if size == 1 and not whole else size)  # of a longer one, perhaps
+    if response.status not in (200, 206):
         raise error_of(response, path)
     return info_of(path, response, _content_range(response)[2])
 

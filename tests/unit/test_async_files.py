@@ -559,3 +559,34 @@ def test_no_loop_and_no_thread_is_left_by_itself(store: ObjectServer) -> None:
             await eventually(lambda: not own_threads())
 
     asyncio.run(main())
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_a_file_that_was_being_opened_when_its_task_was_cancelled_is_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, free, made = threading.Event(), threading.Event(), list[Any]()
+
+    def slowly(self: ArtifactFiles, *arguments: Any, **options: Any) -> Any:
+        begun.set()
+        free.wait(20)
+        made.append(plainly(self, *arguments, **options))
+        return made[0]
+
+    plainly = ArtifactFiles.open
+    monkeypatch.setattr(ArtifactFiles, "open", slowly)
+
+    async def write(cf: AsyncArtifactFiles) -> None:
+        async with cf.open("a", "wb"):
+            raise AssertionError("it is not to be entered")
+
+    async def main() -> None:
+        async with AsyncArtifactFiles("mem://opened") as cf:
+            writing = asyncio.create_task(write(cf))
+            await asyncio.to_thread(begun.wait, 20)
+            writing.cancel()
+            asyncio.get_running_loop().call_later(0.05, free.set)
+            with pytest.raises(asyncio.CancelledError):
+                await writing
+
+    asyncio.run(main())
+    assert made[0].closed
+    assert not ArtifactFiles("mem://opened").exists("a")

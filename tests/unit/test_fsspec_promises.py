@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +22,8 @@ pytest.importorskip("fsspec", reason="these are its file systems")
 import fsspec
 import fsspec.asyn
 from fsspec.callbacks import Callback
+from fsspec.implementations.cached import CachingFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from cloudfiles_hypha import AccessDenied, ArtifactFiles, InvalidRequest, PreconditionFailed, StagedWarning
 from cloudfiles_hypha.compat.cloudfiles import clear_memory
@@ -681,3 +685,77 @@ def test_a_pattern_that_only_folders_have_removes_nothing_and_says_so(fs: HyphaF
         fs.rm("ws/data/d*")
     fs.rm("ws/data/*")
     assert fs.find("ws/data") == ["ws/data/dir/b.bin", "ws/data/dir/deep/c.bin"]
+
+
+# -- what others ask of files
+
+
+@pytest.mark.parametrize("place", ["ws/data/dir/b.bin", ""])
+def test_a_file_that_is_changed_in_place_is_read_and_written(hypha: FakeHypha, fs: HyphaFileSystem, place: str) -> None:
+    any_fs, path = (fs, place) if place else (ArtifactFileSystem("mem://in-place", skip_instance_cache=True), "b")
+    any_fs.pipe_file(path, TEN)
+    with any_fs.open(path, "r+b") as file:
+        assert (file.readable(), file.seekable(), file.read(2)) == (True, True, b"01")
+        file.seek(4)
+        file.write(b"XY")
+    assert any_fs.cat_file(path) == b"0123XY6789"
+    with any_fs.open(path, "r+") as text:
+        assert text.readline() == "0123XY6789"
+        text.truncate(4)
+    with any_fs.open(path, "a+b") as file:
+        file.write(b"!")
+        file.seek(0)
+        assert file.read() == b"0123!"
+
+    def change_mind() -> None:
+        with any_fs.open(path, "r+") as text:
+            text.write("not this")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        change_mind()
+    assert any_fs.cat_file(path) == b"0123!"
+    with pytest.raises(ValueError, match="compressed"):
+        any_fs.open(path, "r+b", compression="gzip")
+
+
+def test_what_readers_of_other_file_systems_are_asked_for_does_not_matter(fs: HyphaFileSystem, tmp_path: Path) -> None:
+    with fs.open("ws/data/dir/b.bin", default_cache="none", fill_cache=False, size=10) as file:  # dask asks so
+        assert file.read() == TEN
+    blocks = CachingFileSystem(fs=fs, cache_storage=str(tmp_path), skip_instance_cache=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves the file that it maps to the collector
+        with blocks.open("ws/data/dir/b.bin") as file:
+            assert file.read(4) == b"0123"
+        del file
+        gc.collect()
+
+
+# -- how many calls that takes
+
+
+def test_a_pattern_lists_each_folder_that_it_may_lead_to_once(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    hypha.add_artifact("ws/parts", {f"set/{n:02}/deep/part": TEN for n in range(40)})
+    assert len(fs.glob("ws/parts/set/*")) == 40
+    assert hypha.count() == hypha.count("list_files") == 1
+    assert len(fs.find("ws/parts/set", maxdepth=2, withdirs=True)) == 81
+    assert hypha.count() == hypha.count("list_files") == 1 + 41
+
+
+def test_whether_a_folder_is_there_takes_no_listing_of_all_in_it(hypha: FakeHypha, fs: HyphaFileSystem) -> None:
+    hypha.add_artifact("ws/parts", {f"set/{n:02}/part": TEN for n in range(40)})
+    assert fs.isdir("ws/parts/set")
+    assert hypha.count("list_files") == 2
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 9])
+def test_a_depth_is_counted_as_fsspec_does(fs: HyphaFileSystem, memory: ArtifactFileSystem, levels: int) -> None:
+    memory.pipe({f"in/{name}": content for name, content in {**OLD, "dir/deep/er/d": b"", "e/f": b"1"}.items()})
+    for path in ("in", "", "in/dir", "in/a.txt", "none"):
+        for withdirs in (False, True):
+            found = memory.find(path, maxdepth=levels, withdirs=withdirs, detail=True)
+            walked = AbstractFileSystem.find(memory, path, maxdepth=levels, withdirs=withdirs)
+            assert [*found] == walked
+            assert all(entry == memory.info(name) for name, entry in found.items())
+    with pytest.raises(ValueError, match="at least 1"):
+        memory.find("in", maxdepth=0)

@@ -208,6 +208,32 @@ def test_a_slice_sent_as_a_whole_object_is_told_from_one_by_fetching_it_whole(
     assert object_server.ranges_seen("a") == ["bytes=2-4", None]
 
 
+def test_the_first_bytes_sent_as_a_whole_object_are_not_taken_for_it(
+    cf: ArtifactFiles, object_server: ObjectServer, tmp_path: Path
+) -> None:
+    content = BIG * 3  # more than the first part of a download
+    object_server.put("a", content, faults=[Always(faults.SliceAs200())])
+    cf.download("a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == content
+    with (tmp_path / "b").open("wb") as file:
+        cf.get({"path": "a", "into": file})
+    assert (tmp_path / "b").read_bytes() == content
+    for direction in ("START", "END"):
+        with cf.open("a", prefetch_bytes=10, prefetch_direction=direction) as file:
+            assert (file.size, file.read(20)) == (len(content), content[:20])
+
+
+def test_a_first_byte_sent_as_a_whole_object_does_not_say_how_long_it_is(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    object_server.put("a", TEN)
+    object_server.fault("a", Always(faults.Status(405)), method="HEAD")
+    object_server.fault("a", Always(faults.SliceAs200()), method="GET")
+    assert cf.head("a").size is None
+    with cf.open("a", prefetch_bytes=0) as file:
+        assert (file.size, file.read()) == (10, TEN)
+
+
 def test_a_whole_object_sent_for_a_range_is_cut_without_asking_again(
     cf: ArtifactFiles, object_server: ObjectServer
 ) -> None:

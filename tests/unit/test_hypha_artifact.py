@@ -651,3 +651,13 @@ def test_an_artifact_can_be_made_by_the_first_write(hypha: FakeHypha) -> None:
         with artifact.open("log", "a") as file:
             file.write("first")
         assert artifact.cat("log") == "first"
+
+
+def test_a_pattern_of_one_level_lists_one_folder(hypha: FakeHypha) -> None:
+    hypha.add_artifact("ws/wide", {f"{n:02}/in/file": b"1" for n in range(20)} | {"a.txt": b"a"})
+    with HyphaArtifact("wide", workspace="ws", token=hypha.token, server_url=hypha.url) as wide:
+        assert wide.glob("*.txt") == ["a.txt"]
+        assert wide.find(maxdepth=1, withdirs=True) == [*(f"{n:02}" for n in range(20)), "a.txt"]
+        assert hypha.count("list_files") == 2
+        assert len(wide.glob("*/in")) == 20
+        assert hypha.count("list_files") == 2 + 21

@@ -124,3 +124,31 @@ def test_a_server_that_ignores_ranges_gets_its_answer_cut(object_server: ObjectS
         buffer = bytearray(7)
         cf.get({"path": "a", "start": 1000, "end": 1007, "into": buffer})
         assert buffer == BODY[1000:1007]
+
+
+class ChunkedWhole(faults.Chunked):
+    """All of the object, whatever range was asked for, and not how long that is."""
+
+    def answer(self, exchange: faults.Exchange) -> None:
+        exchange.request = exchange.request.with_header("range", None)
+        super().answer(exchange)
+
+
+@pytest.mark.parametrize("size", [1, 9 * 1024 * 1024])
+def test_an_answer_in_chunks_that_ignores_the_range_is_fetched_once_more_and_not_for_ever(
+    object_server: ObjectServer, quick: RetryPolicy, size: int, tmp_path: Path
+) -> None:
+    content = bytes(size)
+    object_server.put("a", content, faults=[faults.Always(ChunkedWhole())])
+    with ArtifactFiles(object_server.url, retry=quick) as cf:
+        sink = io.BytesIO()
+        cf.get({"path": "a", "into": sink})
+        assert sink.getvalue() == content
+        assert object_server.count("GET") <= 2
+        rest = io.BytesIO()
+        cf.get({"path": "a", "start": 1, "into": rest})
+        assert rest.getvalue() == content[1:]
+        with cf.open("a") as file:
+            assert (file.size, file.read()) == (size, content)
+        cf.download("a", tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == content

@@ -15,6 +15,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -1100,3 +1101,50 @@ def test_one_failure_does_not_fail_the_rest(store: Path, cf: ArtifactFiles) -> N
         cf.puts([("a", b"1"), ("dir", b"2"), ("b", b"3")])
     assert [result["path"] for result in caught.value.errors] == ["dir"]
     assert list(cf) == ["a", "b"]
+
+
+_APPENDS = """
+import sys
+from cloudfiles_hypha import ArtifactFiles, PreconditionFailed
+for number in range(25):
+    try:
+        with ArtifactFiles(sys.argv[1]).open("log", "ab") as file:
+            file.write(f"{sys.argv[2]}{number} ".encode())
+        print(f"{sys.argv[2]}{number}")
+    except PreconditionFailed:
+        pass
+"""
+
+
+def test_processes_that_append_to_one_file_lose_nothing_that_was_stored(store: Path, cf: ArtifactFiles) -> None:
+    cf.put("log", b"")
+    children = [
+        subprocess.Popen([sys.executable, "-c", _APPENDS, str(store), name], stdout=subprocess.PIPE) for name in "abc"
+    ]
+    stored = b" ".join(child.communicate(timeout=50)[0] for child in children).split()
+    assert sorted(cf.get("log").split()) == sorted(stored)
+    assert len(stored) >= 25
+
+
+def test_who_changes_a_file_waits_for_others_who_do(store: Path, cf: ArtifactFiles) -> None:
+    cf.put("log", b"1")
+    entered, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ArtifactFiles(str(store.parent))._backend.turn(f"{store.name}/log"):
+            entered.set()
+            free.wait(20)
+
+    with ThreadPoolExecutor(2) as pool:
+        holder = pool.submit(hold)
+        entered.wait(20)
+        file = cf.open("log", "ab")
+        file.write(b"2")
+        closing = pool.submit(file.close)
+        with pytest.raises(TimeoutError):
+            closing.result(0.1)
+        assert cf.get("log") == b"1"
+        free.set()
+        holder.result()
+        closing.result()
+    assert cf.get("log") == b"12"

@@ -956,6 +956,34 @@ def test_what_is_downloaded_again_and_has_another_size_has_changed(
         assert file.read(10) == TEXT[:10]
 
 
+def test_a_copy_of_what_was_downloaded_whole_is_of_the_same_version(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    object_server.put("d/a", TEXT)
+    object_server.fault("d/a", Status(416), method="GET")  # it does not count from the end, nor say how long it is
+    object_server.fault("d/a", Always(Chunked()), method="HEAD")
+    file = cf.open("a", prefetch_direction="END", cache=RangeCache())
+    assert file.read(4) == TEXT[:4]
+    copy = pickle.loads(pickle.dumps(file))
+    object_server.put("d/a", bytes(len(TEXT)))
+    with pytest.raises(PreconditionFailed):
+        copy.read(4)
+    assert file.read(4) == TEXT[4:8]  # which is here
+
+
+def test_a_download_that_is_refused_in_vain_is_made_without_the_condition(
+    cf: ArtifactFiles, object_server: ObjectServer
+) -> None:
+    object_server.put("d/a", TEXT)
+    object_server.fault("d/a", Gzip(), Status(412), Gzip(), method="GET")
+    with cf.open("a", cache=RangeCache()) as file:
+        assert file.read() == TEXT
+    object_server.fault("d/a", Gzip(), Status(412), method="GET")
+    object_server.fault("d/a", Status(200, {"ETag": '"another"', "Content-Length": "9"}), method="HEAD")
+    with pytest.raises(PreconditionFailed):
+        cf.open("a", cache=RangeCache())
+
+
 def test_who_wants_no_download_is_told_why(cf: ArtifactFiles, object_server: ObjectServer) -> None:
     object_server.put("d/whole", TEXT, faults=[Always(IgnoreRange())])
     object_server.put("d/a.gz", gzip.compress(TEXT), headers={"content-encoding": "gzip"})

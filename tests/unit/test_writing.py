@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import gc
 import io
+import os
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -513,3 +515,36 @@ def test_content_type_goes_with_it(hypha: FakeHypha) -> None:
         with files.open("page", "w", content_type="text/html") as file:
             file.write("<p>")
         assert files.head("page").content_type == "text/html"
+
+
+# -- in forked children
+
+
+def ends_of(write: Callable[[], object]) -> int:
+    """How a forked child ends that writes: 7 if it was told that the file is not its own."""
+    child = os.fork()
+    if not child:
+        faulthandler.dump_traceback_later(5, exit=True)
+        try:
+            write()
+            os._exit(0)
+        except RuntimeError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("mode", ["wb", "r+b", "w"])
+def test_a_file_is_written_by_the_process_that_opened_it(files: ArtifactFiles, small: None, mode: str) -> None:
+    content: Any = b"new" * 100_000 if mode == "wb" else "new" if mode == "w" else b"new"
+    file = files.open("there.txt", mode)
+    file.write(content)  # of the long one, a thread sends what has come
+    assert ends_of(file.close) == 7
+    assert ends_of(lambda: (file.write(content), file.flush())) == 7
+    assert ends_of(file.abort) == 0
+    assert ends_of(lambda: file.__exit__(KeyError, KeyError(), None)) == 0
+    assert ends_of(file.__del__) == 0
+    file.close()
+    assert files.get("there.txt") == {"wb": b"new" * 100_000, "w": b"new", "r+b": b"newre"}[mode]
