@@ -338,7 +338,9 @@ class Remote:
             future.cancel()
 
     def _asked(self, source: Source, at_once: bool) -> Future[Result]:
-        future = self.at_once(source) if at_once and self.at_once is not None else None
+        # where all may be given up from outside, what is in the background can be broken off
+        alone = at_once and AMBIENT.get() is None
+        future = self.at_once(source) if alone and self.at_once is not None else None
         return future or self.reader.submit(source)
 
     def _arrived(self, flight: Flight, future: Future[Result]) -> None:
