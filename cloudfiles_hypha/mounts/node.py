@@ -691,7 +691,7 @@ class SyncNode:
 
         Of a local file it is the file itself. Else it is a temporary one, and what the block has written, or with "rw"
         changed, is stored when it ends: not if it raises, and with "rw" not over what somebody else has stored
-        meanwhile (``PreconditionFailed``).
+        meanwhile (``PreconditionFailed``). What could not be stored is kept on the disk, and the error says where.
         """
         from ..either import EitherContext
         from .programs import local_path

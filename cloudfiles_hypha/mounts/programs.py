@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -24,6 +24,7 @@ from ..errors import (
     StorageError,
     StorageNotFoundError,
     StoragePermissionError,
+    TransferError,
     storage_error,
 )
 from .node import SyncNode
@@ -45,6 +46,14 @@ _GIVEN_UP = "the program was ended, as the call was given up"
 @contextmanager
 def local_path(node: SyncNode, mode: PathMode) -> Iterator[str]:
     """Where a file is on the disk, or stands for the time of the block; see ``SyncNode.local_path``."""
+    with _local(node, mode) as (path, store):
+        yield path
+        store()
+
+
+@contextmanager
+def _local(node: SyncNode, mode: PathMode) -> Iterator[tuple[str, Callable[[], None]]]:
+    """Likewise, with what stores the changes."""
     if mode not in ("r", "w", "rw"):
         raise ValueError(f"mode={mode!r}: choose 'r' (read), 'w' (write) or 'rw' (both)")
     if "r" in mode:
@@ -53,15 +62,36 @@ def local_path(node: SyncNode, mode: PathMode) -> Iterator[str]:
         node._check_file("write")
     own = _own_path(node, mode)
     if own is not None:
-        yield own
+        yield own, _nothing
         return
     with tempfile.TemporaryDirectory(prefix="cloudfiles-hypha-path-") as folder:
         path = Path(folder, node.basename)
         before = _fetch(node, path, mode) if "r" in mode else None
         seen = _signature(path)
-        yield str(path)
-        if "w" in mode:
-            _store(node, path, mode, before, seen)
+
+        def store() -> None:
+            try:
+                _store(node, path, mode, before, seen)
+            except Cancelled:
+                raise
+            except Exception as error:
+                if path.exists():
+                    _kept(error, path)
+                raise
+
+        yield str(path), store if "w" in mode else _nothing
+
+
+def _nothing() -> None:
+    """What was read only, or is in its place already."""
+
+
+def _kept(error: Exception, path: Path) -> None:
+    """Keep what could not be stored, for somebody may have worked on it for days; the error says where."""
+    kept = Path(tempfile.mkdtemp(prefix="cloudfiles-hypha-kept-"), path.name)
+    os.replace(path, kept)
+    message = error.args[0] if isinstance(error, TransferError) and error.args else error
+    error.args = (f"{message}; what was to be stored is kept as {str(kept)!r}",)
 
 
 def _own_path(node: SyncNode, mode: PathMode) -> str | None:
@@ -230,16 +260,33 @@ def _run(
 ) -> str | None:
     with ExitStack() as stack:
         paths: dict[SyncNode, str] = {}  # of a node that is named twice there is one
+        stores: list[Callable[[], None]] = []
         for arg in args:
             if isinstance(arg, SyncNode) and arg not in paths:
                 several = [other for other in args if other == arg]  # of mounts that may allow more, or less
                 node = next(filter(_writes, several), arg)
-                paths[arg] = stack.enter_context(node.local_path("rw" if _writes(node) else "r"))
+                paths[arg], store = stack.enter_context(_local(node, "rw" if _writes(node) else "r"))
+                stores.append(store)
         command: Any = [paths[arg] if isinstance(arg, SyncNode) else os.fspath(_text(arg)) for arg in args]
         output = _program(command[0] if options.get("shell") else command, return_output, dict(options))
+        _store_all(stores)
     if callback is not None:
         callback()
     return output
+
+
+def _store_all(stores: Iterable[Callable[[], None]]) -> None:
+    """Each, though others fail; raises what they fail with."""
+    errors: list[Exception] = []
+    for store in stores:
+        try:
+            store()
+        except Exception as error:  # noqa: BLE001 -- raised below
+            errors.append(error)
+    if len(errors) > 1:
+        raise StorageError(f"{len(errors)} files were not stored: {'; '.join(map(str, errors))}") from errors[0]
+    if errors:
+        raise errors[0]
 
 
 def _writes(node: SyncNode) -> bool:

@@ -6,7 +6,9 @@ import asyncio
 import gc
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -39,6 +41,20 @@ def write(text: str, path: str) -> None:
 
 def read(path: str) -> str:
     return Path(path).read_text()
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files are, so that what is left of them can be seen."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def left_in(folder: Path) -> dict[str, str]:
+    """What each file is called that is left there, with its content."""
+    return {str(path): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
 # -- local paths ------------------------------------------------------------------------------------------------------
@@ -121,6 +137,7 @@ def test_only_what_has_changed_is_stored(storage: StorageManager) -> None:
     assert not storage.node("mem:never").exists()
 
 
+@pytest.mark.usefixtures("temporary")
 def test_what_somebody_else_has_stored_meanwhile_is_not_overwritten(storage: StorageManager) -> None:
     node, new = storage.node("mem:file"), storage.node("mem:new")
     node.write("one")
@@ -131,6 +148,43 @@ def test_what_somebody_else_has_stored_meanwhile_is_not_overwritten(storage: Sto
         Path(path).write_text("mine")
         new.write("theirs")
     assert node.read_text() == new.read_text() == "theirs"
+
+
+def test_what_could_not_be_stored_is_kept_where_the_error_says(storage: StorageManager, temporary: Path) -> None:
+    node = storage.node("mem:file")
+    node.write("one")
+    with pytest.raises(PreconditionFailed) as caught, node.local_path("rw") as path:  # noqa: PT012 -- the block is what raises
+        Path(path).write_text("mine")
+        node.write("theirs")
+    ((kept, content),) = left_in(temporary).items()
+    assert content == "mine"
+    assert f"kept as {kept!r}" in str(caught.value)
+    assert Path(kept).name == "file"
+    assert node.read_text() == "theirs"
+
+
+def test_what_a_program_made_of_several_files_is_stored_or_kept(storage: StorageManager, temporary: Path) -> None:
+    nodes = [storage.node(f"mem:{name}") for name in "abc"]
+    for node in nodes:
+        node.write(node.basename)
+    change = (
+        "import sys, time; [open(path, 'w').write('made') for path in sys.argv[1:4]]; open(sys.argv[4], 'w').close()"
+    )
+    go_on, ended = temporary.parent / "go-on", temporary.parent / "ended"
+    change += "\nwhile not __import__('os').path.exists(sys.argv[5]): time.sleep(0.01)"
+    running = nodes[0].call(sys.executable, "-c", change, *nodes, ended, go_on, async_mode=True)
+    while not ended.exists():
+        time.sleep(0.01)
+    nodes[0].write("theirs")
+    nodes[2].write("theirs")
+    go_on.touch()
+    with pytest.raises(StorageError, match="2 files were not stored") as caught:
+        running.result(30)
+    threads_are_gone()
+    assert [node.read_text() for node in nodes] == ["theirs", "made", "theirs"]
+    left = left_in(temporary)
+    assert [*left.values()] == ["made", "made"]
+    assert all(f"kept as {path!r}" in str(caught.value) for path in left)
 
 
 def test_a_path_to_which_nothing_was_written_says_so(storage: StorageManager) -> None:
