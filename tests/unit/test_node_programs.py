@@ -25,6 +25,16 @@ from cloudfiles_hypha.mounts.manager import StorageManager
 from tests.support.object_server import ObjectServer
 
 UPPER = "import sys; from pathlib import Path; p = Path(sys.argv[1]); p.write_text(p.read_text().upper())"
+MAKE_AND_WAIT = """
+import sys, time
+from pathlib import Path
+*files, ended, go_on = map(Path, sys.argv[1:])
+for file in files:
+    file.write_text("made")
+ended.touch()
+while not go_on.exists():
+    time.sleep(0.01)
+"""
 COPY = "import sys, shutil; shutil.copy(sys.argv[1], sys.argv[2])"
 
 
@@ -167,12 +177,8 @@ def test_what_a_program_made_of_several_files_is_stored_or_kept(storage: Storage
     nodes = [storage.node(f"mem:{name}") for name in "abc"]
     for node in nodes:
         node.write(node.basename)
-    change = (
-        "import sys, time; [open(path, 'w').write('made') for path in sys.argv[1:4]]; open(sys.argv[4], 'w').close()"
-    )
     go_on, ended = temporary.parent / "go-on", temporary.parent / "ended"
-    change += "\nwhile not __import__('os').path.exists(sys.argv[5]): time.sleep(0.01)"
-    running = nodes[0].call(sys.executable, "-c", change, *nodes, ended, go_on, async_mode=True)
+    running = nodes[0].call(sys.executable, "-c", MAKE_AND_WAIT, *nodes, ended, go_on, async_mode=True)
     while not ended.exists():
         time.sleep(0.01)
     nodes[0].write("theirs")
