@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ..async_files import AsyncArtifactFiles, check_not_green
 from ..awaited import AsyncFile
@@ -19,9 +19,6 @@ from ..ranges.awaited import AsyncRangeFile
 from ..redact import without_credentials
 from ..remote import RANGE_OPTIONS, files_of
 from .low import AIOFile, NotOpen, Path, mode_of
-
-if TYPE_CHECKING:
-    pass
 
 # Options of a file that is written; all others are those of ``ArtifactFiles``.
 _WRITING = frozenset({"content_type", "cache_control"})
