@@ -52,7 +52,7 @@ class Cancellation:
 
     def __init__(self) -> None:
         self._cancelled = False
-        self._stops: set[Callable[[], None]] = set()
+        self._stops: set[Callable[[], object]] = set()
 
     @property
     def cancelled(self) -> bool:
@@ -65,13 +65,13 @@ class Cancellation:
         for stop in [*self._stops]:
             stop()
 
-    def watch(self, stop: Callable[[], None]) -> None:
+    def watch(self, stop: Callable[[], object]) -> None:
         """Have ``stop`` called by ``cancel``, perhaps twice; at once if that was called before."""
         self._stops.add(stop)
         if self._cancelled:
             stop()
 
-    def forget(self, stop: Callable[[], None]) -> None:
+    def forget(self, stop: Callable[[], object]) -> None:
         """Undo ``watch``."""
         self._stops.discard(stop)
 
@@ -428,10 +428,6 @@ class Submitted(Future[R]):
         """Have the task end with ``Cancelled`` if it has not ended yet; whether that is so."""
         return self._service.cancel(self._task)
 
-    def give_up(self) -> None:
-        """``cancel``, for a ``Cancellation``."""
-        self.cancel()
-
 
 class Service(Generic[R]):
     """Has single tasks done, whoever they come from; those that come at the same time are resolved together.
@@ -475,7 +471,7 @@ class Service(Generic[R]):
         submitted = self.submit(task)
         stop = AMBIENT.get()
         if stop is not None:
-            stop.watch(submitted.give_up)
+            stop.watch(submitted.cancel)
         try:
             if self._green:
                 gate = self._run.kit.gate()
@@ -489,7 +485,7 @@ class Service(Generic[R]):
             raise
         finally:
             if stop is not None:
-                stop.forget(submitted.give_up)
+                stop.forget(submitted.cancel)
 
     def _deliver(self, task: Task[R], done: Done[R]) -> None:
         with self._lock:
