@@ -280,13 +280,15 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def _holds_files(self, place: Place) -> bool:
         """Whether there is a file anywhere below: SeaweedFS, and disks, list folders that were left empty, too."""
-        level = [*place.files._infos(place.folder, flat=True)]
-        if any(not info.path.endswith("/") or info.path == place.folder for info in level):
-            return True
+        folders: list[str] = []
+        for info in place.files._infos(place.folder, flat=True):
+            if not info.path.endswith("/") or info.path == place.folder:
+                return True  # without a look at the rest, which may be long
+            folders.append(info.path)
         if place.files._backend.scheme != "hypha":
             return next(place.files._infos(place.folder), None) is not None
         # one folder after the other: to list all below begins with dozens of them, and mostly the first one will do
-        return any(self._holds_files(place._replace(name=info.path.rstrip("/"))) for info in level)
+        return any(self._holds_files(place._replace(name=folder.rstrip("/"))) for folder in folders)
 
     def _is_above(self, path: str) -> bool:
         """Whether it only leads to places."""
