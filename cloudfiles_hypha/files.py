@@ -1757,6 +1757,23 @@ class ArtifactFiles:
         for level in levels:
             yield [*self._as_named(level)]
 
+    def _infos_down_to(
+        self, folder: str, levels: int, wanted: Callable[[ObjectInfo], bool] = lambda info: True
+    ) -> Iterator[ObjectInfo]:
+        """What is ``wanted`` of a folder and of those in it, so many levels down; folders end in a slash."""
+        folders = [folder]
+        for _ in range(levels):
+            if not folders:
+                return
+            inside: list[str] = []
+            for above, level in zip(folders, self._levels(folders), strict=True):
+                for info in level:
+                    if info.path != above and wanted(info):
+                        if info.path.endswith("/"):
+                            inside.append(info.path)
+                        yield info
+            folders = inside
+
     def _as_named(self, infos: Iterable[ObjectInfo]) -> Iterator[ObjectInfo]:
         named = [replace(info, path=info.path[len(self._prefix) :]) for info in infos]
         unknown = [info.path for info in named if info.size is None and not info.path.endswith("/")]

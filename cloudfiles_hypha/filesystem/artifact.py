@@ -247,7 +247,7 @@ class HyphaArtifact:
         if maxdepth is not None and maxdepth < 1:
             raise ValueError(f"maxdepth={maxdepth}: at least 1")
         files, below = self._at(version), _below(path)
-        infos = files._infos(below) if maxdepth is None else _as_deep_as(files, below, maxdepth)
+        infos = files._infos(below) if maxdepth is None else files._infos_down_to(below, maxdepth)
         listed = {info.path: _item(info) for info in infos}
         found = {name: item for name, item in listed.items() if not name.endswith("/")}
         if not listed and below and self.isfile(path, version):
@@ -758,15 +758,6 @@ def _first_of(batch: Callable[[], R]) -> R:
 def _said(**arguments: object) -> dict[str, Any]:
     """The arguments that were given."""
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _as_deep_as(files: ArtifactFiles, below: str, levels: int) -> Iterator[ObjectInfo]:
-    """What is in a folder and in those in it, so many levels down; folders, which end in a slash, as well."""
-    folders = [below]
-    for _ in range(levels):
-        inside = [info for level in files._levels(folders) for info in level if info.path not in folders]
-        yield from inside
-        folders = [info.path for info in inside if info.path.endswith("/")]
 
 
 def _item(info: ObjectInfo) -> ArtifactItem:

@@ -339,19 +339,10 @@ class ArtifactFileSystem(AsyncFileSystem):  # type: ignore[misc]
 
     def _find_levels(self, place: Place, levels: int, withdirs: bool) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
-        folders = [place.folder]
-        for _ in range(levels):
-            inside: list[str] = []
-            for folder, level in zip(folders, place.files._levels(folders), strict=True):
-                for info in level:
-                    if info.path == folder or not self._leads_on(place.files, info):
-                        continue
-                    entry = self._entry(place.root, info)
-                    if info.path.endswith("/"):
-                        inside.append(info.path)
-                    if withdirs or entry["type"] == "file":
-                        found[entry["name"]] = entry
-            folders = inside
+        for info in place.files._infos_down_to(place.folder, levels, partial(self._leads_on, place.files)):
+            entry = self._entry(place.root, info)
+            if withdirs or entry["type"] == "file":
+                found[entry["name"]] = entry
         if place.name and not found and (entry_of_file := self._described(place)):
             return {place.path: entry_of_file}
         if withdirs and place.path and (found or self._holds_files(place)):
