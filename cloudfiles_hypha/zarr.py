@@ -7,7 +7,7 @@ within ``async with store.staged()``, or at the same time, is one commit on Hyph
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, cast
@@ -97,11 +97,13 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
     ) -> Buffer | None:
         """The value of a key, or a range of it; None if there is none."""
         await self._opened()
+        return await self._value_of(prototype, self._read(key, byte_range))
+
+    async def _value_of(self, prototype: BufferPrototype | None, read: Awaitable[bytes]) -> Buffer | None:
         try:
-            content = await self._read(key, byte_range)
+            return _buffer(prototype, await read)
         except ObjectNotFound:
             return None
-        return _buffer(prototype, content)
 
     async def _read(self, key: str, wanted: ByteRequest | None) -> bytes:
         if _is_empty(wanted):
@@ -131,7 +133,7 @@ class ArtifactStore(Store):  # type: ignore[misc, unused-ignore]  # zarr may not
         for key, each in wanted:
             result = None if _is_empty(each) else next(left)
             if result is None or isinstance(result["error"], RangesUnsupported):
-                values.append(await self.get(key, prototype, each))
+                values.append(await self._value_of(prototype, self._read_known(key, each)))
             else:
                 values.append(_value(prototype, result))
         return values
